@@ -1,0 +1,287 @@
+package authpi
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/authpi/authpi-idp-go/internal/jws"
+	"github.com/authpi/authpi-idp-go/internal/strictjson"
+)
+
+// Agent is somebody who is signed in, or a machine: who they are, their tokens
+// and what they may do where. It is a value to read, never changed once handed
+// out; a refresh makes a new one. The zero Agent may do nothing.
+type Agent struct {
+	// ID is the subject, for example usr_..., stable and unique at the issuer. For
+	// a machine it is the client ID.
+	ID string
+	// Type is what kind of principal the ID names.
+	Type PrincipalType
+	// Email is empty where the email scope was not granted.
+	Email string
+	// EmailVerified is false where the issuer does not say.
+	EmailVerified bool
+	// OrgID is the organization that the tokens are narrowed to, empty for all.
+	OrgID string
+	// SessionID is the sid claim, which a back-channel logout names.
+	SessionID string
+	// AuthTime is when the user last signed in, zero where the issuer does not say.
+	AuthTime time.Time
+	// Tokens are what to store. They are left out of the Agent's JSON.
+	Tokens TokenSet `json:"-"`
+	// Organizations are all active memberships, in the issuer's order.
+	Organizations []Organization
+
+	claims string // JSON of the token or user info it was made from
+	now    func() time.Time
+}
+
+// PrincipalType tells how a caller authenticated.
+type PrincipalType string
+
+// The kinds of principals.
+const (
+	PrincipalUser          PrincipalType = "user"
+	PrincipalPersonalToken PrincipalType = "personal_token"
+	PrincipalAPIKey        PrincipalType = "api_key"
+	PrincipalAgent         PrincipalType = "agent"
+)
+
+// Organization is one membership.
+type Organization struct {
+	// ID is for example org_....
+	ID string
+	// Title is the user's title there, often empty.
+	Title string
+	// Scopes are roles such as "owner" and permissions such as "projects:read".
+	Scopes []string
+	// JoinedAt is zero where the issuer does not say; in JSON joined_at, seconds
+	// since the Unix epoch, then 0.
+	JoinedAt time.Time
+}
+
+// AgentOptions are what [IdpClient.CreateAgent] does besides decoding. A nil
+// *AgentOptions refreshes and tells nobody.
+type AgentOptions struct {
+	// OnRefresh, if set, is called with the new tokens before CreateAgent returns
+	// them. The old refresh token no longer works by then, so store the set
+	// durably, before anything else can fail; an error from it is passed to
+	// OnRefreshError and returned. Callers that shared one refresh each get their
+	// own call, in their own goroutine. Its context does not end with the
+	// caller's: it carries the values, and RefreshTimeout as deadline.
+	OnRefresh func(ctx context.Context, tokens TokenSet) error
+	// OnRefreshError, if set, hears that fresh tokens could not be had or stored;
+	// the same error is returned. [SessionEnded] tells whether to sign in again.
+	// It does not hear of the caller's own cancellation.
+	OnRefreshError func(ctx context.Context, err error)
+	// Reload, if set, reads the session store again. It is asked before a refresh
+	// token is spent, and once more when the issuer says invalid_grant: where the
+	// store holds another refresh token or a later expiry, another process was
+	// first, and its set is used. A zero set means that the user has signed out
+	// meanwhile. An error counts as a passing failure; nothing is spent then.
+	Reload func(ctx context.Context) (TokenSet, error)
+	// AutoRefresh, if not RefreshDefault, overrides Config.AutoRefresh.
+	AutoRefresh RefreshMode
+	// Resources are sent with a refresh (RFC 8707). Nil or empty: none are, and
+	// the issuer keeps the session's.
+	Resources []string
+}
+
+// CreateAgent rebuilds an Agent from stored tokens, on every request. While the
+// access token is good it makes no request; within Config.RefreshBuffer of its
+// expiry it refreshes first. Any number of concurrent callers with the same
+// tokens send one refresh between them. A nil opts is fine.
+//
+//	agent, err := client.CreateAgent(ctx, session.Tokens, &authpi.AgentOptions{
+//		OnRefresh: func(ctx context.Context, tokens authpi.TokenSet) error {
+//			return store.Save(ctx, sessionID, tokens)
+//		},
+//	})
+//
+// Tokens that cannot be read, or expired without a refresh token, give an
+// [*OAuthError]; a refresh that failed gives a [*RefreshError]. The stored ID
+// token is trusted as stored, unless Config.VerifyStoredTokens is set. Where no
+// ID token is stored the identity comes from the user info endpoint.
+func (c *IdpClient) CreateAgent(ctx context.Context, tokens TokenSet, opts *AgentOptions) (*Agent, error) {
+	if opts == nil {
+		opts = &AgentOptions{}
+	}
+	agent, err := c.agentOf(tokens)
+	if err != nil {
+		return nil, err
+	}
+	if c.cfg.VerifyStoredTokens && tokens.IDToken != "" {
+		if err := c.verifyStored(ctx, tokens.IDToken); err != nil {
+			return nil, err
+		}
+	}
+	if c.autoRefresh(opts.AutoRefresh) && agent.ExpiresWithin(c.cfg.RefreshBuffer) {
+		return c.createRefreshed(ctx, agent, opts)
+	}
+	return c.hydrate(ctx, agent)
+}
+
+// agentOf decodes who the tokens belong to. It verifies nothing.
+func (c *IdpClient) agentOf(tokens TokenSet) (*Agent, error) {
+	if tokens.IDToken != "" {
+		claims, err := storedClaims(tokens.IDToken)
+		if err != nil {
+			return nil, err
+		}
+		return c.newAgent(claims, tokens), nil
+	}
+	id := tokens.SubjectHint
+	if id == "" && tokens.RefreshToken != "" {
+		return nil, invalidToken("stored token set", "sub", "a refresh token without ID token or subject_hint belongs to nobody", nil)
+	}
+	if id == "" {
+		id = c.cfg.ClientID // client credentials bring neither of the two
+	}
+	return &Agent{ID: id, Type: principalType(id), Tokens: tokens, now: c.now}, nil
+}
+
+func storedClaims(idToken string) (claims, error) {
+	const op = "stored ID token"
+	payload, err := jws.Payload(idToken)
+	if err != nil {
+		return claims{}, invalidToken(op, "format", "is no JWT", err)
+	}
+	parsed, err := parseClaims(payload)
+	if err != nil {
+		return claims{}, invalidToken(op, "payload", err.Error(), err)
+	}
+	if parsed.subject == "" {
+		return claims{}, invalidToken(op, "sub", "is missing", nil)
+	}
+	return parsed, nil
+}
+
+// newAgent makes the Agent that claims describe.
+func (c *IdpClient) newAgent(from claims, tokens TokenSet) *Agent {
+	agent := &Agent{
+		ID:            from.subject,
+		Type:          principalType(from.subject),
+		Email:         from.email,
+		EmailVerified: from.emailVerified.value,
+		OrgID:         from.orgID,
+		SessionID:     from.sessionID,
+		Tokens:        tokens,
+		Organizations: from.organizations,
+		claims:        from.text,
+		now:           c.now,
+	}
+	if from.authTime.valid {
+		agent.AuthTime = from.authTime.time()
+	}
+	return agent
+}
+
+// hydrate asks the user info endpoint for the identity where no ID token holds it.
+func (c *IdpClient) hydrate(ctx context.Context, agent *Agent) (*Agent, error) {
+	if agent.Tokens.IDToken != "" || agent.Tokens.SubjectHint == "" {
+		return agent, nil
+	}
+	from, err := c.userInfoClaims(ctx, agent.Tokens.AccessToken, agent.ID)
+	if err != nil {
+		return nil, err
+	}
+	return c.newAgent(from, agent.Tokens), nil
+}
+
+func principalType(id string) PrincipalType {
+	switch {
+	case strings.HasPrefix(id, "agt_"):
+		return PrincipalAgent
+	case strings.HasPrefix(id, "key_"):
+		return PrincipalAPIKey
+	case strings.HasPrefix(id, "tok_"):
+		return PrincipalPersonalToken
+	}
+	return PrincipalUser
+}
+
+// expiredMargin is how close to expiry [Agent.IsExpired] says so: the time that a
+// request may need to reach an API.
+const expiredMargin = 30 * time.Second
+
+// ExpiresAt is when the access token expires.
+func (a *Agent) ExpiresAt() time.Time { return a.Tokens.ExpiresAt }
+
+// ExpiresIn is the access token's remaining life in whole seconds by the client's
+// clock, negative once it has expired.
+func (a *Agent) ExpiresIn() time.Duration { return a.Tokens.remaining(a.clock()) }
+
+// IsExpired reports whether the access token has expired, or will within 30 s.
+func (a *Agent) IsExpired() bool { return a.ExpiresWithin(expiredMargin) }
+
+// ExpiresWithin reports whether the access token expires within buffer, or has.
+func (a *Agent) ExpiresWithin(buffer time.Duration) bool { return a.ExpiresIn() <= buffer }
+
+// Claims decodes every claim of the token that the Agent was made from into v, as
+// [json.Unmarshal] does: acr, amr, client_id or the issuer's own. An Agent made
+// without ID token has those of the user info; a machine has none.
+func (a *Agent) Claims(v any) error { return decodeClaims(a.claims, v) }
+
+// String describes the Agent without its tokens and claims.
+func (a *Agent) String() string {
+	return fmt.Sprintf("authpi.Agent{ID:%q Type:%q OrgID:%q Organizations:%d Tokens:%s}",
+		a.ID, a.Type, a.OrgID, len(a.Organizations), a.Tokens)
+}
+
+// Format prints String for every verb and flag.
+func (a Agent) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(a.String())) }
+
+// LogValue gives ID, type and organization, for log/slog.
+func (a Agent) LogValue() slog.Value {
+	return slog.GroupValue(
+		slog.String("id", a.ID), slog.String("type", string(a.Type)), slog.String("org_id", a.OrgID))
+}
+
+// MarshalJSON writes the claim's form: id, title, scopes, joined_at.
+func (o Organization) MarshalJSON() ([]byte, error) {
+	dst := append([]byte(nil), `{"id":`...)
+	dst = strictjson.AppendString(dst, o.ID)
+	dst = append(dst, `,"title":`...)
+	dst = appendTextOrNull(dst, o.Title)
+	dst = append(dst, `,"scopes":`...)
+	dst = appendTexts(dst, o.Scopes)
+	joined := int64(0)
+	if !o.JoinedAt.IsZero() {
+		joined = o.JoinedAt.Unix()
+	}
+	return fmt.Appendf(dst, `,"joined_at":%d}`, joined), nil
+}
+
+// UnmarshalJSON reads the claim's form, as leniently as a token's: only the id
+// must be text.
+func (o *Organization) UnmarshalJSON(data []byte) error {
+	text := "[" + string(data) + "]"
+	r := strictjson.NewReader(text)
+	orgs := parseOrganizations(&r, text)
+	if err := r.End(); err != nil || len(orgs) != 1 {
+		return invalidRequest("organization", "must be an object with a text id")
+	}
+	*o = orgs[0]
+	return nil
+}
+
+func (a *Agent) clock() time.Time {
+	if a.now == nil {
+		return time.Now()
+	}
+	return a.now()
+}
+
+func decodeClaims(text string, v any) error {
+	if text == "" {
+		text = "{}"
+	}
+	if err := json.Unmarshal([]byte(text), v); err != nil {
+		return fmt.Errorf("authpi: claims: %w", err)
+	}
+	return nil
+}

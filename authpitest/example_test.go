@@ -1,0 +1,75 @@
+package authpitest_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"log"
+	"net/url"
+	"time"
+
+	"github.com/authpi/authpi-idp-go/authpitest"
+)
+
+// A login from the authorization URL to the tokens, with net/http as the client.
+func Example() {
+	srv := authpitest.NewServer(nil)
+	defer srv.Close()
+	srv.AddUser(authpitest.User{ID: "usr_ada", Email: "ada@example.com"})
+
+	// What the client under test would make:
+	authURL := srv.URL + "/authorize?" + url.Values{
+		"client_id": {srv.ClientID()}, "redirect_uri": {"https://app.example/callback"},
+		"response_type": {"code"}, "scope": {"openid email"}, "state": {"xyz"},
+		"code_challenge":        {"E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"}, // RFC 7636, appendix B
+		"code_challenge_method": {"S256"},
+	}.Encode()
+
+	// What a browser would do:
+	callback, err := srv.SignIn(authURL, "usr_ada")
+	if err != nil {
+		log.Fatal(err)
+	}
+	u, err := url.Parse(callback)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("state:", u.Query().Get("state"))
+
+	// And the client under test again:
+	resp, err := srv.Client().PostForm(srv.URL+"/token", url.Values{
+		"grant_type": {"authorization_code"}, "client_id": {srv.ClientID()},
+		"code": {u.Query().Get("code")}, "redirect_uri": {"https://app.example/callback"},
+		"code_verifier": {"dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var tokens struct {
+		TokenType string `json:"token_type"`
+		ExpiresIn int    `json:"expires_in"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&tokens); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(tokens.TokenType, tokens.ExpiresIn)
+	fmt.Println("sessions:", srv.Sessions("usr_ada"))
+	// Output:
+	// state: xyz
+	// Bearer 1800
+	// sessions: 1
+}
+
+// The next request for keys is answered after its caller has lost patience.
+func ExampleServer_Inject() {
+	srv := authpitest.NewInMemory(nil)
+	srv.Inject(authpitest.Fault{Endpoint: "jwks", Delay: time.Hour})
+	client := srv.Client()
+	client.Timeout = 10 * time.Millisecond
+	_, err := client.Get(srv.URL + "/jwks.json")
+	fmt.Println(err != nil)
+	fmt.Println("requests:", srv.Requests("jwks"))
+	// Output:
+	// true
+	// requests: 1
+}

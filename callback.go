@@ -1,0 +1,213 @@
+package authpi
+
+import (
+	"context"
+	"crypto/subtle"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/authpi/authpi-idp-go/internal/endpoint"
+)
+
+// ExchangeOptions are what the answer to a code is checked against.
+type ExchangeOptions struct {
+	// Nonce is the login's; empty: not checked.
+	Nonce string
+	// MaxAge is how long ago the user may have signed in; zero: not checked.
+	MaxAge time.Duration
+	// Resources are RFC 8707 resource indicators; nil: Config's, empty: none.
+	Resources []string
+}
+
+// String describes the options without the nonce.
+func (o ExchangeOptions) String() string {
+	return fmt.Sprintf("authpi.ExchangeOptions{MaxAge:%s Resources:%q}", o.MaxAge, o.Resources)
+}
+
+// Format prints String for every verb and flag.
+func (o ExchangeOptions) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(o.String())) }
+
+// LogValue describes the options without the nonce, for log/slog.
+func (o ExchangeOptions) LogValue() slog.Value { return slog.StringValue(o.String()) }
+
+// ExchangeCode trades an authorization code for tokens and returns the Agent they
+// belong to.
+//
+// codeVerifier is the one that CreateAuthorizationURL returned for this login; a
+// code is good for one exchange. A nil opts checks no nonce: prefer
+// [IdpClient.ExchangeCallback].
+//
+// It returns an [*OAuthError] when the token endpoint refuses or the ID token is
+// missing or does not hold, and one wrapping ctx.Err() when ctx ends first.
+//
+// See RFC 6749 section 4.1.3 and RFC 7636 section 4.5.
+func (c *IdpClient) ExchangeCode(ctx context.Context, code, codeVerifier string, opts *ExchangeOptions) (*Agent, error) {
+	const op = "exchange code"
+	if opts == nil {
+		opts = &ExchangeOptions{}
+	}
+	if err := c.needRedirect(); err != nil {
+		return nil, err
+	}
+	url, err := c.needEndpoint("Token", c.endpoints.Token)
+	if err != nil {
+		return nil, err
+	}
+	if code == "" || codeVerifier == "" {
+		return nil, invalidRequest(op, "code and code verifier are required")
+	}
+	// A code works once: whatever may fail without it fails before it is sent.
+	if _, err := c.issuer(ctx); err != nil {
+		return nil, err
+	}
+	var form endpoint.Params
+	form.Add("grant_type", "authorization_code")
+	form.Add("code", code)
+	form.Add("redirect_uri", c.cfg.RedirectURI)
+	form.Add("code_verifier", codeVerifier)
+	form.AddAll("resource", c.resourcesOr(opts.Resources))
+	answer, err := c.requestTokens(ctx, op, "token_error", url, &form, code, codeVerifier)
+	if err != nil {
+		return nil, err
+	}
+	if answer.IDToken == "" {
+		return nil, invalidToken(op, "id_token", "is missing from the answer", nil)
+	}
+	claims, err := c.verifyIDToken(ctx, answer.IDToken, expectation{
+		op: op, accessToken: answer.AccessToken, nonce: opts.Nonce, maxAge: opts.MaxAge,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return c.newAgent(claims, answer), nil
+}
+
+// ExchangeCallback checks a callback against the login that it answers and trades
+// its code for tokens. callback is r.URL.Query(), or what [ParseCallback] made of
+// a text; auth is what [IdpClient.CreateAuthorizationURL] returned, from the
+// user's own session.
+//
+// In this order it checks the state (in constant time), the issuer's error, the
+// iss parameter (RFC 9207), and the code; then the ID token, its nonce and, where
+// the login set MaxAge, its auth_time. Nothing is sent before the callback holds.
+//
+// It returns an [*OAuthError]: invalid_state, the issuer's own code such as
+// access_denied, invalid_issuer, invalid_request, or as
+// [IdpClient.ExchangeCode] does.
+func (c *IdpClient) ExchangeCallback(ctx context.Context, callback url.Values, auth AuthorizationURL) (*Agent, error) {
+	const op = "callback"
+	if err := checkState(callback, auth); err != nil {
+		return nil, err
+	}
+	for _, name := range []string{"error", "iss", "code"} {
+		if len(callback[name]) > 1 {
+			return nil, invalidRequest(op, "the parameter "+name+" is repeated (RFC 6749 section 3.1)")
+		}
+	}
+	if callback.Get("error") != "" {
+		return nil, callbackError(callback, auth)
+	}
+	if auth.Nonce == "" {
+		return nil, &OAuthError{Code: string(ErrInvalidNonce), Description: "the stored login has no nonce", op: op}
+	}
+	code := callback.Get("code")
+	if code == "" {
+		return nil, invalidRequest(op, "the authorization code is missing")
+	}
+	if err := c.checkIss(ctx, callback); err != nil {
+		return nil, err
+	}
+	return c.ExchangeCode(ctx, code, auth.CodeVerifier, &ExchangeOptions{
+		Nonce: auth.Nonce, MaxAge: auth.maxAge(), Resources: auth.Resources,
+	})
+}
+
+func checkState(callback url.Values, auth AuthorizationURL) error {
+	got := callback["state"]
+	if auth.State != "" && len(got) == 1 && sameSecret(got[0], auth.State) {
+		return nil
+	}
+	e := &OAuthError{
+		Code: string(ErrInvalidState), Description: "the callback does not belong to this login", op: "callback",
+	}
+	if callback.Get("error") != "" {
+		// Nobody has proved that the issuer said it, but it is what a developer
+		// wants to read first.
+		e.Description += "; it also says: " + callbackError(callback, auth).said()
+	}
+	return e
+}
+
+// callbackError is the authorization endpoint's error (RFC 6749 section 4.1.2.1).
+func callbackError(callback url.Values, auth AuthorizationURL) *OAuthError {
+	return issuerError("callback", callback.Get("error"), callback.Get("error_description"),
+		callback.Get("error_uri"), auth.CodeVerifier, auth.State, auth.Nonce, callback.Get("code"))
+}
+
+// checkIss is RFC 9207 section 2.4: the answer must come from the issuer that
+// was asked, which ends mix-up attacks.
+func (c *IdpClient) checkIss(ctx context.Context, callback url.Values) error {
+	issuer, err := c.issuer(ctx)
+	if err != nil {
+		return err
+	}
+	got, present := callback["iss"]
+	if !present && !issuer.inResponse {
+		return nil
+	}
+	if len(got) == 1 && got[0] == issuer.id {
+		return nil
+	}
+	return issuerError("callback", codeInvalidIssuer,
+		fmt.Sprintf("the parameter iss is %q; want %q (RFC 9207)", callback.Get("iss"), issuer.id), "")
+}
+
+func sameSecret(got, want string) bool {
+	return subtle.ConstantTimeCompare([]byte(got), []byte(want)) == 1
+}
+
+// maxCallback bounds a callback's text in bytes; browsers and servers stop far
+// below.
+const maxCallback = 64 << 10
+
+// ParseCallback reads the parameters out of a callback that is no http.Request:
+// a full URL, or a query with or without its question mark. Semicolons do not
+// separate.
+//
+// What cannot be read is an [*OAuthError] with the code invalid_request.
+func ParseCallback(raw string) (url.Values, error) {
+	const op = "callback"
+	if len(raw) > maxCallback {
+		return nil, invalidRequest(op, "is longer than 64 KiB")
+	}
+	values := url.Values{}
+	for pair := range strings.SplitSeq(callbackQuery(raw), "&") {
+		if pair == "" {
+			continue
+		}
+		name, value, _ := strings.Cut(pair, "=")
+		name, nameErr := url.QueryUnescape(name)
+		value, valueErr := url.QueryUnescape(value)
+		text := name + value
+		if nameErr != nil || valueErr != nil || strings.ToValidUTF8(text, "") != text {
+			return nil, invalidRequest(op, "holds a parameter that is not encoded as a query is")
+		}
+		values.Add(name, value)
+	}
+	return values, nil
+}
+
+func callbackQuery(raw string) string {
+	before, query, found := strings.Cut(raw, "?")
+	if found {
+		query, _, _ = strings.Cut(query, "#")
+		return query
+	}
+	if scheme, _, isURL := strings.Cut(before, ":/"); isURL && !strings.ContainsAny(scheme, "=&%") {
+		return "" // a URL without a query
+	}
+	return raw
+}

@@ -1,0 +1,263 @@
+package authpi
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/authpi/authpi-idp-go/internal/jws"
+	"github.com/authpi/authpi-idp-go/internal/redact"
+	"github.com/authpi/authpi-idp-go/internal/weburl"
+)
+
+// Config is what [NewIdpClient] needs to know. IssuerURL and ClientID are
+// required, RedirectURI for signing people in; everything else may stay zero.
+// However it is printed, it does not show the secret.
+type Config struct {
+	// IssuerURL is the issuer's base URL, for example https://idp.authpi.com/i_1.
+	// Trailing slashes make no difference.
+	IssuerURL string
+	// ClientID is this app's, as registered.
+	ClientID string
+	// ClientSecret is empty for a public client (native app, CLI).
+	ClientSecret string
+	// RedirectURI is where the issuer sends the browser back to, exactly as
+	// registered: https, http on loopback, or a private-use scheme such as
+	// com.example.app:/callback (RFC 8252 section 7).
+	RedirectURI string
+	// Resources are the RFC 8707 resource indicators for authorization, code
+	// exchange and Refresh, unless the call has its own.
+	Resources []string
+	// AutoRefresh tells whether CreateAgent refreshes; zero: on.
+	AutoRefresh RefreshMode
+	// RefreshBuffer is how long before expiry CreateAgent refreshes. 0: 60 s;
+	// negative: not before expiry.
+	RefreshBuffer time.Duration
+	// RefreshMemory is how long the successor of a spent refresh token is
+	// remembered for requests that still hold the old one. 0: 60 s; negative: not
+	// at all.
+	RefreshMemory time.Duration
+	// RefreshTimeout bounds one refresh, OnRefresh included, whatever happens to
+	// the contexts of its callers. 0: 30 s.
+	RefreshTimeout time.Duration
+	// AuthMethod is how a confidential client authenticates. It is never guessed.
+	AuthMethod AuthMethod
+	// Endpoints are set for issuers with other paths than AuthPI's; see
+	// [DiscoverEndpoints].
+	Endpoints Endpoints
+	// SigningAlgorithms are accepted for ID, access and logout tokens. Empty:
+	// ES256, RS256 and EdDSA. Narrow it to what the client is registered for.
+	SigningAlgorithms []string
+	// ClockSkew is the leeway on exp, nbf, iat and auth_time. 0: 30 s; negative: none.
+	ClockSkew time.Duration
+	// AllowInsecureHTTP accepts http:// URLs outside loopback: whoever is on the
+	// network then reads every token. Only for closed test networks.
+	AllowInsecureHTTP bool
+	// VerifyStoredTokens makes CreateAgent verify the signature, issuer and
+	// audience of the stored ID token too, for stores that others can write to.
+	VerifyStoredTokens bool
+	// HTTPClient makes the requests; redirects are never followed. Nil: one of its
+	// own, with a timeout of 30 s and connections pooled for one host.
+	HTTPClient *http.Client
+	// Coordinator lets several processes share refreshes. Nil: within this process.
+	Coordinator RefreshCoordinator
+	// Logger hears of refreshes and key fetches, never of a token. Nil: silent.
+	Logger *slog.Logger
+	// Now is the clock. Nil: time.Now.
+	Now func() time.Time
+}
+
+// RefreshMode switches automatic refresh.
+type RefreshMode int
+
+// RefreshDefault leaves the choice to the client's configuration, where it means
+// RefreshOn.
+const (
+	RefreshDefault RefreshMode = iota
+	RefreshOn
+	RefreshOff
+)
+
+// AuthMethod is how a confidential client proves itself at the issuer's endpoints
+// (RFC 6749 section 2.3.1).
+type AuthMethod int
+
+const (
+	// AuthMethodPost sends client_id and client_secret in the form.
+	AuthMethodPost AuthMethod = iota
+	// AuthMethodBasic sends them by HTTP Basic, both form-encoded.
+	AuthMethodBasic
+)
+
+// Endpoints are an issuer's URLs. The zero value means AuthPI's paths under the
+// issuer URL, with the key set's address from discovery. Where any field is set,
+// an empty one is an endpoint that the issuer does not offer: calls that need it
+// say so. A JWKS that is given is used as it is, without discovery.
+type Endpoints struct {
+	// Issuer is the exact iss of the tokens; empty: IssuerURL as given.
+	Issuer string
+
+	Authorization, Token, UserInfo, Revocation, Introspection, EndSession, JWKS string
+}
+
+// Defaults of Config.
+const (
+	defaultRefreshBuffer  = 60 * time.Second
+	defaultRefreshMemory  = 60 * time.Second
+	defaultRefreshTimeout = 30 * time.Second
+	defaultClockSkew      = 30 * time.Second
+)
+
+// check goes from what is missing to what is malformed, as the Python package does.
+func (cfg *Config) check() error {
+	refuse := func(field, reason string) error { return &ConfigurationError{field, reason} }
+	if strings.TrimSpace(cfg.IssuerURL) == "" {
+		return refuse("IssuerURL", "is required")
+	}
+	if strings.TrimSpace(cfg.ClientID) == "" {
+		return refuse("ClientID", "is required")
+	}
+	if strings.TrimSpace(cfg.ClientID) != cfg.ClientID || strings.ContainsFunc(cfg.ClientID, unicode.IsControl) {
+		return refuse("ClientID", "must hold no control character, and no space around it")
+	}
+	if reason := checkIssuer(cfg.IssuerURL, cfg.AllowInsecureHTTP); reason != "" {
+		return refuse("IssuerURL", reason)
+	}
+	if cfg.RedirectURI != "" {
+		if reason := weburl.Redirect(cfg.RedirectURI, cfg.AllowInsecureHTTP); reason != "" {
+			return refuse("RedirectURI", reason)
+		}
+	}
+	for _, resource := range cfg.Resources {
+		if reason := weburl.Resource(resource); reason != "" {
+			return refuse("Resources", reason)
+		}
+	}
+	for _, alg := range cfg.SigningAlgorithms {
+		if !jws.Supported(alg) {
+			return refuse("SigningAlgorithms", fmt.Sprintf("holds %q: only asymmetric algorithms such as ES256, RS256 and EdDSA", alg))
+		}
+	}
+	if cfg.AuthMethod != AuthMethodPost && cfg.AuthMethod != AuthMethodBasic {
+		return refuse("AuthMethod", "must be AuthMethodPost or AuthMethodBasic")
+	}
+	if cfg.AutoRefresh < RefreshDefault || cfg.AutoRefresh > RefreshOff {
+		return refuse("AutoRefresh", "must be RefreshDefault, RefreshOn or RefreshOff")
+	}
+	return cfg.checkEndpoints()
+}
+
+func (cfg *Config) checkEndpoints() error {
+	for _, e := range []struct{ name, url string }{
+		{"Authorization", cfg.Endpoints.Authorization},
+		{"Token", cfg.Endpoints.Token},
+		{"UserInfo", cfg.Endpoints.UserInfo},
+		{"Revocation", cfg.Endpoints.Revocation},
+		{"Introspection", cfg.Endpoints.Introspection},
+		{"EndSession", cfg.Endpoints.EndSession},
+		{"JWKS", cfg.Endpoints.JWKS},
+		{"Issuer", cfg.Endpoints.Issuer},
+	} {
+		if e.url == "" {
+			continue
+		}
+		if reason := weburl.Endpoint(e.url, cfg.AllowInsecureHTTP); reason != "" {
+			return &ConfigurationError{"Endpoints." + e.name, reason}
+		}
+	}
+	return nil
+}
+
+func checkIssuer(issuerURL string, insecure bool) string {
+	return weburl.Issuer(issuerURL, insecure)
+}
+
+// withDefaults gives a copy that shares nothing the caller could change.
+func (cfg Config) withDefaults() Config {
+	cfg.Resources = slices.Clone(cfg.Resources)
+	cfg.SigningAlgorithms = slices.Clone(cfg.SigningAlgorithms)
+	if len(cfg.SigningAlgorithms) == 0 {
+		cfg.SigningAlgorithms = []string{"ES256", "RS256", "EdDSA"}
+	}
+	cfg.RefreshBuffer = orDefault(cfg.RefreshBuffer, defaultRefreshBuffer)
+	cfg.RefreshMemory = orDefault(cfg.RefreshMemory, defaultRefreshMemory)
+	cfg.ClockSkew = orDefault(cfg.ClockSkew, defaultClockSkew)
+	if cfg.RefreshTimeout <= 0 {
+		cfg.RefreshTimeout = defaultRefreshTimeout
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return cfg
+}
+
+// orDefault reads a duration where zero means the default and negative none.
+func orDefault(d, standard time.Duration) time.Duration {
+	if d == 0 {
+		return standard
+	}
+	return max(d, 0)
+}
+
+// endpoints are the configured ones, or AuthPI's under the issuer URL.
+func (cfg *Config) endpoints() Endpoints {
+	e := cfg.Endpoints
+	if e != (Endpoints{}) {
+		if e.Issuer == "" {
+			e.Issuer = cfg.IssuerURL
+		}
+		return e
+	}
+	base := strings.TrimRight(cfg.IssuerURL, "/")
+	return Endpoints{
+		Authorization: base + "/authorize",
+		Token:         base + "/token",
+		UserInfo:      base + "/userinfo",
+		Revocation:    base + "/revoke",
+		Introspection: base + "/introspect",
+		EndSession:    base + "/logout",
+	}
+}
+
+func (c *IdpClient) autoRefresh(mode RefreshMode) bool {
+	if mode == RefreshDefault {
+		mode = c.cfg.AutoRefresh
+	}
+	return mode != RefreshOff
+}
+
+// printable is a Config as it may be shown.
+type printable struct {
+	IssuerURL, ClientID, ClientSecret, RedirectURI string
+	Resources                                      []string
+	SigningAlgorithms                              []string
+	Endpoints                                      Endpoints
+}
+
+func (cfg Config) printable() printable {
+	return printable{
+		IssuerURL: cfg.IssuerURL, ClientID: cfg.ClientID, ClientSecret: redact.Secret(cfg.ClientSecret),
+		RedirectURI: cfg.RedirectURI, Resources: cfg.Resources,
+		SigningAlgorithms: cfg.SigningAlgorithms, Endpoints: cfg.Endpoints,
+	}
+}
+
+// String describes the configuration without the secret.
+func (cfg Config) String() string { return fmt.Sprintf("authpi.Config%+v", cfg.printable()) }
+
+// Format prints String for every verb and flag.
+func (cfg Config) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(cfg.String())) }
+
+// LogValue describes the configuration without the secret, for log/slog.
+func (cfg Config) LogValue() slog.Value { return slog.StringValue(cfg.String()) }
+
+// MarshalJSON writes what may be shown; it is not meant to be read back.
+func (cfg Config) MarshalJSON() ([]byte, error) { return json.Marshal(cfg.printable()) }

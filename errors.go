@@ -1,0 +1,213 @@
+package authpi
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/authpi/authpi-idp-go/internal/redact"
+)
+
+// OAuthError is what the issuer, or a protocol check of this package, said.
+// Match it by code with [errors.Is] and the Err constants, or read its fields
+// with [errors.As]. No field ever holds a token, code, verifier or secret: an
+// issuer that echoes what it was sent is masked.
+type OAuthError struct {
+	// Code is the error code of RFC 6749 section 5.2, of OpenID Connect Core
+	// section 3.1.2.6, or one of this package where the issuer gave none:
+	// token_error, refresh_error, userinfo_error, revocation_error,
+	// introspection_error, invalid_state, invalid_nonce, invalid_request,
+	// invalid_token, token_expired, subject_mismatch, invalid_issuer (RFC 9207),
+	// invalid_response (an answer that cannot be read) and transport_error (no
+	// answer at all).
+	Code string
+	// Description says what went wrong, for developers; it may be empty.
+	Description string
+	// URI is the issuer's error_uri; usually empty.
+	URI string
+	// StatusCode is the HTTP status of the answer, zero where there was none.
+	StatusCode int
+	// RetryAfter is how long the issuer asks to wait, zero if it does not say.
+	RetryAfter time.Duration
+
+	op    string // what was being done, for the text
+	cause error
+}
+
+func (e *OAuthError) Error() string {
+	parts := []string{"authpi"}
+	for _, part := range []string{e.op, e.Code, e.Description} {
+		if part != "" {
+			parts = append(parts, part)
+		}
+	}
+	return strings.Join(parts, ": ")
+}
+
+// Unwrap gives the cause, for example a context's or the network's error.
+func (e *OAuthError) Unwrap() error { return e.cause }
+
+// Is reports whether target is the Err constant of this error's code.
+func (e *OAuthError) Is(target error) bool {
+	code, ok := target.(errorCode)
+	return ok && string(code) == e.Code
+}
+
+// GoString keeps %#v to what Error shows.
+func (e *OAuthError) GoString() string { return fmt.Sprintf("&authpi.OAuthError{%q}", e.Error()) }
+
+// passing tells whether the same request may succeed later: no answer came, or
+// one that speaks of the issuer's state and not of the request.
+func (e *OAuthError) passing() bool {
+	switch e.StatusCode {
+	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+		return true
+	}
+	return e.StatusCode >= 500 || e.Code == codeTransport
+}
+
+// errorCode is a sentinel that equals every OAuthError of its code. As a
+// constant it cannot be replaced by anybody.
+type errorCode string
+
+func (c errorCode) Error() string { return "authpi: " + string(c) }
+
+// The signs that callers tell apart with [errors.Is]. Each matches an
+// [*OAuthError] by its code.
+const (
+	// ErrTokenExpired: the access token has expired and there is no refresh token.
+	ErrTokenExpired errorCode = "token_expired"
+	// ErrInvalidToken: a token, or a stored token set, was refused or cannot be read.
+	ErrInvalidToken errorCode = "invalid_token"
+	// ErrInvalidState: the callback does not belong to this login (RFC 6749 section 10.12).
+	ErrInvalidState errorCode = "invalid_state"
+	// ErrInvalidNonce: the ID token does not belong to this login (OpenID Connect Core section 3.1.3.7).
+	ErrInvalidNonce errorCode = "invalid_nonce"
+	// ErrInvalidGrant: a code or refresh token is spent, expired or revoked (RFC 6749 section 5.2).
+	ErrInvalidGrant errorCode = "invalid_grant"
+	// ErrInsufficientScope: the token may not do this (RFC 6750 section 3.1).
+	ErrInsufficientScope errorCode = "insufficient_scope"
+	// ErrSessionExpired: the session at the issuer, or in the app's own store, is over.
+	ErrSessionExpired errorCode = "session_expired"
+	// ErrUserBlocked: the issuer lets this user in no more.
+	ErrUserBlocked errorCode = "user_blocked"
+	// ErrAccountLinkingRequired: the identity must be linked to an account first.
+	ErrAccountLinkingRequired errorCode = "account_linking_required"
+	// ErrInteractionRequired: prompt=none, but the user has to do something (OpenID Connect Core section 3.1.2.6).
+	ErrInteractionRequired errorCode = "interaction_required"
+	// ErrLoginRequired: prompt=none, but nobody is signed in at the issuer.
+	ErrLoginRequired errorCode = "login_required"
+	// ErrConsentRequired: prompt=none, but the user has not consented yet.
+	ErrConsentRequired errorCode = "consent_required"
+)
+
+// Codes of this package for which there is no sentinel.
+const (
+	codeInvalidRequest  = "invalid_request"
+	codeInvalidResponse = "invalid_response"
+	codeInvalidIssuer   = "invalid_issuer"
+	codeSubjectMismatch = "subject_mismatch"
+	codeTransport       = "transport_error"
+)
+
+// SessionEnded reports whether signing in again is the only way on: the refresh
+// token is spent or revoked, the session is over, the identity was refused. It
+// is false where the same tokens may be tried again, as after a timeout, a 429
+// or a 5xx, and for errors that are not of this package.
+func SessionEnded(err error) bool {
+	var e *OAuthError
+	if !errors.As(err, &e) || e.passing() {
+		return false
+	}
+	switch errorCode(e.Code) {
+	case ErrTokenExpired, ErrInvalidToken, ErrInvalidState, ErrInvalidNonce, ErrInvalidGrant,
+		ErrSessionExpired, ErrUserBlocked, ErrAccountLinkingRequired,
+		ErrInteractionRequired, ErrLoginRequired, ErrConsentRequired,
+		codeSubjectMismatch, codeInvalidIssuer, "access_denied":
+		return true
+	}
+	return false
+}
+
+// RefreshError says that no fresh tokens could be had, verified or stored. It
+// unwraps to an [*OAuthError], through a [*SubjectMismatchError] where the new
+// tokens were somebody else's.
+type RefreshError struct {
+	cause  error
+	tokens *TokenSet // a pointer, so that no verb of fmt reaches the tokens
+}
+
+func (e *RefreshError) Error() string { return e.cause.Error() }
+
+// Unwrap gives the [*OAuthError] or [*SubjectMismatchError].
+func (e *RefreshError) Unwrap() error { return e.cause }
+
+// GoString keeps %#v to what Error shows.
+func (e *RefreshError) GoString() string { return fmt.Sprintf("&authpi.RefreshError{%q}", e.Error()) }
+
+// Tokens gives the token set that the issuer sent before something failed: the
+// old refresh token is spent, so these are the only tokens of this session.
+//
+// After OnRefresh failed, store them by another way, or just try again: the next
+// CreateAgent with the old tokens hands them to OnRefresh once more while
+// RefreshMemory lasts. After an ID token was refused do NOT sign anybody in with
+// them; revoke them. ok is false where the issuer sent no tokens.
+func (e *RefreshError) Tokens() (tokens TokenSet, ok bool) {
+	if e.tokens == nil {
+		return TokenSet{}, false
+	}
+	return *e.tokens, true
+}
+
+// SubjectMismatchError says that tokens or user info belong to another user
+// than the agent they were asked for (OpenID Connect Core sections 5.3.2 and
+// 12.2). It unwraps to an [*OAuthError] with the code subject_mismatch.
+type SubjectMismatchError struct {
+	// Expected is the agent's subject, Actual the one that came.
+	Expected, Actual string
+}
+
+func (e *SubjectMismatchError) Error() string { return e.oauth().Error() }
+
+// Unwrap gives the [*OAuthError].
+func (e *SubjectMismatchError) Unwrap() error { return e.oauth() }
+
+func (e *SubjectMismatchError) oauth() *OAuthError {
+	return &OAuthError{
+		Code:        codeSubjectMismatch,
+		Description: redact.Text(fmt.Sprintf("the claim sub is %q; want %q", e.Actual, e.Expected)),
+	}
+}
+
+// ConfigurationError says that the client's configuration cannot do what was
+// asked. It is the developer's to mend, never the user's.
+type ConfigurationError struct {
+	// Field is the name of the field in [Config], Reason what is wrong with it.
+	Field, Reason string
+}
+
+func (e *ConfigurationError) Error() string {
+	return "authpi: configuration: " + e.Field + " " + e.Reason
+}
+
+// invalidToken refuses a token for the claim or header named part. The reason
+// may quote values of the token, so it goes through the mask.
+func invalidToken(op, part, reason string, cause error) *OAuthError {
+	return &OAuthError{
+		Code: string(ErrInvalidToken), Description: redact.Text(part + ": " + reason), op: op, cause: cause,
+	}
+}
+
+func invalidRequest(op, reason string) *OAuthError {
+	return &OAuthError{Code: codeInvalidRequest, Description: reason, op: op}
+}
+
+// noAnswer is for what never got an answer. The cause's text may hold what was
+// sent, as a foreign http.RoundTripper may print anything.
+func noAnswer(op string, cause error, secrets ...string) *OAuthError {
+	return &OAuthError{
+		Code: codeTransport, Description: redact.Text(cause.Error(), secrets...), op: op, cause: cause,
+	}
+}

@@ -1,0 +1,111 @@
+// Package discovery reads what an issuer says of itself (OpenID Connect
+// Discovery 1.0, RFC 8414).
+package discovery
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/authpi/authpi-idp-go/internal/endpoint"
+	"github.com/authpi/authpi-idp-go/internal/strictjson"
+	"github.com/authpi/authpi-idp-go/internal/weburl"
+)
+
+// Metadata is the part of the document that a relying party needs. An empty
+// field is an endpoint that the issuer does not offer.
+type Metadata struct {
+	Issuer        string
+	Authorization string
+	Token         string
+	UserInfo      string
+	Revocation    string
+	Introspection string
+	EndSession    string
+	JWKS          string
+	// IssInResponse announces the iss parameter of RFC 9207 section 3.
+	IssInResponse bool
+}
+
+// IssuerError says that the document is another issuer's (Discovery section 4.3).
+type IssuerError struct{ Got, Want string }
+
+func (e *IssuerError) Error() string {
+	return fmt.Sprintf("the document states the issuer %q; want %q", e.Got, e.Want)
+}
+
+// DocumentError says that an answer came, but no usable document.
+type DocumentError struct {
+	Status int
+	Reason string
+}
+
+func (e *DocumentError) Error() string { return "discovery document: " + e.Reason }
+
+const wellKnown = "/.well-known/openid-configuration"
+
+// Fetch gets the document of issuerURL and checks that it is that issuer's, but
+// for one trailing slash. Other errors than the two types above mean that no
+// answer came.
+func Fetch(ctx context.Context, caller *endpoint.Caller, issuerURL string, insecure bool) (Metadata, error) {
+	issuerURL = strings.TrimRight(issuerURL, "/")
+	answer, err := caller.Do(ctx, endpoint.Request{URL: issuerURL + wellKnown})
+	if err != nil {
+		return Metadata{}, err
+	}
+	if answer.Status != http.StatusOK {
+		return Metadata{}, &DocumentError{answer.Status, fmt.Sprintf("status %d", answer.Status)}
+	}
+	m, reason := parse(answer.Body, insecure)
+	if reason != "" {
+		return Metadata{}, &DocumentError{answer.Status, reason}
+	}
+	if strings.TrimSuffix(m.Issuer, "/") != issuerURL {
+		return Metadata{}, &IssuerError{Got: m.Issuer, Want: issuerURL}
+	}
+	return m, nil
+}
+
+func parse(text string, insecure bool) (m Metadata, reason string) {
+	r := strictjson.NewReader(text)
+	if r.Kind() != strictjson.Object {
+		return Metadata{}, "is no JSON object"
+	}
+	urls := map[string]*string{
+		"authorization_endpoint": &m.Authorization,
+		"token_endpoint":         &m.Token,
+		"userinfo_endpoint":      &m.UserInfo,
+		"revocation_endpoint":    &m.Revocation,
+		"introspection_endpoint": &m.Introspection,
+		"end_session_endpoint":   &m.EndSession,
+		"jwks_uri":               &m.JWKS,
+	}
+	for member := r.Members(); member.Next(); {
+		switch member.Name {
+		case "issuer":
+			m.Issuer, _ = r.Text()
+		case "authorization_response_iss_parameter_supported":
+			m.IssInResponse, _ = r.Bool()
+		default:
+			if field := urls[member.Name]; field != nil {
+				*field, _ = r.Text()
+			}
+		}
+	}
+	if err := r.End(); err != nil {
+		return Metadata{}, err.Error()
+	}
+	for name, field := range urls {
+		if *field == "" {
+			continue
+		}
+		if why := weburl.Endpoint(*field, insecure); why != "" {
+			return Metadata{}, name + " " + why
+		}
+	}
+	if m.Issuer == "" || m.JWKS == "" {
+		return Metadata{}, "issuer and jwks_uri are required"
+	}
+	return m, ""
+}

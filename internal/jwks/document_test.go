@@ -1,0 +1,249 @@
+package jwks_test
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"math/big"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/authpi/authpi-idp-go/internal/jwks"
+)
+
+// loads reports how a document is taken: whether it is a set at all, and whether the key that
+// signs for k is in it.
+func loads(t testing.TB, doc string, k signingKey) (isSet, hasKey bool) {
+	t.Helper()
+	i := &issuer{doc: doc}
+	s := jwks.New(i.fetch, time.Now, nil)
+	_, err := s.Verify(t.Context(), k.sign(), jwks.Untrusted)
+	i.fetches.Store(0)
+	return verdict(err) != "unavailable", err == nil
+}
+
+// TestDocument has documents as a whole, and the same mended.
+func TestDocument(t *testing.T) {
+	t.Parallel()
+	ed := newKey("a")
+	key := ed.jwk(nil)
+	tests := []struct {
+		name, doc, mended string
+	}{
+		{"empty", "", document(key)},
+		{"null", "null", document(key)},
+		{"array", "[" + key + "]", document(key)},
+		{"text", `"keys"`, document(key)},
+		{"one key without a set", key, document(key)},
+		{"page", "<html></html>", document(key)},
+		{"cut", document(key)[:20], document(key)},
+		{"last brace missing", strings.TrimSuffix(document(key), "}"), document(key)},
+		{"more behind", document(key) + "{}", document(key) + "\n"},
+		{"byte order mark", "\ufeff" + document(key), document(key)},
+		{"keys missing", `{"key":[` + key + `]}`, `{"key":[],"keys":[` + key + `]}`},
+		{"keys in capitals", `{"Keys":[` + key + `]}`, `{"Keys":[],"keys":[` + key + `]}`},
+		{"keys null", `{"keys":null}`, document(key)},
+		{"keys an object", `{"keys":{"a":` + key + `}}`, document(key)},
+		{"keys twice", `{"keys":[` + key + `],"keys":[` + key + `]}`, `{"keys":[` + key + `,` + key + `]}`},
+		{"keys empty", `{"keys":[]}`, document(key)},
+		{"no usable key", document(`{"kty":"oct","k":"AAAA"}`, `{}`), document(`{"kty":"oct","k":"AAAA"}`, `{}`, key)},
+		{"keys for encryption alone", document(ed.jwk(map[string]any{"use": "enc"})), document(ed.jwk(map[string]any{"use": "sig"}))},
+		{"comma at the end", `{"keys":[` + key + `,]}`, document(key)},
+		{"repeated name elsewhere", `{"x":1,"x":1,"keys":[` + key + `]}`, `{"x":1,"y":1,"keys":[` + key + `]}`},
+		{"repeated name in a key", document(key, `{"kty":"x","kty":"EC"}`), document(key, `{"kty":"x"}`)},
+		{"not UTF-8", document(key, `{"kid":"`+"\xff"+`"}`), document(key, `{"kid":"ÿ"}`)},
+		{"too deep", document(key, strings.Repeat("[", 70)+strings.Repeat("]", 70)), document(key, "[[]]")},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			if isSet, _ := loads(t, tc.doc, ed); isSet {
+				t.Error("got a set; want an error")
+			}
+			if _, hasKey := loads(t, tc.mended, ed); !hasKey {
+				t.Error("mended: got no key; want one")
+			}
+		})
+	}
+}
+
+// TestOddKeys has keys that are left out, each in a set whose other key goes on.
+func TestOddKeys(t *testing.T) {
+	t.Parallel()
+	var (
+		ed, ec, rs = newKey("a"), ecKey(), rsaKey()
+		other      = newKey("other")
+	)
+	type change = map[string]any
+	b64 := base64.RawURLEncoding.EncodeToString
+	number := func(bits int, last byte) string {
+		n := make([]byte, bits/8)
+		n[0], n[len(n)-1] = 0x80, last
+		return b64(n)
+	}
+	tests := []struct {
+		name string
+		k    signingKey
+		key  string
+	}{
+		{"kty missing", ed, ed.jwk(change{"kty": nil})},
+		{"kty unknown", ed, ed.jwk(change{"kty": "XYZ"})},
+		{"kty in lower case", ed, ed.jwk(change{"kty": "okp"})},
+		{"kty number", ed, ed.jwk(change{"kty": 1})},
+		{"kty of another", ed, ed.jwk(change{"kty": "EC"})},
+		{"kty AKP", ed, ed.jwk(change{"kty": "AKP", "alg": "ML-DSA-44", "pub": "AAAA"})},
+		{"symmetric", ed, ed.jwk(change{"kty": "oct", "k": "c2VjcmV0"})},
+		{"symmetric part", ed, ed.jwk(change{"k": "c2VjcmV0"})},
+		{"crv missing", ed, ed.jwk(change{"crv": nil})},
+		{"crv Ed448", ed, ed.jwk(change{"crv": "Ed448"})},
+		{"crv X25519", ed, ed.jwk(change{"crv": "X25519"})},
+		{"crv secp256k1", ec, ec.jwk(change{"crv": "secp256k1"})},
+		{"crv of another size", ec, ec.jwk(change{"crv": "P-384"})},
+		{"kid number", ed, ed.jwk(change{"kid": 1})},
+		{"alg number", ed, ed.jwk(change{"alg": 1})},
+		{"use array", ed, ed.jwk(change{"use": []string{"sig"}})},
+		{"key_ops text", ed, ed.jwk(change{"key_ops": "verify"})},
+		{"private", ed, ed.jwk(change{"d": b64([]byte("a seed of thirty-two bytes, fix."))})},
+		{"private, empty", ec, ec.jwk(change{"d": ""})},
+		{"private RSA", rs, rs.jwk(change{"d": "AQAB"})},
+		{"private RSA prime", rs, rs.jwk(change{"p": "AQAB"})},
+		{"x missing", ed, ed.jwk(change{"x": nil})},
+		{"x short", ed, ed.jwk(change{"x": "AAAA"})},
+		{"x not base64", ed, ed.jwk(change{"x": "?"})},
+		{"x number", ed, ed.jwk(change{"x": 1})},
+		{"y missing", ec, ec.jwk(change{"y": nil})},
+		{"not on the curve", ec, ec.jwk(change{"y": b64(make([]byte, 32))})},
+		{"x5c broken", ec, ec.jwk(change{"x5c": []string{"AA"}})},
+		{"n missing", rs, rs.jwk(change{"n": nil})},
+		{"n number", rs, rs.jwk(change{"n": 1})},
+		{"n padded", rs, rs.jwk(change{"n": number(2048, 1) + "=="})},
+		{"n too small", rs, rs.jwk(change{"n": number(2040, 1)})},
+		{"n too large", rs, rs.jwk(change{"n": number(16392, 1)})},
+		{"n even", rs, rs.jwk(change{"n": number(2048, 2)})},
+		{"e missing", rs, rs.jwk(change{"e": nil})},
+		{"e not base64", rs, rs.jwk(change{"e": "?"})},
+		{"e one", rs, rs.jwk(change{"e": b64([]byte{1})})},
+		{"e even", rs, rs.jwk(change{"e": b64([]byte{1, 0})})},
+		{"e of 32 bits", rs, rs.jwk(change{"e": b64([]byte{0x80, 0, 0, 1})})},
+		{"e of 80 bits", rs, rs.jwk(change{"e": b64([]byte{1, 0, 0, 0, 0, 0, 0, 0, 0, 1})})},
+		{"null", ed, "null"},
+		{"text", ed, `"key"`},
+		{"array", ed, "[]"},
+		{"empty", ed, "{}"},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			doc := document(tc.key, other.jwk(nil))
+			if _, hasOther := loads(t, doc, other); !hasOther {
+				t.Error("the other key is gone")
+			}
+			i := &issuer{doc: doc}
+			s := jwks.New(i.fetch, time.Now, nil)
+			check(t, s, tc.k.sign(), jwks.Untrusted, "kid")
+			mended := tc.k.jwk(map[string]any{"x-vendor": map[string]any{"d": 1}, "oth_": 1})
+			if _, hasKey := loads(t, document(mended, other.jwk(nil)), tc.k); !hasKey {
+				t.Error("mended: got no key; want one")
+			}
+		})
+	}
+}
+
+// TestLargeRSAKeys has the sizes that go-jose would refuse. They are known keys: a bad signature
+// is a bad signature.
+func TestLargeRSAKeys(t *testing.T) {
+	t.Parallel()
+	for _, bits := range []uint{2048, 4096, 4104, 8192, 16384} {
+		n := new(big.Int).SetBit(big.NewInt(1), int(bits)-1, 1)
+		key := rsaKey().jwk(map[string]any{"n": base64.RawURLEncoding.EncodeToString(n.Bytes())})
+		i := &issuer{doc: document(key)}
+		s := jwks.New(i.fetch, time.Now, nil)
+		check(t, s, rsaKey().sign(), jwks.Untrusted, "signature")
+	}
+}
+
+func TestManyKeys(t *testing.T) {
+	t.Parallel()
+	var keys []string
+	for n := range 254 {
+		keys = append(keys, newKey(fmt.Sprint(n)).jwk(nil), `{"kty":"XYZ"}`)
+	}
+	for n := range 4 {
+		keys = append(keys, newKey(fmt.Sprint("last-", n)).jwk(nil))
+	}
+	for n, want := range []bool{true, true, false, false} {
+		if _, hasKey := loads(t, document(keys...), newKey(fmt.Sprint("last-", n))); hasKey != want {
+			t.Errorf("key %d: got %v; want %v", 255+n, hasKey, want)
+		}
+	}
+}
+
+// FuzzKeySet checks that a key is trusted only if encoding/json too finds it in the document, as
+// a public key for signatures.
+func FuzzKeySet(f *testing.F) {
+	ed, ec := newKey("a"), newKey("b")
+	var members map[string]any
+	if err := json.Unmarshal([]byte(ed.jwk(nil)), &members); err != nil {
+		f.Fatal(err)
+	}
+	x := members["x"]
+	f.Add(published(ed, ec))
+	f.Add(document(ed.jwk(map[string]any{"use": "enc"}), ec.jwk(nil)))
+	f.Add(document(ed.jwk(map[string]any{"key_ops": []string{"verify"}, "use": nil})))
+	f.Add(document(ed.jwk(map[string]any{"kid": nil, "alg": nil}), ec.jwk(map[string]any{"kid": 1})))
+	f.Add(document(ecKey().jwk(nil), ed.jwk(map[string]any{"d": "AA"})))
+	f.Add(document(`{"kty":"RSA","kid":"a","n":"AQAB","e":"AQAB"}`, `{"kty":"oct","k":"AA"}`, `{"kty":"AKP"}`, ed.jwk(nil)))
+	f.Add(`{"keys":[{}],"\u006beys":[]}`)
+	named, unnamed := ed.sign(), ed.signWithoutID()
+
+	f.Fuzz(func(t *testing.T, doc string) {
+		i := &issuer{doc: doc}
+		s := jwks.New(i.fetch, time.Now, nil)
+		k, err := s.Verify(t.Context(), named, jwks.Untrusted)
+		if err != nil {
+			k, err = s.Verify(t.Context(), unnamed, jwks.Untrusted)
+		} else if _, err := s.Verify(t.Context(), unnamed, jwks.Untrusted); err != nil && strings.Count(doc, "kty") <= 32 {
+			t.Errorf("trusted with its kid, but without: %v", err)
+		}
+		if err != nil {
+			if k != (jwks.Key{}) {
+				t.Errorf("got key %v beside the error", k)
+			}
+			return
+		}
+		if !s.Trusts(t.Context(), k) {
+			t.Error("the key that verified is not trusted")
+		}
+		var set struct{ Keys []json.RawMessage }
+		if err := json.Unmarshal([]byte(doc), &set); err != nil {
+			t.Fatalf("encoding/json refuses the document: %v", err)
+		}
+		for _, raw := range set.Keys {
+			var key map[string]any
+			if json.Unmarshal(raw, &key) != nil {
+				continue
+			}
+			_, private := key["d"]
+			if key["kty"] == "OKP" && key["crv"] == "Ed25519" && sameBytes(key["x"], x) && !private &&
+				(key["use"] == nil || key["use"] == "sig") && (key["alg"] == nil || key["alg"] == "EdDSA") {
+				return
+			}
+		}
+		t.Errorf("encoding/json does not find the key in %q", doc)
+	})
+}
+
+// sameBytes compares what two texts encode in base64url.
+func sameBytes(a, b any) bool {
+	var decoded [2]string
+	for i, v := range []any{a, b} {
+		text, _ := v.(string)
+		bytes, err := base64.RawURLEncoding.DecodeString(text)
+		if err != nil {
+			return false
+		}
+		decoded[i] = string(bytes)
+	}
+	return decoded[0] == decoded[1]
+}

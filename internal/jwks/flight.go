@@ -1,0 +1,150 @@
+package jwks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/authpi/authpi-idp-go/internal/jws"
+)
+
+// flight is one fetch that callers share.
+type flight struct {
+	seq  uint64
+	done chan struct{} // closed at the end, when set and err are final
+	late chan struct{} // closed when it has taken longer than callers with a stale set wait
+
+	set *snapshot // nil if it failed
+	err error
+
+	// Who began it, and pays if it does not help.
+	token  jws.Token
+	from   Source
+	charge charge
+}
+
+// wait waits for the end of f, until late is closed at most; a nil late never is. Its error wraps
+// ctx.Err().
+func (f *flight) wait(ctx context.Context, late <-chan struct{}) (landed bool, err error) {
+	select {
+	case <-f.done:
+	case <-late:
+	case <-ctx.Done():
+	}
+	select {
+	case <-f.done: // comes first, should there be several
+		return true, nil
+	default:
+	}
+	if err := ctx.Err(); err != nil {
+		return false, ended(err)
+	}
+	return false, nil
+}
+
+func ended(err error) error {
+	return fmt.Errorf("jwks: waiting for the issuer's keys: %w", err)
+}
+
+// charge says how the caller that begins a fetch pays for it.
+type charge int
+
+const (
+	free           charge = iota
+	charged               // paid; given back if the fetch helps
+	chargeIfWasted        // not yet paid; owed if the fetch succeeds and does not help
+)
+
+// begin starts a fetch. The caller holds s.mu, and there is no other flight.
+//
+// It does not end with ctx: others may wait for it by then, and will want the keys later.
+func (s *Set) begin(ctx context.Context, t *jws.Token, from Source, c charge) *flight {
+	f := &flight{
+		seq:    s.started.Add(1),
+		done:   make(chan struct{}),
+		late:   make(chan struct{}),
+		from:   from,
+		charge: c,
+	}
+	if t == nil {
+		f.charge = free
+	} else {
+		f.token = *t
+	}
+	s.flight = f
+	go s.fly(context.WithoutCancel(ctx), f)
+	return f
+}
+
+// fly fetches and ends f, whatever the fetch does: a panic in it must not leave callers waiting.
+func (s *Set) fly(ctx context.Context, f *flight) {
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	lateness := time.AfterFunc(patience, func() { close(f.late) })
+	defer lateness.Stop()
+
+	var (
+		sn  *snapshot
+		err = errors.New("jwks: the fetch ended without an answer")
+	)
+	defer func() {
+		if r := recover(); r != nil {
+			sn, err = nil, fmt.Errorf("jwks: the fetch panicked: %v", r)
+		}
+		s.land(ctx, f, sn, err)
+	}()
+
+	at := s.now()
+	doc, err := s.fetch(ctx)
+	if err != nil {
+		return
+	}
+	if sn, err = parse(string(doc)); err != nil {
+		return
+	}
+	sn.seq, sn.fetched = f.seq, at
+}
+
+// land records how f ended, settles its charge and lets its callers go.
+func (s *Set) land(ctx context.Context, f *flight, sn *snapshot, err error) {
+	defer close(f.done)
+	helped := sn != nil && f.charge != free && sn.has(&f.token)
+
+	s.mu.Lock()
+	now := s.now()
+	old := s.current.Load()
+	if err == nil {
+		s.current.Store(sn)
+	} else {
+		s.failedAt = now
+	}
+	s.failed = err != nil
+	switch {
+	case f.charge == charged && helped:
+		s.budgets[f.from].give()
+	case f.charge == chargeIfWasted && err == nil && !helped:
+		s.budgets[f.from].take(now)
+	}
+	s.flight = nil
+	f.set, f.err = sn, err
+	s.mu.Unlock()
+
+	s.report(ctx, old, sn, err)
+}
+
+// report logs how a fetch ended.
+func (s *Set) report(ctx context.Context, old, sn *snapshot, err error) {
+	switch {
+	case err != nil && old != nil && s.age(old) <= staleFor:
+		s.log.WarnContext(ctx, "issuer's keys could not be fetched, the last copy serves",
+			slog.Duration("age", s.age(old)), slog.Any("error", err))
+	case err == nil && s.log.Enabled(ctx, slog.LevelDebug):
+		ids := make([]string, 0, len(sn.keys))
+		for _, k := range sn.keys {
+			ids = append(ids, k.handle.id)
+		}
+		s.log.DebugContext(ctx, "fetched the issuer's keys", slog.Int("count", len(ids)), slog.Any("kids", ids))
+	}
+}

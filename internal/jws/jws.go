@@ -1,0 +1,123 @@
+// Package jws reads and verifies compact JSON Web Signatures (RFC 7515).
+//
+// A token is parsed once, strictly, and verified with a key that somebody else has chosen: the
+// package holds no keys. What it takes, every other parser reads the same way.
+package jws
+
+import (
+	"strings"
+
+	"github.com/authpi/authpi-idp-go/internal/strictjson"
+)
+
+// MaxLength is the length of the longest token that [Parse] reads, in bytes.
+const MaxLength = 512 << 10
+
+// maxHeaderLength bounds the decoded header, in bytes. Real ones have about a hundred.
+const maxHeaderLength = 8 << 10
+
+// Token is a signed token that has been parsed. Its signature is not verified before
+// [Token.Verify] has returned true: until then all of it is anybody's text.
+type Token struct {
+	Algorithm string // alg, one that Supported knows
+	KeyID     string // kid, see HasKeyID
+	Type      string // typ as written, empty if there is none
+	HasKeyID  bool   // tells a kid that is empty from none
+	Payload   string // decoded
+
+	signed    string // what the signature covers: the first two parts and the dot between them
+	signature string // decoded
+}
+
+// Parse reads a token in the compact serialization of RFC 7515 section 7.1, as strictly as it
+// is written: three parts, base64url without padding, white space or stray bits, and a header
+// that is a JSON object without repeated names.
+//
+// Every algorithm that needs no public key is refused, and so is every header that would let the
+// token choose its own key (jku, jwk, x5u) or change the rules (crit, b64). Every error is an
+// [*Error].
+func Parse(raw string) (Token, error) {
+	if len(raw) > MaxLength {
+		return Token{}, &Error{"length", "more than 512 KiB"}
+	}
+	header, rest, ok := strings.Cut(raw, ".")
+	payload, signature, more := strings.Cut(rest, ".")
+	if !ok || !more || strings.Contains(signature, ".") {
+		return Token{}, &Error{"format", "not three parts"}
+	}
+
+	t := Token{signed: raw[:len(header)+1+len(payload)]}
+	if err := t.readHeader(header); err != nil {
+		return Token{}, err
+	}
+	if t.Payload, ok = decode(payload); !ok {
+		return Token{}, &Error{"payload", notBase64}
+	}
+	if signature == "" {
+		return Token{}, &Error{"signature", "empty"}
+	}
+	if t.signature, ok = decode(signature); !ok {
+		return Token{}, &Error{"signature", notBase64}
+	}
+	return t, nil
+}
+
+const notBase64 = "not base64url without padding"
+
+// readHeader sets what t says about itself from its first part.
+func (t *Token) readHeader(part string) error {
+	if base64url.DecodedLen(len(part)) > maxHeaderLength {
+		return &Error{"header", "more than 8 KiB"}
+	}
+	text, ok := decode(part)
+	if !ok {
+		return &Error{"header", notBase64}
+	}
+	r := strictjson.NewReader(text)
+	if r.Kind() != strictjson.Object {
+		return &Error{"header", "not a JSON object"}
+	}
+	var refused *Error // the first, unless it is no JSON at all
+	for m := r.Members(); m.Next(); {
+		ok, reason := true, "not text"
+		switch m.Name {
+		case "alg":
+			t.Algorithm, ok = r.Text()
+		case "kid":
+			t.KeyID, ok = r.Text()
+			t.HasKeyID = true
+		case "typ":
+			t.Type, ok = r.Text()
+		case "jku", "jwk", "x5u":
+			ok, reason = false, "a token may not bring its own key"
+		case "crit", "b64":
+			// b64 counts only if crit lists it (RFC 7797 section 6), but a reader that obeyed it
+			// all the same would see another payload.
+			ok, reason = false, "extensions are not supported"
+		}
+		if !ok && refused == nil {
+			refused = &Error{strings.Replace(m.Name, "b64", "crit", 1), reason}
+		}
+	}
+	switch {
+	case r.End() != nil:
+		return &Error{"header", "not strict JSON"}
+	case refused != nil:
+		return refused
+	case !Supported(t.Algorithm):
+		return &Error{"alg", "missing or not supported"}
+	}
+	return nil
+}
+
+// Error says why a token was refused. Its text holds nothing of the token.
+type Error struct {
+	// Part names what failed: length, format, header, alg, crit, jku, jwk, x5u, typ, kid,
+	// payload or signature.
+	Part string
+	// Reason says what is wrong with it.
+	Reason string
+}
+
+// Error returns the part and the reason.
+func (e *Error) Error() string { return "jws: " + e.Part + ": " + e.Reason }

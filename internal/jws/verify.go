@@ -1,0 +1,119 @@
+package jws
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
+	_ "crypto/sha256" // for crypto.SHA256
+	_ "crypto/sha512" // for crypto.SHA384 and crypto.SHA512
+	"io"
+	"math/big"
+)
+
+// The sizes of RSA keys that count, in bits. RFC 7518 section 3.3 asks for 2048 or more; the
+// other bound is what crypto/tls allows, so that a key cannot make verifying expensive.
+const (
+	minRSABits = 2048
+	maxRSABits = 16384
+)
+
+// Supported reports whether alg is a signature algorithm of RFC 7518 section 3.1 or RFC 8037
+// that verifies with a public key. The names are case-sensitive.
+func Supported(alg string) bool {
+	_, ok := Hash(alg)
+	return ok
+}
+
+// Hash returns the hash function of a supported algorithm, the one that at_hash uses too (OpenID
+// Connect Core 3.1.3.6). For EdDSA that is SHA-512, which Ed25519 uses inside.
+func Hash(alg string) (crypto.Hash, bool) {
+	switch alg {
+	case "ES256", "RS256", "PS256":
+		return crypto.SHA256, true
+	case "ES384", "RS384", "PS384":
+		return crypto.SHA384, true
+	case "ES512", "RS512", "PS512", "EdDSA":
+		return crypto.SHA512, true
+	default:
+		return 0, false
+	}
+}
+
+// Fits reports whether key is of the type, and on the curve or of the size, that alg asks for.
+// A key is good for some algorithms only, so that no token can choose how it is used.
+func Fits(alg string, key crypto.PublicKey) bool {
+	switch key := key.(type) {
+	case *ecdsa.PublicKey:
+		return key != nil && key.X != nil && key.Y != nil && key.Curve != nil && key.Curve == curve(alg)
+	case *rsa.PublicKey:
+		if key == nil || key.N == nil || key.N.BitLen() < minRSABits || key.N.BitLen() > maxRSABits {
+			return false
+		}
+		return Supported(alg) && (alg[:2] == "RS" || alg[:2] == "PS")
+	case ed25519.PublicKey:
+		return alg == "EdDSA" && len(key) == ed25519.PublicKeySize
+	default:
+		return false
+	}
+}
+
+// curve returns the curve of an ECDSA algorithm, nil for any other. See RFC 7518 section 3.4.
+func curve(alg string) elliptic.Curve {
+	switch alg {
+	case "ES256":
+		return elliptic.P256()
+	case "ES384":
+		return elliptic.P384()
+	case "ES512":
+		return elliptic.P521()
+	default:
+		return nil
+	}
+}
+
+// Verify reports whether the signature is one by key with the token's algorithm. It is false
+// for a key that does not fit the algorithm, see [Fits].
+func (t *Token) Verify(key crypto.PublicKey) bool {
+	if !Fits(t.Algorithm, key) {
+		return false
+	}
+	signature := []byte(t.signature)
+	switch key := key.(type) {
+	case *ecdsa.PublicKey:
+		return verifyECDSA(key, t.digest(), signature)
+	case *rsa.PublicKey:
+		hash, _ := Hash(t.Algorithm)
+		if t.Algorithm[0] == 'P' {
+			// The salt is as long as the hash value (RFC 7518 section 3.5).
+			opts := &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}
+			return rsa.VerifyPSS(key, hash, t.digest(), signature, opts) == nil
+		}
+		return rsa.VerifyPKCS1v15(key, hash, t.digest(), signature) == nil
+	case ed25519.PublicKey:
+		return ed25519.Verify(key, []byte(t.signed), signature)
+	default:
+		return false
+	}
+}
+
+// verifyECDSA verifies a signature that is r and s, each as long as the curve's order, one after
+// the other. See RFC 7518 section 3.4.
+func verifyECDSA(key *ecdsa.PublicKey, digest, signature []byte) bool {
+	size := (key.Curve.Params().N.BitLen() + 7) / 8
+	if len(signature) != 2*size {
+		return false
+	}
+	r := new(big.Int).SetBytes(signature[:size])
+	s := new(big.Int).SetBytes(signature[size:])
+	return ecdsa.Verify(key, digest, r, s)
+}
+
+// digest returns the hash value of what is signed.
+func (t *Token) digest() []byte {
+	hash, _ := Hash(t.Algorithm)
+	h := hash.New()
+	io.WriteString(h, t.signed) // a hash never fails
+	return h.Sum(nil)
+}

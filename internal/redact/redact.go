@@ -1,0 +1,69 @@
+// Package redact keeps secrets out of texts that people and logs get to see.
+package redact
+
+import (
+	"net/url"
+	"regexp"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Mark stands where a secret stood.
+const Mark = "[redacted]"
+
+// maxText bounds a foreign text in bytes: an error is read by people, and an
+// issuer may send a megabyte.
+const maxText = 512
+
+// minSecret is the length below which a value is no secret worth the name:
+// masking every "a" of a text would only make it unreadable.
+const minSecret = 4
+
+// tokenLike matches what starts like a JWT: a base64url object. An issuer that
+// echoes a part of a token is caught by its beginning.
+var tokenLike = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{6,}(\.[A-Za-z0-9_-]*)*`)
+
+// Text gives a foreign text back fit for an error or a log line: the secrets
+// and their URL-encoded forms masked, anything like a JWT masked, control
+// characters and invalid UTF-8 replaced, and cut at 512 bytes.
+func Text(text string, secrets ...string) string {
+	for _, s := range secrets {
+		if len(s) < minSecret {
+			continue
+		}
+		for _, form := range []string{s, url.QueryEscape(s), url.PathEscape(s)} {
+			text = strings.ReplaceAll(text, form, Mark)
+		}
+	}
+	text = tokenLike.ReplaceAllString(text, Mark)
+	text = strings.Map(printable, strings.ToValidUTF8(text, "\uFFFD"))
+	return cut(text)
+}
+
+// Secret describes a secret without showing any of it: whether there is one.
+func Secret(s string) string {
+	if s == "" {
+		return ""
+	}
+	return Mark
+}
+
+func printable(r rune) rune {
+	if unicode.IsControl(r) {
+		return ' '
+	}
+	return r
+}
+
+// cut shortens after masking, never before: a cut secret would no longer match.
+func cut(text string) string {
+	if len(text) <= maxText {
+		return text
+	}
+	end := maxText
+	for end > 0 && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end] + "…"
+}

@@ -1,0 +1,53 @@
+package strictjson
+
+import "unicode/utf8"
+
+// AppendString appends s as a JSON string to dst and returns the extended slice.
+//
+// It escapes only the quote, the backslash and the control characters below 0x20: \b, \t, \n,
+// \f and \r in short form, the others as \u00xx in lower case. Everything else stands as it
+// is, <, >, &, U+2028 and U+2029 too: the result is JSON, not a piece of HTML or JavaScript.
+// Bytes that are not UTF-8 become U+FFFD, one for each byte.
+func AppendString(dst []byte, s string) []byte {
+	const hex = "0123456789abcdef"
+	dst = append(dst, '"')
+	done := 0 // s up to here is in dst
+	for i := 0; i < len(s); {
+		c := s[i]
+		if c >= utf8.RuneSelf {
+			r, n := utf8.DecodeRuneInString(s[i:])
+			if r == utf8.RuneError && n == 1 {
+				dst = append(dst, s[done:i]...)
+				dst = append(dst, "\ufffd"...)
+				done = i + 1
+			}
+			i += n
+			continue
+		}
+		if c >= ' ' && c != '"' && c != '\\' {
+			i++
+			continue
+		}
+		dst = append(dst, s[done:i]...)
+		switch c {
+		case '"', '\\':
+			dst = append(dst, '\\', c)
+		case '\b':
+			dst = append(dst, '\\', 'b')
+		case '\t':
+			dst = append(dst, '\\', 't')
+		case '\n':
+			dst = append(dst, '\\', 'n')
+		case '\f':
+			dst = append(dst, '\\', 'f')
+		case '\r':
+			dst = append(dst, '\\', 'r')
+		default:
+			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&0xf])
+		}
+		i++
+		done = i
+	}
+	dst = append(dst, s[done:]...)
+	return append(dst, '"')
+}

@@ -1,0 +1,146 @@
+package strictjson
+
+import "math"
+
+// number reads the number at pos and returns it as written. See RFC 8259 section 6.
+func (r *Reader) number() string {
+	text, start := r.text, r.pos
+	i := start
+	if text[i] == '-' {
+		i++
+	}
+	end := digits(text, i)
+	ok := end > i && (text[i] != '0' || end == i+1) // no leading zero
+	i = end
+	if ok && i < len(text) && text[i] == '.' {
+		end = digits(text, i+1)
+		ok = end > i+1
+		i = end
+	}
+	if ok && i < len(text) && (text[i] == 'e' || text[i] == 'E') {
+		i++
+		if i < len(text) && (text[i] == '+' || text[i] == '-') {
+			i++
+		}
+		end = digits(text, i)
+		ok = end > i
+		i = end
+	}
+	if !ok || !delimited(text, i) {
+		r.fault(start, "invalid number")
+		return ""
+	}
+	r.pos = i
+	return text[start:i]
+}
+
+// digits returns the offset after the digits that begin at offset i.
+func digits(text string, i int) int {
+	for i < len(text) && isDigit(text[i]) {
+		i++
+	}
+	return i
+}
+
+// short reads the value that is due if it is a plain number of up to 18 digits, as most are, and
+// otherwise leaves it alone.
+func (r *Reader) short() (n int64, ok bool) {
+	if !r.ready {
+		return 0, false
+	}
+	c := r.peek()
+	i := r.pos
+	if c == '0' { // the only number that begins with it
+		i++
+	} else {
+		for i < len(r.text) && isDigit(r.text[i]) && i-r.pos < 18 {
+			n = 10*n + int64(r.text[i]-'0')
+			i++
+		}
+	}
+	if i == r.pos || !delimited(r.text, i) {
+		return 0, false
+	}
+	r.pos, r.ready = i, false
+	return n, true
+}
+
+// maxDigits is how many decimal digits an int64 may have.
+const maxDigits = 19
+
+// whole returns the value of a valid number literal if it is a whole int64.
+//
+// It never builds a power of ten: the exponent only says where among the digits the decimal
+// point stands, and no more than maxDigits of them, from the first that is not 0, may stand
+// before it.
+func whole(literal string) (n int64, ok bool) {
+	negative := literal[0] == '-'
+	if negative {
+		literal = literal[1:]
+	}
+	end := digits(literal, 0)
+	integer, fraction, rest := literal[:end], "", literal[end:]
+	if rest != "" && rest[0] == '.' {
+		end = digits(rest, 1)
+		fraction, rest = rest[1:end], rest[end:]
+	}
+	point := int64(len(integer)) + exponent(rest)
+
+	var u uint64 // maxDigits nines fit
+	var done int64
+	length := int64(0) // of the digits in u
+	for _, part := range [...]string{integer, fraction} {
+		for _, c := range []byte(part) {
+			done++
+			switch {
+			case c == '0' && (length == 0 || done > point):
+				continue // leads, or trails behind the point
+			case done > point:
+				return 0, false
+			case length == maxDigits:
+				return 0, false
+			}
+			u = 10*u + uint64(c-'0')
+			length++
+		}
+	}
+	if u == 0 {
+		return 0, true
+	}
+	if point-done > maxDigits-length {
+		return 0, false
+	}
+	for ; done < point; done++ {
+		u *= 10
+	}
+	switch {
+	case negative && u <= 1<<63:
+		return int64(-u), true
+	case !negative && u <= math.MaxInt64:
+		return int64(u), true
+	}
+	return 0, false
+}
+
+// exponent returns the value of the exponent part of a number, which may be empty. Beyond what
+// the length of any text could make up for, it stops counting.
+func exponent(part string) int64 {
+	if part == "" {
+		return 0
+	}
+	part = part[1:]
+	negative := part[0] == '-'
+	if negative || part[0] == '+' {
+		part = part[1:]
+	}
+	var n int64
+	for _, c := range []byte(part) {
+		if n < 1<<56 {
+			n = 10*n + int64(c-'0')
+		}
+	}
+	if negative {
+		return -n
+	}
+	return n
+}

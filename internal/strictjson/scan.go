@@ -1,0 +1,196 @@
+package strictjson
+
+import (
+	"math/bits"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// str reads the string at pos and returns what stands between its quotes. A string with escapes
+// is validated but not decoded; see unescape.
+func (r *Reader) str() (body string, escaped bool) {
+	start := r.pos + 1
+	i, high := plain(r.text, start)
+	for {
+		if i == len(r.text) {
+			r.fault(i, "the text ends in a string")
+			return "", false
+		}
+		switch r.text[i] {
+		case '"':
+			body = r.text[start:i]
+			if high && !utf8.ValidString(body) {
+				r.fault(start+invalidUTF8(body), "invalid UTF-8")
+				return "", false
+			}
+			r.pos = i + 1
+			return body, escaped
+		case '\\':
+			_, n := escape(r.text[i:])
+			if n == 0 {
+				r.fault(i, "invalid escape")
+				return "", false
+			}
+			escaped = true
+			var h bool
+			i, h = plain(r.text, i+n)
+			high = high || h
+		default:
+			r.fault(i, "control character in a string")
+			return "", false
+		}
+	}
+}
+
+// Eight bytes at once, each lane against the same byte.
+const (
+	lanes     = 0x0101010101010101
+	highBits  = 0x80 * lanes
+	quotes    = '"' * lanes
+	slashes   = '\\' * lanes
+	spaceBars = ' ' * lanes
+)
+
+// plain returns the offset, from i on, of the first byte that does not stand for itself in a
+// string: a quote, a backslash or a control character; len(text) if there is none. high tells
+// whether any byte before it is 0x80 or more.
+func plain(text string, i int) (end int, high bool) {
+	var seen uint64 // all bytes before end, in lanes
+	for ; i <= len(text)-8; i += 8 {
+		s := text[i : i+8]
+		// The compiler makes this one load.
+		w := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+			uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+		// A lane that is less than n borrows when n is subtracted, which sets its high bit;
+		// bytes that had it set before are masked out. A borrow can spoil only the lanes
+		// above, so the lowest hit is a true one.
+		q, b := w^quotes, w^slashes
+		if hit := ((q-lanes)&^q | (b-lanes)&^b | (w-spaceBars)&^w) & highBits; hit != 0 {
+			seen |= w & (hit&-hit - 1)
+			return i + bits.TrailingZeros64(hit)/8, seen&highBits != 0
+		}
+		seen |= w
+	}
+	for ; i < len(text); i++ {
+		c := text[i]
+		if c == '"' || c == '\\' || c < ' ' {
+			break
+		}
+		seen |= uint64(c)
+	}
+	return i, seen&highBits != 0
+}
+
+// invalidUTF8 returns the offset of the first byte of s that is not UTF-8.
+func invalidUTF8(s string) int {
+	for i := 0; i < len(s); {
+		c, n := utf8.DecodeRuneInString(s[i:])
+		if c == utf8.RuneError && n == 1 {
+			return i
+		}
+		i += n
+	}
+	return len(s)
+}
+
+// unescape decodes the body of a string that str has validated.
+func unescape(body string) string {
+	var b strings.Builder
+	b.Grow(len(body)) // no escape is shorter than what it stands for
+	for {
+		i := strings.IndexByte(body, '\\')
+		if i < 0 {
+			b.WriteString(body)
+			return b.String()
+		}
+		b.WriteString(body[:i])
+		c, n := escape(body[i:])
+		b.WriteRune(c)
+		body = body[i+n:]
+	}
+}
+
+// escape decodes the escape at the beginning of s and returns its length, 0 if it is invalid.
+// The two halves of a surrogate pair count as one escape; neither is valid alone.
+func escape(s string) (c rune, n int) {
+	if len(s) < 2 {
+		return 0, 0
+	}
+	switch s[1] {
+	case '"', '\\', '/':
+		return rune(s[1]), 2
+	case 'b':
+		return '\b', 2
+	case 'f':
+		return '\f', 2
+	case 'n':
+		return '\n', 2
+	case 'r':
+		return '\r', 2
+	case 't':
+		return '\t', 2
+	}
+	c = escapedUnit(s)
+	switch {
+	case c < 0:
+		return 0, 0
+	case utf16.IsSurrogate(c):
+		c = utf16.DecodeRune(c, escapedUnit(s[6:]))
+		if c == utf8.RuneError {
+			return 0, 0
+		}
+		return c, 12
+	}
+	return c, 6
+}
+
+// escapedUnit returns the UTF-16 code unit that s begins with as \uXXXX, -1 if it does not.
+func escapedUnit(s string) rune {
+	if len(s) < 6 || s[0] != '\\' || s[1] != 'u' {
+		return -1
+	}
+	var unit rune
+	for _, c := range []byte(s[2:6]) {
+		switch {
+		case isDigit(c):
+			c -= '0'
+		case 'a' <= c && c <= 'f':
+			c -= 'a' - 10
+		case 'A' <= c && c <= 'F':
+			c -= 'A' - 10
+		default:
+			return -1
+		}
+		unit = unit<<4 | rune(c)
+	}
+	return unit
+}
+
+// word reads the literal name w at pos.
+func (r *Reader) word(w string) {
+	end := r.pos + len(w)
+	if !strings.HasPrefix(r.text[r.pos:], w) || !delimited(r.text, end) {
+		r.fault(r.pos, "no value begins like this")
+		return
+	}
+	r.pos = end
+}
+
+// delimited reports whether a number or a literal name may end at offset i. Without it, a read
+// of 012 or 1.2.3 would succeed with a part, and the fault would show only at the next read.
+func delimited(text string, i int) bool {
+	if i == len(text) {
+		return true
+	}
+	c := text[i]
+	return c == ',' || c == ']' || c == '}' || isSpace(c)
+}
+
+func isSpace(c byte) bool {
+	return c == ' ' || c == '\n' || c == '\r' || c == '\t'
+}
+
+func isDigit(c byte) bool {
+	return c-'0' <= 9
+}

@@ -1,0 +1,146 @@
+// Package weburl checks the URLs of a configuration before anything is sent
+// there. Every function answers with the reason for a refusal, "" for none.
+package weburl
+
+import (
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strings"
+	"unicode"
+)
+
+const (
+	notURL    = "must be an absolute URL such as https://idp.example.com/i_1"
+	plainHTTP = "must use https: http is accepted for loopback hosts only, unless AllowInsecureHTTP is set"
+)
+
+// Issuer checks an issuer identifier: https, no query, no fragment and no user
+// information (OpenID Connect Discovery 1.0 section 3).
+func Issuer(raw string, insecure bool) string {
+	return web(raw, insecure, strings.ContainsAny(raw, "?#"))
+}
+
+// Endpoint checks an endpoint's URL: https, no fragment; a query is allowed
+// (RFC 6749 section 3.1).
+func Endpoint(raw string, insecure bool) string {
+	return web(raw, insecure, strings.Contains(raw, "#"))
+}
+
+// privateUse is RFC 8252 section 7.1: a reverse domain name as scheme, which
+// may be followed by a path without a host.
+var privateUse = regexp.MustCompile(`^(?i)[a-z][a-z0-9-]*(\.[a-z0-9][a-z0-9-]*)+:/`)
+
+// Redirect checks a redirection URI: https, http on loopback, or a private-use
+// scheme in reverse domain notation (RFC 8252 section 7).
+func Redirect(raw string, insecure bool) string {
+	if !privateUse.MatchString(raw) {
+		reason := Endpoint(raw, insecure)
+		if reason != "" {
+			return reason + ", or use a private-use scheme such as com.example.app:/callback"
+		}
+		return ""
+	}
+	if hasOddRune(raw) || strings.Contains(raw, "#") {
+		return "must hold no space, control character, backslash or fragment"
+	}
+	u, err := url.Parse(raw)
+	if err != nil || u.User != nil || strings.Contains(u.Host, "*") || !validPort(u) {
+		return "must be a valid URL without user information or wildcard"
+	}
+	return ""
+}
+
+// Resource checks an RFC 8707 section 2 resource indicator: an absolute URI
+// without a fragment.
+func Resource(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil || !u.IsAbs() || strings.Contains(raw, "#") {
+		return "must hold absolute URIs without fragment (RFC 8707 section 2)"
+	}
+	return ""
+}
+
+func web(raw string, insecure, forbidden bool) string {
+	if forbidden {
+		return "must have no query and no fragment"
+	}
+	if hasOddRune(raw) {
+		return "must hold no space, control character or backslash"
+	}
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" || u.Opaque != "" {
+		return notURL
+	}
+	if u.User != nil {
+		return "must hold no user name or password"
+	}
+	if !validHost(u.Hostname()) || !validPort(u) {
+		return "must name a valid host and port"
+	}
+	switch {
+	case u.Scheme == "https":
+		return ""
+	case u.Scheme != "http":
+		return notURL
+	case insecure || Loopback(u.Hostname()):
+		return ""
+	}
+	return plainHTTP
+}
+
+// Loopback tells whether a host name can only mean this machine.
+func Loopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}
+
+// Origin is scheme, host and port of a URL, the port always written: two URLs
+// with equal origins are served by the same party (RFC 6454).
+func Origin(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[strings.ToLower(u.Scheme)]
+	}
+	return strings.ToLower(u.Scheme) + "://" + strings.ToLower(u.Hostname()) + ":" + port
+}
+
+func hasOddRune(raw string) bool {
+	return strings.ContainsFunc(raw, func(r rune) bool {
+		return r == '\\' || r == unicode.ReplacementChar || unicode.IsSpace(r) || unicode.IsControl(r)
+	})
+}
+
+// validPort wants a number from 0 to 65535 after a colon (0 is what a native
+// client may write for "any" in RFC 8252 section 7.3).
+func validPort(u *url.URL) bool {
+	if strings.HasSuffix(u.Host, ":") {
+		return false
+	}
+	port := u.Port()
+	if port == "" {
+		return true
+	}
+	_, err := netip.ParseAddrPort("127.0.0.1:" + port)
+	return err == nil
+}
+
+func validHost(host string) bool {
+	if _, err := netip.ParseAddr(host); err == nil {
+		return true
+	}
+	if len(host) > 253 || strings.ContainsAny(host, ":*%[]") {
+		return false
+	}
+	labels := strings.Split(strings.TrimSuffix(host, "."), ".")
+	for _, label := range labels {
+		if label == "" || strings.HasPrefix(label, "-") || strings.HasSuffix(label, "-") {
+			return false
+		}
+	}
+	// A last label of digits means an IPv4 address to browsers; this one is none.
+	return strings.Trim(labels[len(labels)-1], "0123456789") != ""
+}

@@ -1,0 +1,299 @@
+package authpi
+
+import (
+	"cmp"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/authpi/authpi-idp-go/internal/endpoint"
+	"github.com/authpi/authpi-idp-go/internal/redact"
+	"github.com/authpi/authpi-idp-go/internal/strictjson"
+)
+
+// AuthorizationURL is one started login: where to send the browser, and what the
+// callback is checked against. Keep it in the user's session until then; its JSON
+// holds everything. Printed in any other way it shows no secret.
+type AuthorizationURL struct {
+	// URL is where to redirect the browser to.
+	URL string
+	// CodeVerifier proves at the token endpoint that this app started the login
+	// (RFC 7636 section 4.1). Never send it to the browser in the clear.
+	CodeVerifier string
+	// State comes back in the callback, Nonce in the ID token.
+	State, Nonce string
+	// Resources are the RFC 8707 resource indicators of this login, nil for the
+	// client's own.
+	Resources []string
+}
+
+// AuthorizationOptions are the parts of an authorization request that differ
+// from login to login. Every zero value leaves its parameter out.
+type AuthorizationOptions struct {
+	// State and Nonce, where empty, are made of 32 random bytes each, in base64url.
+	State, Nonce string
+	// Org asks for tokens of one organization only.
+	Org string
+	// Resources are RFC 8707 resource indicators, order and repeats kept; nil
+	// means Config.Resources, empty means none.
+	Resources []string
+	// Prompt is any of none, login, consent, select_account (OpenID Connect Core
+	// section 3.1.2.1).
+	Prompt []string
+	// MaxAge is how long ago the user may have signed in, in whole seconds.
+	// [IdpClient.ExchangeCallback] checks it. To force a sign-in use Prompt login.
+	MaxAge time.Duration
+	// ACRValues are authentication context classes, most wanted first.
+	ACRValues []string
+	// LoginHint is an e-mail address or the like for the sign-in form.
+	LoginHint string
+	// Extra is anything else. It may not replace what the flow itself sets.
+	Extra url.Values
+}
+
+// Parameters of the authorization request that the flow sets, and those that
+// could replace them all (RFC 9101): Extra may hold none of them.
+var reserved = [...]string{
+	"client_id", "redirect_uri", "response_type", "scope", "state", "nonce",
+	"code_challenge", "code_challenge_method", "org", "resource", "prompt",
+	"max_age", "acr_values", "login_hint", "request", "request_uri",
+}
+
+// CreateAuthorizationURL starts a login with the authorization code flow and PKCE
+// (RFC 6749 section 4.1, RFC 7636 with S256, OpenID Connect Core section 3.1.2.1).
+// It makes no request. scopes must contain "openid". A nil opts is fine.
+//
+//	auth, err := client.CreateAuthorizationURL([]string{"openid", "email"}, nil)
+//	// keep auth in the session, then: http.Redirect(w, r, auth.URL, http.StatusFound)
+//
+// It returns a [*ConfigurationError] without Config.RedirectURI, and an
+// [*OAuthError] with the code invalid_request for options that cannot be sent.
+func (c *IdpClient) CreateAuthorizationURL(scopes []string, opts *AuthorizationOptions) (*AuthorizationURL, error) {
+	if opts == nil {
+		opts = &AuthorizationOptions{}
+	}
+	if err := c.needRedirect(); err != nil {
+		return nil, err
+	}
+	base, err := c.needEndpoint("Authorization", c.endpoints.Authorization)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkAuthorization(scopes, opts); err != nil {
+		return nil, err
+	}
+	secrets := newSecrets()
+	auth := &AuthorizationURL{
+		CodeVerifier: secrets.verifier(),
+		State:        cmp.Or(opts.State, secrets.state()),
+		Nonce:        cmp.Or(opts.Nonce, secrets.nonce()),
+		Resources:    c.resourcesOr(opts.Resources),
+	}
+	auth.URL = c.authorizationQuery(base, scopes, auth, opts)
+	return auth, nil
+}
+
+func checkAuthorization(scopes []string, opts *AuthorizationOptions) error {
+	const op = "authorization URL"
+	switch {
+	case len(scopes) == 0:
+		return invalidRequest(op, "scopes are required")
+	case !slices.Contains(scopes, "openid"):
+		return invalidRequest(op, `scopes must contain "openid" (OpenID Connect Core section 3.1.2.1)`)
+	case opts.MaxAge < 0:
+		return invalidRequest(op, "MaxAge is negative")
+	case opts.MaxAge%time.Second != 0:
+		return invalidRequest(op, "MaxAge must be whole seconds")
+	}
+	for _, name := range reserved {
+		if opts.Extra.Has(name) {
+			return invalidRequest(op, "Extra may not set "+name)
+		}
+	}
+	return nil
+}
+
+// authorizationQuery writes the URL into one buffer: this is on the way of every
+// login.
+func (c *IdpClient) authorizationQuery(base string, scopes []string, auth *AuthorizationURL, opts *AuthorizationOptions) string {
+	q := endpoint.Query(base)
+	q.Add("client_id", c.cfg.ClientID)
+	q.Add("redirect_uri", c.cfg.RedirectURI)
+	q.Add("response_type", "code")
+	q.AddList("scope", scopes)
+	q.Add("state", auth.State)
+	q.Add("code_challenge", challenge(auth.CodeVerifier))
+	q.Add("code_challenge_method", "S256")
+	q.Add("nonce", auth.Nonce)
+	q.AddSet("org", opts.Org)
+	q.AddSet("login_hint", opts.LoginHint)
+	q.AddList("prompt", opts.Prompt)
+	q.AddList("acr_values", opts.ACRValues)
+	if opts.MaxAge > 0 {
+		q.Add("max_age", strconv.FormatInt(int64(opts.MaxAge/time.Second), 10))
+	}
+	q.AddAll("resource", auth.Resources)
+	q.AddEncoded(opts.Extra.Encode())
+	return q.String()
+}
+
+// secrets are the random texts of one login, drawn in one read.
+type secrets struct{ text string }
+
+const (
+	secretBytes = 32 // RFC 7636 section 7.1 asks for 256 bits
+	secretChars = 43 // 32 bytes in base64url without padding
+)
+
+func newSecrets() secrets {
+	var random [3 * secretBytes]byte
+	_, _ = rand.Read(random[:]) // never fails: it ends the process instead
+	var text [3 * secretChars]byte
+	for i := range 3 {
+		base64.RawURLEncoding.Encode(text[i*secretChars:], random[i*secretBytes:(i+1)*secretBytes])
+	}
+	return secrets{text: string(text[:])}
+}
+
+func (s secrets) verifier() string { return s.text[:secretChars] }
+func (s secrets) state() string    { return s.text[secretChars : 2*secretChars] }
+func (s secrets) nonce() string    { return s.text[2*secretChars:] }
+
+// challenge is the S256 code challenge of a verifier (RFC 7636 section 4.2).
+func challenge(verifier string) string {
+	sum := sha256.Sum256([]byte(verifier))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// maxAge reads the max_age that the login asked for out of its own URL, which
+// is what was stored. Zero where it asked for none.
+func (a AuthorizationURL) maxAge() time.Duration {
+	u, err := url.Parse(a.URL)
+	if err != nil {
+		return 0
+	}
+	seconds, err := strconv.ParseInt(u.Query().Get("max_age"), 10, 32)
+	if err != nil || seconds < 0 {
+		return 0
+	}
+	return time.Duration(seconds) * time.Second
+}
+
+// MarshalJSON writes the storage form, which the Python package reads and writes
+// too, with the verifier in the clear.
+func (a AuthorizationURL) MarshalJSON() ([]byte, error) {
+	dst := append([]byte(nil), `{"url":`...)
+	dst = strictjson.AppendString(dst, a.URL)
+	dst = append(dst, `,"code_verifier":`...)
+	dst = strictjson.AppendString(dst, a.CodeVerifier)
+	dst = append(dst, `,"state":`...)
+	dst = strictjson.AppendString(dst, a.State)
+	dst = append(dst, `,"nonce":`...)
+	dst = strictjson.AppendString(dst, a.Nonce)
+	dst = append(dst, `,"resources":`...)
+	if a.Resources == nil {
+		return append(dst, "null}"...), nil
+	}
+	return append(appendTexts(dst, a.Resources), '}'), nil
+}
+
+// UnmarshalJSON reads the storage form. What cannot be read is an [*OAuthError]
+// with the code invalid_request.
+func (a *AuthorizationURL) UnmarshalJSON(data []byte) error {
+	const op = "stored authorization"
+	r := strictjson.NewReader(string(data))
+	if r.Kind() != strictjson.Object {
+		return invalidRequest(op, "must be a JSON object")
+	}
+	var parsed AuthorizationURL
+	var haveURL, haveVerifier, haveState, haveNonce bool
+	resourcesOK := true
+	for m := r.Members(); m.Next(); {
+		switch m.Name {
+		case "url":
+			parsed.URL, haveURL = r.Text()
+		case "code_verifier":
+			parsed.CodeVerifier, haveVerifier = r.Text()
+		case "state":
+			parsed.State, haveState = r.Text()
+		case "nonce":
+			parsed.Nonce, haveNonce = r.Text()
+		case "resources":
+			parsed.Resources, resourcesOK = textsOrNull(&r)
+		default:
+			r.Skip()
+		}
+	}
+	switch err := r.End(); {
+	case err != nil:
+		return invalidRequest(op, err.Error())
+	case !haveURL || !haveVerifier || !haveState || !haveNonce:
+		return invalidRequest(op, "url, code_verifier, state and nonce must be text")
+	case !resourcesOK:
+		return invalidRequest(op, "resources must be a list of texts")
+	}
+	*a = parsed
+	return nil
+}
+
+// String describes the login without its secrets; the URL is cut at its query.
+func (a AuthorizationURL) String() string {
+	place, _, _ := strings.Cut(a.URL, "?")
+	return fmt.Sprintf("authpi.AuthorizationURL{URL:%q CodeVerifier:%s State:%s Nonce:%s Resources:%q}",
+		place, redact.Secret(a.CodeVerifier), redact.Secret(a.State), redact.Secret(a.Nonce), a.Resources)
+}
+
+// Format prints String for every verb and flag.
+func (a AuthorizationURL) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(a.String())) }
+
+// LogValue describes the login without its secrets, for log/slog.
+func (a AuthorizationURL) LogValue() slog.Value { return slog.StringValue(a.String()) }
+
+// String describes the options without state and nonce.
+func (o AuthorizationOptions) String() string {
+	return fmt.Sprintf("authpi.AuthorizationOptions{State:%s Nonce:%s Org:%q Resources:%q Prompt:%q MaxAge:%s ACRValues:%q}",
+		redact.Secret(o.State), redact.Secret(o.Nonce), o.Org, o.Resources, o.Prompt, o.MaxAge, o.ACRValues)
+}
+
+// Format prints String for every verb and flag.
+func (o AuthorizationOptions) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(o.String())) }
+
+// LogValue describes the options without state and nonce, for log/slog.
+func (o AuthorizationOptions) LogValue() slog.Value { return slog.StringValue(o.String()) }
+
+func textsOrNull(r *strictjson.Reader) (texts []string, ok bool) {
+	switch r.Kind() {
+	case strictjson.Null:
+		r.Skip()
+		return nil, true
+	case strictjson.Array:
+		texts = []string{}
+	default:
+		r.Skip()
+		return nil, false
+	}
+	ok = true
+	for e := r.Elements(); e.Next(); {
+		text, isText := r.Text()
+		texts, ok = append(texts, text), ok && isText
+	}
+	return texts, ok
+}
+
+func appendTexts(dst []byte, texts []string) []byte {
+	dst = append(dst, '[')
+	for i, text := range texts {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = strictjson.AppendString(dst, text)
+	}
+	return append(dst, ']')
+}

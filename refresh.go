@@ -1,0 +1,401 @@
+package authpi
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/authpi/authpi-idp-go/internal/redact"
+)
+
+// RefreshCoordinator lets several processes spend a refresh token once between
+// them. Within one process nothing is needed: a shared flight always stands in
+// front, so Do is called once for each id and process, with a context of its own
+// that no caller's cancellation ends. The module's redis folder has one over Redis.
+type RefreshCoordinator interface {
+	// Do runs spend at most once for an id among all who share the coordinator,
+	// and gives each of them the bytes that it returned, for a while after too. An
+	// error of spend is not kept: it means that nothing final happened.
+	//
+	// id is a digest, safe to store and log. The bytes are sealed: only a holder
+	// of the old refresh token can read them. An error means that nobody could be
+	// asked; the refresh then fails for a passing reason and spends nothing.
+	Do(ctx context.Context, id string, spend func(context.Context) ([]byte, error)) ([]byte, error)
+}
+
+// RefreshOptions are for one [IdpClient.Refresh].
+type RefreshOptions struct {
+	// OnRefresh is as in [AgentOptions].
+	OnRefresh func(context.Context, TokenSet) error
+	// Reload is as in [AgentOptions].
+	Reload func(context.Context) (TokenSet, error)
+	// Resources are RFC 8707 resource indicators; nil: Config's, empty: none.
+	Resources []string
+	// Scopes may only narrow what was granted (RFC 6749 section 6). Empty: all.
+	Scopes []string
+}
+
+// Refresh gets new tokens now, whether or not the old ones are still good, and
+// returns a new Agent with them. Concurrent calls with the same tokens and options
+// share one request, and a call with tokens that were just spent gets their
+// successor. [IdpClient.CreateAgent] does this by itself when it is due.
+//
+// It returns an [*OAuthError] matching [ErrTokenExpired] where there is no refresh
+// token, and otherwise a [*RefreshError]; RefreshError.Tokens gives the tokens that
+// were received but not stored. Where the answer has no ID token the identity comes
+// from the user info endpoint, whose failure is an [*OAuthError] of its own once
+// the tokens are stored.
+func (c *IdpClient) Refresh(ctx context.Context, agent *Agent, opts *RefreshOptions) (*Agent, error) {
+	if opts == nil {
+		opts = &RefreshOptions{}
+	}
+	if agent == nil {
+		return nil, invalidRequest(opRefresh, "the agent is nil")
+	}
+	tokens, err := c.renew(ctx, agent, &renewal{
+		onRefresh: opts.OnRefresh,
+		reload:    opts.Reload,
+		resources: c.resourcesOr(opts.Resources),
+		scopes:    slices.Clone(opts.Scopes),
+	})
+	if err != nil {
+		return nil, err
+	}
+	renewed, err := c.identify(ctx, agent, tokens)
+	if err != nil && opts.OnRefresh == nil {
+		err = &RefreshError{cause: err, tokens: &tokens}
+	}
+	return renewed, err
+}
+
+const opRefresh = "refresh"
+
+// How a refresh that is not urgent behaves: the access token is still good.
+const (
+	patience = 5 * time.Second // the longest that a caller waits for it
+	pause    = 5 * time.Second // how long none is tried again after a passing failure
+)
+
+// renewal is what one caller wants of a refresh.
+type renewal struct {
+	onRefresh         func(context.Context, TokenSet) error
+	reload            func(context.Context) (TokenSet, error)
+	resources, scopes []string
+	patient           bool // the access token is still good: wait no longer than patience
+}
+
+// grant names what is asked for besides new tokens: callers that ask for the same
+// can share an answer.
+func (r *renewal) grant() string {
+	return strings.Join(r.resources, " ") + "\n" + strings.Join(r.scopes, " ")
+}
+
+// createRefreshed is CreateAgent where the access token is about to expire.
+func (c *IdpClient) createRefreshed(ctx context.Context, agent *Agent, opts *AgentOptions) (*Agent, error) {
+	tokens, err := c.renewInTime(ctx, agent, opts)
+	if err != nil {
+		return nil, err
+	}
+	if tokens.AccessToken == agent.Tokens.AccessToken {
+		return c.hydrate(ctx, agent)
+	}
+	renewed, err := c.identify(ctx, agent, tokens)
+	if err != nil && opts.OnRefresh == nil {
+		err = &RefreshError{cause: err, tokens: &tokens}
+		c.tell(ctx, opts, err)
+	}
+	return renewed, err
+}
+
+// renewInTime refreshes tokens that are about to expire, or gives them back as
+// they are where the issuer is briefly away and they are still good.
+func (c *IdpClient) renewInTime(ctx context.Context, agent *Agent, opts *AgentOptions) (TokenSet, error) {
+	good := agent.Tokens.remaining(c.now()) > 0
+	tokens, err := c.renew(ctx, agent, &renewal{
+		onRefresh: opts.OnRefresh,
+		reload:    opts.Reload,
+		resources: slices.Clone(opts.Resources),
+		patient:   good,
+	})
+	if err == nil {
+		return tokens, nil
+	}
+	if good && isPassing(err) {
+		c.rotations.pause(agent.Tokens.RefreshToken)
+		c.log.WarnContext(ctx, "authpi: refresh failed for now; the access token is still good",
+			"key", c.rotations.shortID(agent.Tokens.RefreshToken), "error", err)
+		return agent.Tokens, nil
+	}
+	c.tell(ctx, opts, err)
+	return TokenSet{}, err
+}
+
+// tell passes a failure on, unless it is the caller's own leaving.
+func (c *IdpClient) tell(ctx context.Context, opts *AgentOptions, err error) {
+	left := ctx.Err() != nil && errors.Is(err, ctx.Err())
+	if opts.OnRefreshError != nil && !left {
+		opts.OnRefreshError(context.WithoutCancel(ctx), err)
+	}
+}
+
+// maxHops bounds how many successors one caller follows: each hop means that
+// others have refreshed meanwhile.
+const maxHops = 8
+
+// renew gets the caller a newer token set than its own, and has the caller store
+// it. It goes from what is cheapest to what cannot be undone: the memory of spent
+// tokens, the flight of another caller, the caller's session store, and only then
+// the refresh token.
+func (c *IdpClient) renew(ctx context.Context, agent *Agent, r *renewal) (TokenSet, error) {
+	if agent.Tokens.RefreshToken == "" {
+		return TokenSet{}, &OAuthError{
+			Code: string(ErrTokenExpired), Description: "there is no refresh token", op: opRefresh,
+		}
+	}
+	if ctx.Err() != nil {
+		return TokenSet{}, left(ctx)
+	}
+	current, asked := agent.Tokens, false
+	for range maxHops {
+		if known, ok := c.rotations.newest(current); ok {
+			if c.serves(known, agent, r) {
+				c.event(ctx, "refresh taken from memory", current)
+				return c.deliver(ctx, agent, r, known)
+			}
+			current = known.tokens
+		}
+		if r.patient && c.rotations.paused(agent.Tokens.RefreshToken) {
+			return TokenSet{}, refreshFailed(codeTransport, "the last attempt failed a moment ago", nil)
+		}
+		outcome, err := c.fly(ctx, agent, current, r)
+		if err != nil {
+			return TokenSet{}, err
+		}
+		switch rotated := outcome.rotation; {
+		case outcome.err != nil:
+			if asked || r.reload == nil || !errors.Is(outcome.err, ErrInvalidGrant) {
+				return TokenSet{}, outcome.err
+			}
+			// Another process may have been first; its set would be in the store.
+			asked = true
+			stored, err := c.reloadNewer(ctx, agent, current, r)
+			if err != nil {
+				return TokenSet{}, err
+			}
+			if stored == nil {
+				return TokenSet{}, outcome.err
+			}
+			current = stored.tokens
+			if c.serves(*stored, agent, r) {
+				return c.deliver(ctx, agent, r, *stored)
+			}
+		case rotated == nil:
+			// The first caller left before anything was spent; somebody else goes on.
+		case rotated.stored && !c.serves(*rotated, agent, r), !rotated.stored && rotated.grant != r.grant():
+			current = rotated.tokens // and now this successor is spent
+		default:
+			return c.deliver(ctx, agent, r, *rotated)
+		}
+	}
+	return TokenSet{}, refreshFailed(codeTransport, "others refresh this session faster than this call can follow", nil)
+}
+
+// serves tells whether a remembered set is what the caller wants: newer than its
+// own, asked for with the same options, and good.
+func (c *IdpClient) serves(known rotation, agent *Agent, r *renewal) bool {
+	if known.tokens.AccessToken == agent.Tokens.AccessToken || !known.stored && known.grant != r.grant() {
+		return false
+	}
+	least := time.Duration(0)
+	if known.kept {
+		least = c.cfg.RefreshBuffer // the same refresh token may simply be used again
+	}
+	return known.tokens.remaining(c.now()) > least
+}
+
+// fly joins the flight that spends current, or starts it.
+func (c *IdpClient) fly(ctx context.Context, agent *Agent, current TokenSet, r *renewal) (outcome, error) {
+	f, first := c.rotations.join(current.RefreshToken)
+	if first {
+		if err := c.lead(ctx, f, agent, current, r); err != nil {
+			return outcome{}, err
+		}
+	} else {
+		c.event(ctx, "refresh joined", current)
+	}
+	leave := ctx.Done()
+	if first {
+		leave = nil // whoever spends a refresh token sees it through
+	}
+	var enough <-chan time.Time
+	if r.patient {
+		timer := time.NewTimer(patience)
+		defer timer.Stop()
+		enough = timer.C
+	}
+	select {
+	case <-f.done:
+		return f.outcome, nil
+	default:
+	}
+	select {
+	case <-f.done:
+		return f.outcome, nil
+	case <-enough:
+		// The flight goes on; the next caller finds its result in the memory.
+		return outcome{}, refreshFailed(codeTransport, "no answer within 5 s", nil)
+	case <-leave:
+		return outcome{}, left(ctx)
+	}
+}
+
+// lead is the first caller's part: it asks the session store, and then sends the
+// spender off on a context of its own. Whatever happens, Reload's panic included,
+// the flight lands and frees those who wait.
+func (c *IdpClient) lead(ctx context.Context, f *flight, agent *Agent, current TokenSet, r *renewal) error {
+	result, aloft := outcome{}, false
+	defer func() {
+		if !aloft {
+			c.rotations.land(f, result)
+		}
+	}()
+	if _, ok := c.rotations.newest(current); ok && !c.rotations.isKept(current) {
+		return nil // it landed while we were on our way here
+	}
+	if r.reload != nil {
+		stored, err := c.reloadNewer(ctx, agent, current, r)
+		if err != nil {
+			return err
+		}
+		if stored != nil {
+			result.rotation = stored
+			return nil
+		}
+	}
+	if ctx.Err() != nil {
+		return left(ctx)
+	}
+	aloft = true
+	detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.RefreshTimeout)
+	go func() {
+		defer cancel()
+		c.spend(detached, f, agent, current, r)
+	}()
+	return nil
+}
+
+// reloadNewer asks the caller's store. It gives nil where the store knows nothing
+// newer than current.
+func (c *IdpClient) reloadNewer(ctx context.Context, agent *Agent, current TokenSet, r *renewal) (*rotation, error) {
+	limited, cancel := context.WithTimeout(ctx, c.cfg.RefreshTimeout)
+	defer cancel()
+	stored, err := r.reload(limited)
+	switch {
+	case err != nil:
+		return nil, refreshFailed(codeTransport, "Reload: "+redact.Text(err.Error(), secretsOf(current)...), err)
+	case stored.isZero():
+		return nil, refreshFailed(string(ErrSessionExpired), "the session has ended meanwhile", nil)
+	case !c.isNewer(stored, agent, current):
+		return nil, nil
+	}
+	owner, err := c.agentOf(stored)
+	if err != nil {
+		return nil, &RefreshError{cause: err}
+	}
+	if owner.ID != agent.ID {
+		return nil, &RefreshError{cause: &SubjectMismatchError{Expected: agent.ID, Actual: owner.ID}}
+	}
+	rotated := rotation{tokens: stored, stored: true, kept: stored.RefreshToken == current.RefreshToken}
+	c.rotations.remember(current, rotated)
+	c.event(ctx, "refresh found in the session store", current)
+	return &rotated, nil
+}
+
+// isNewer compares what the store holds with what the caller is about to spend. A
+// store that lags behind holds a token whose successor is known here.
+func (c *IdpClient) isNewer(stored TokenSet, agent *Agent, current TokenSet) bool {
+	if stored.RefreshToken == current.RefreshToken {
+		return stored.ExpiresAt.Unix() > current.ExpiresAt.Unix()
+	}
+	if stored.RefreshToken == agent.Tokens.RefreshToken {
+		return false
+	}
+	_, spent := c.rotations.newest(stored)
+	return !spent
+}
+
+// deliver hands a new set to the caller's OnRefresh, unless it came from the store.
+func (c *IdpClient) deliver(ctx context.Context, agent *Agent, r *renewal, rotated rotation) (TokenSet, error) {
+	// While this caller was on its way another may have refreshed again: an older
+	// set must not be stored over a newer one.
+	if latest, ok := c.rotations.newest(rotated.tokens); ok && c.serves(latest, agent, r) {
+		rotated = latest
+	}
+	tokens := rotated.tokens
+	if owner, err := c.agentOf(tokens); err != nil || owner.ID != agent.ID {
+		if err == nil {
+			err = &SubjectMismatchError{Expected: agent.ID, Actual: owner.ID}
+		}
+		return TokenSet{}, &RefreshError{cause: err}
+	}
+	if rotated.stored || r.onRefresh == nil {
+		return tokens, nil
+	}
+	detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.RefreshTimeout)
+	defer cancel()
+	if err := r.onRefresh(detached, tokens); err != nil {
+		failed := refreshFailed("refresh_error", "OnRefresh: "+redact.Text(err.Error(), secretsOf(tokens)...), err)
+		failed.tokens = &tokens
+		return TokenSet{}, failed
+	}
+	return tokens, nil
+}
+
+// identify makes the Agent of refreshed tokens: from the ID token, or else from
+// the user info endpoint. What that leaves out of the old agent's e-mail address
+// and organization stays; memberships never do.
+func (c *IdpClient) identify(ctx context.Context, before *Agent, tokens TokenSet) (*Agent, error) {
+	if tokens.IDToken != "" {
+		return c.agentOf(tokens)
+	}
+	from, err := c.userInfoClaims(ctx, tokens.AccessToken, before.ID)
+	if err != nil {
+		return nil, err
+	}
+	renewed := c.newAgent(from, tokens)
+	if renewed.Email == "" {
+		renewed.Email = before.Email
+	}
+	if !from.emailVerified.present && renewed.Email == before.Email {
+		renewed.EmailVerified = before.EmailVerified
+	}
+	if renewed.OrgID == "" {
+		renewed.OrgID = before.OrgID
+	}
+	renewed.SessionID, renewed.AuthTime = before.SessionID, before.AuthTime
+	return renewed, nil
+}
+
+// isPassing tells whether the same refresh may succeed later.
+func isPassing(err error) bool {
+	var e *OAuthError
+	return errors.As(err, &e) && e.passing()
+}
+
+func refreshFailed(code, description string, cause error) *RefreshError {
+	return &RefreshError{cause: &OAuthError{Code: code, Description: description, op: opRefresh, cause: cause}}
+}
+
+// left is the error of a caller whose context ended.
+func left(ctx context.Context) *RefreshError {
+	return refreshFailed(codeTransport, "the caller left: "+ctx.Err().Error(), ctx.Err())
+}
+
+func secretsOf(t TokenSet) []string { return []string{t.AccessToken, t.RefreshToken, t.IDToken} }
+
+// event logs what became of a refresh token, by a part of its digest.
+func (c *IdpClient) event(ctx context.Context, what string, of TokenSet) {
+	c.log.DebugContext(ctx, "authpi: "+what, "key", c.rotations.shortID(of.RefreshToken))
+}

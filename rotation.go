@@ -1,0 +1,406 @@
+package authpi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/authpi/authpi-idp-go/internal/endpoint"
+	"github.com/authpi/authpi-idp-go/internal/jws"
+	"github.com/authpi/authpi-idp-go/internal/recent"
+	"github.com/authpi/authpi-idp-go/internal/redact"
+	"github.com/authpi/authpi-idp-go/internal/seal"
+	"github.com/authpi/authpi-idp-go/internal/strictjson"
+)
+
+// rotation is what a spent refresh token became.
+type rotation struct {
+	tokens TokenSet
+	grant  string // what was asked for, see renewal.grant
+	stored bool   // found in the session store: nobody has to store it again
+	kept   bool   // the issuer did not rotate: the refresh token is the same
+}
+
+// outcome is how a flight ended: with a rotation, with an error, or, where both
+// are nil, before anything was spent.
+type outcome struct {
+	rotation *rotation
+	err      error
+}
+
+// flight is one refresh token being spent. outcome is set before done is closed.
+type flight struct {
+	id      string
+	done    chan struct{}
+	outcome outcome
+}
+
+// rotations knows which refresh tokens are being spent in this process, and what
+// became of those that were spent lately. It holds tokens, so it never prints.
+type rotations struct {
+	realm string // issuer and client: equal tokens of two of them differ
+	keep  time.Duration
+	now   func() time.Time
+	spent *recent.Map[string, rotation] // by the id of the spent token
+	waits *recent.Map[string, struct{}] // ids that are not worth a try for now
+
+	mu      sync.Mutex // guards running
+	running map[string]*flight
+}
+
+// Bounds of the memory: sessions that refresh within RefreshMemory of each other.
+var memoryLimits = recent.Limits{Entries: 16384, Bytes: 64 << 20}
+
+func newRotations(cfg Config) *rotations {
+	return &rotations{
+		realm:   strings.TrimRight(cfg.IssuerURL, "/") + "\x00" + cfg.ClientID,
+		keep:    cfg.RefreshMemory,
+		now:     cfg.Now,
+		spent:   recent.New[string, rotation](memoryLimits, cfg.Now),
+		waits:   recent.New[string, struct{}](memoryLimits, cfg.Now),
+		running: make(map[string]*flight),
+	}
+}
+
+func (s *rotations) id(refreshToken string) string { return seal.ID(s.realm, refreshToken) }
+
+// shortID is enough of an id to find a session's lines in a log.
+func (s *rotations) shortID(refreshToken string) string { return s.id(refreshToken)[:12] }
+
+// newest follows the successors of t's refresh token as far as they are known.
+func (s *rotations) newest(t TokenSet) (newest rotation, ok bool) {
+	id := s.id(t.RefreshToken)
+	for range maxHops {
+		next, known := s.spent.Get(id)
+		if !known {
+			return newest, ok
+		}
+		newest, ok = next, true
+		if next.kept || next.tokens.RefreshToken == "" {
+			return newest, ok
+		}
+		id = s.id(next.tokens.RefreshToken)
+	}
+	return newest, ok
+}
+
+// isKept tells whether t's refresh token is known to work again.
+func (s *rotations) isKept(t TokenSet) bool {
+	known, ok := s.spent.Get(s.id(t.RefreshToken))
+	return ok && known.kept
+}
+
+func (s *rotations) remember(spent TokenSet, became rotation) {
+	expiry := s.now().Add(s.keep)
+	if became.kept && became.tokens.ExpiresAt.Before(expiry) {
+		expiry = became.tokens.ExpiresAt
+	}
+	t := became.tokens
+	const overhead = 512
+	size := len(t.AccessToken) + len(t.RefreshToken) + len(t.IDToken) + len(t.Scope) + len(t.SubjectHint) + len(became.grant) + overhead
+	s.spent.Put(s.id(spent.RefreshToken), became, size, expiry)
+}
+
+func (s *rotations) pause(refreshToken string) {
+	const overhead = 256
+	s.waits.Put(s.id(refreshToken), struct{}{}, overhead, s.now().Add(pause))
+}
+
+func (s *rotations) paused(refreshToken string) bool {
+	_, ok := s.waits.Get(s.id(refreshToken))
+	return ok
+}
+
+// join gives the flight that spends the token; first tells that it is new.
+func (s *rotations) join(refreshToken string) (f *flight, first bool) {
+	id := s.id(refreshToken)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f, ok := s.running[id]; ok {
+		return f, false
+	}
+	f = &flight{id: id, done: make(chan struct{})}
+	s.running[id] = f
+	return f, true
+}
+
+func (s *rotations) land(f *flight, o outcome) {
+	s.mu.Lock()
+	delete(s.running, f.id)
+	s.mu.Unlock()
+	f.outcome = o
+	close(f.done)
+}
+
+// spend is the flight itself. What it learned is remembered before the flight
+// lands: whoever comes in between finds the one or the other.
+func (c *IdpClient) spend(ctx context.Context, f *flight, agent *Agent, current TokenSet, r *renewal) {
+	result := outcome{err: refreshFailed(codeTransport, "the refresh ended without an answer", nil)}
+	defer func() {
+		if fault := recover(); fault != nil {
+			// A foreign round tripper or coordinator panicked. Its value may hold
+			// anything, so only its type is told.
+			result = outcome{err: refreshFailed(codeTransport, fmt.Sprintf("the refresh panicked with a %T", fault), nil)}
+		}
+		c.rotations.land(f, result)
+	}()
+	rotated, err := c.coordinate(ctx, f.id, agent, current, r)
+	if err != nil {
+		result = outcome{err: err}
+		return
+	}
+	c.rotations.remember(current, rotated)
+	result = outcome{rotation: &rotated}
+}
+
+// coordinate redeems the refresh token, or learns from another process what
+// became of it.
+func (c *IdpClient) coordinate(ctx context.Context, id string, agent *Agent, current TokenSet, r *renewal) (rotation, error) {
+	if c.cfg.Coordinator == nil {
+		return c.redeem(ctx, agent, current, r)
+	}
+	var own redemption
+	sealed, err := c.cfg.Coordinator.Do(ctx, id, func(ctx context.Context) ([]byte, error) {
+		rotated, err := own.once(func() (rotation, error) { return c.redeem(ctx, agent, current, r) })
+		if err != nil && !SessionEnded(err) {
+			return nil, err // nothing final: another process may try
+		}
+		return seal.Seal(current.RefreshToken, id, appendResult(rotated, err))
+	})
+	if rotated, err, done := own.result(); done {
+		return rotated, err // whatever became of the coordinator since
+	}
+	if err != nil {
+		c.log.WarnContext(ctx, "authpi: refresh coordinator failed", "key", id[:12], "error", err)
+		return rotation{}, refreshFailed(codeTransport, "the coordinator failed: "+redact.Text(err.Error(), secretsOf(current)...), err)
+	}
+	return c.follow(ctx, current, id, sealed)
+}
+
+// redemption is this process's turn in a coordinator's Do. A coordinator that
+// calls it twice, or in a goroutine of its own, still redeems once.
+type redemption struct {
+	mu       sync.Mutex // guards all below
+	done     bool
+	rotation rotation
+	err      error
+}
+
+func (o *redemption) once(redeem func() (rotation, error)) (rotation, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.done {
+		o.rotation, o.err = redeem()
+		o.done = true
+	}
+	return o.rotation, o.err
+}
+
+func (o *redemption) result() (r rotation, err error, done bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.rotation, o.err, o.done
+}
+
+// errLooking is what a spend returns that only wants to know what others spent.
+var errLooking = errors.New("authpi: looking for a successor, nothing to spend")
+
+// follow opens what another process published under id, and goes on to what its
+// successors became: an older set must not be stored over a newer one.
+func (c *IdpClient) follow(ctx context.Context, spent TokenSet, id string, sealed []byte) (rotation, error) {
+	found, err := unseal(spent.RefreshToken, id, sealed)
+	if err != nil {
+		return rotation{}, err
+	}
+	c.event(ctx, "refresh done by another process", spent)
+	for range maxHops {
+		if found.kept || found.tokens.RefreshToken == "" {
+			break
+		}
+		next := c.rotations.id(found.tokens.RefreshToken)
+		sealed, err := c.cfg.Coordinator.Do(ctx, next, func(context.Context) ([]byte, error) { return nil, errLooking })
+		if err != nil {
+			break
+		}
+		newer, err := unseal(found.tokens.RefreshToken, next, sealed)
+		if err != nil {
+			break
+		}
+		c.rotations.remember(found.tokens, newer)
+		found = newer
+	}
+	return found, nil
+}
+
+// redeem sends the refresh token to the issuer (RFC 6749 section 6), once, and
+// verifies what comes back. Its error is a *RefreshError; where it carries tokens
+// the old ones are spent.
+func (c *IdpClient) redeem(ctx context.Context, agent *Agent, current TokenSet, r *renewal) (rotation, error) {
+	url, err := c.needEndpoint("Token", c.endpoints.Token)
+	if err != nil {
+		return rotation{}, err
+	}
+	var form endpoint.Params
+	form.Add("grant_type", "refresh_token")
+	form.Add("refresh_token", current.RefreshToken)
+	form.AddList("scope", r.scopes)
+	form.AddAll("resource", r.resources)
+	tokens, err := c.requestTokens(ctx, opRefresh, "refresh_error", url, &form, secretsOf(current)...)
+	if tokens.RefreshToken == "" {
+		tokens.RefreshToken = current.RefreshToken
+	}
+	if tokens.Scope == "" {
+		tokens.Scope = current.Scope
+	}
+	if err == nil {
+		err = c.settleIdentity(ctx, agent, current, &tokens)
+	}
+	if err != nil {
+		failed := &RefreshError{cause: err}
+		if tokens.AccessToken != "" {
+			failed.tokens = &tokens
+		}
+		return rotation{}, failed
+	}
+	c.log.InfoContext(ctx, "authpi: refresh token spent", "key", c.rotations.shortID(current.RefreshToken),
+		"expires_at", tokens.ExpiresAt)
+	return rotation{tokens: tokens, grant: r.grant(), kept: tokens.RefreshToken == current.RefreshToken}, nil
+}
+
+// keysWait is how long a rotated set waits for the issuer's keys.
+const keysWait = 5 * time.Second
+
+// settleIdentity verifies the new ID token against the old one. A token that was
+// checked and refused is an error. One that cannot be checked now, or is no JWT,
+// must not cost the session: the set is stored without it, under the name of the
+// agent, and the identity comes from the user info endpoint.
+func (c *IdpClient) settleIdentity(ctx context.Context, agent *Agent, current TokenSet, tokens *TokenSet) error {
+	if tokens.IDToken != "" {
+		err := c.verifyRefreshed(ctx, agent, current, *tokens)
+		if err == nil || isRefused(err) {
+			return err
+		}
+		c.log.WarnContext(ctx, "authpi: ID token of a refresh could not be checked and is left out",
+			"key", c.rotations.shortID(current.RefreshToken), "error", err)
+	}
+	tokens.IDToken, tokens.SubjectHint = "", agent.ID
+	return nil
+}
+
+func (c *IdpClient) verifyRefreshed(ctx context.Context, agent *Agent, current, tokens TokenSet) error {
+	want := expectation{op: opRefresh, accessToken: tokens.AccessToken, subject: agent.ID}
+	if current.IDToken != "" {
+		if previous, err := storedClaims(current.IDToken); err == nil {
+			want.previous = &previous
+		}
+	}
+	limited, cancel := context.WithTimeout(ctx, keysWait)
+	defer cancel()
+	_, err := c.verifyIDToken(limited, tokens.IDToken, want)
+	return err
+}
+
+// isRefused tells an ID token that was checked and does not hold from one that is
+// no JWT at all or could not be checked.
+func isRefused(err error) bool {
+	var e *OAuthError
+	if !errors.As(err, &e) || e.Code != string(ErrInvalidToken) && e.Code != codeSubjectMismatch {
+		return false
+	}
+	var format *jws.Error
+	if errors.As(err, &format) {
+		switch format.Part {
+		case "format", "length", "header", "payload":
+			return false
+		}
+	}
+	return true
+}
+
+// The sealed form of an outcome, which other processes read.
+const (
+	resultTokens  = "tokens"
+	resultGrant   = "grant"
+	resultKept    = "kept"
+	resultRefused = "refused"
+)
+
+// appendResult writes a rotation, or the final refusal in its place.
+func appendResult(rotated rotation, err error) []byte {
+	var refused *OAuthError
+	if errors.As(err, &refused) {
+		dst := append([]byte(nil), `{"`+resultRefused+`":{"code":`...)
+		dst = strictjson.AppendString(dst, refused.Code)
+		dst = append(dst, `,"description":`...)
+		dst = strictjson.AppendString(dst, refused.Description)
+		dst = fmt.Appendf(dst, `,"status":%d`, refused.StatusCode)
+		var mismatch *SubjectMismatchError
+		if errors.As(err, &mismatch) {
+			dst = append(dst, `,"subjects":`...)
+			dst = appendTexts(dst, []string{mismatch.Expected, mismatch.Actual})
+		}
+		return append(dst, "}}"...)
+	}
+	tokens, _ := rotated.tokens.MarshalJSON() // never fails
+	dst := append([]byte(nil), `{"`+resultTokens+`":`...)
+	dst = append(dst, tokens...)
+	dst = append(dst, `,"`+resultGrant+`":`...)
+	dst = strictjson.AppendString(dst, rotated.grant)
+	return fmt.Appendf(dst, `,"`+resultKept+`":%t}`, rotated.kept)
+}
+
+// unseal opens what another process published for a refresh token. The error is a
+// *RefreshError: that process's final refusal, or a passing one where the text
+// cannot be opened.
+func unseal(refreshToken, id string, sealed []byte) (rotation, error) {
+	plain, err := seal.Open(refreshToken, id, sealed)
+	if err != nil {
+		return rotation{}, refreshFailed(codeTransport, "the coordinator: "+err.Error(), err)
+	}
+	var found rotation
+	var tokensErr error
+	var refusal error
+	r := strictjson.NewReader(string(plain))
+	for m := r.Members(); m.Next(); {
+		switch m.Name {
+		case resultTokens:
+			raw, _ := r.Raw()
+			found.tokens, tokensErr = ParseTokenSet([]byte(raw))
+		case resultGrant:
+			found.grant, _ = r.Text()
+		case resultKept:
+			found.kept, _ = r.Bool()
+		case resultRefused:
+			refusal = readRefusal(&r)
+		}
+	}
+	if err := errors.Join(r.End(), tokensErr); err != nil {
+		return rotation{}, refreshFailed(codeTransport, "the coordinator's result cannot be read", err)
+	}
+	return found, refusal
+}
+
+func readRefusal(r *strictjson.Reader) error {
+	refused := &OAuthError{op: opRefresh}
+	var subjects []string
+	for m := r.Members(); m.Next(); {
+		switch m.Name {
+		case "code":
+			refused.Code, _ = r.Text()
+		case "description":
+			refused.Description, _ = r.Text()
+		case "status":
+			status, _ := r.Int()
+			refused.StatusCode = int(status)
+		case "subjects":
+			subjects, _ = textsOrNull(r)
+		}
+	}
+	if len(subjects) == 2 {
+		return &RefreshError{cause: &SubjectMismatchError{Expected: subjects[0], Actual: subjects[1]}}
+	}
+	return &RefreshError{cause: refused}
+}

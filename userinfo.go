@@ -1,0 +1,205 @@
+package authpi
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/authpi/authpi-idp-go/internal/endpoint"
+	"github.com/authpi/authpi-idp-go/internal/strictjson"
+)
+
+// UserInfo is what the user info endpoint says of a user (OpenID Connect Core
+// section 5.3). A field is empty where the issuer does not say, or where the
+// scope for it was not granted.
+type UserInfo struct {
+	Subject, Email                                            string
+	EmailVerified                                             bool
+	Name, GivenName, FamilyName, Picture, Locale, PhoneNumber string
+	PhoneNumberVerified                                       bool
+	// OrgID is the organization that the access token is narrowed to.
+	OrgID string
+	// Organizations are all active memberships.
+	Organizations []Organization
+	// CreatedAt and UpdatedAt are zero where the issuer does not say.
+	CreatedAt, UpdatedAt time.Time
+
+	claims string
+}
+
+// Claims decodes everything that the endpoint said into v, the issuer's own claims
+// included, as [encoding/json.Unmarshal] does.
+func (u *UserInfo) Claims(v any) error { return decodeClaims(u.claims, v) }
+
+// UserInfo asks the user info endpoint about the agent. The subject of the answer
+// must be the agent's (OpenID Connect Core section 5.3.2).
+//
+// It returns a [*SubjectMismatchError], or an [*OAuthError]: userinfo_error where
+// the endpoint refuses, invalid_response where its answer cannot be read.
+func (c *IdpClient) UserInfo(ctx context.Context, agent *Agent) (*UserInfo, error) {
+	if agent == nil {
+		return nil, invalidRequest("user info", "the agent is nil")
+	}
+	body, err := c.requestUserInfo(ctx, agent.Tokens.AccessToken)
+	if err != nil {
+		return nil, err
+	}
+	from, err := c.readUserInfo(body, agent.ID)
+	if err != nil {
+		return nil, err
+	}
+	info := &UserInfo{
+		Subject: from.subject, Email: from.email, EmailVerified: from.emailVerified.value,
+		OrgID: from.orgID, Organizations: from.organizations, claims: body,
+	}
+	info.readProfile(body)
+	return info, nil
+}
+
+// userInfoClaims is the identity behind an access token, which must be subject's.
+func (c *IdpClient) userInfoClaims(ctx context.Context, accessToken, subject string) (claims, error) {
+	body, err := c.requestUserInfo(ctx, accessToken)
+	if err != nil {
+		return claims{}, err
+	}
+	return c.readUserInfo(body, subject)
+}
+
+func (c *IdpClient) requestUserInfo(ctx context.Context, accessToken string) (body string, err error) {
+	const op = "user info"
+	url, err := c.needEndpoint("UserInfo", c.endpoints.UserInfo)
+	if err != nil {
+		return "", err
+	}
+	if !validBearer(accessToken) {
+		return "", invalidToken(op, "access_token", "cannot be sent in a header", nil)
+	}
+	answer, err := c.caller.Do(ctx, endpoint.Request{URL: url, Bearer: accessToken})
+	if err == endpoint.ErrTooLong {
+		return "", &OAuthError{Code: codeInvalidResponse, Description: err.Error(), op: op, cause: err}
+	}
+	if err != nil {
+		return "", noAnswer(op, err, accessToken)
+	}
+	if answer.Status != http.StatusOK {
+		// The code is always ours: what an endpoint that is no token endpoint
+		// calls its errors says nothing about the session.
+		e := c.refusal(op, "", answer, accessToken)
+		e.Code = "userinfo_error"
+		return "", e
+	}
+	return answer.Body, nil
+}
+
+func (c *IdpClient) readUserInfo(body, subject string) (claims, error) {
+	const op = "user info"
+	from, err := parseClaims(body)
+	if err != nil {
+		return claims{}, &OAuthError{Code: codeInvalidResponse, Description: err.Error(), StatusCode: http.StatusOK, op: op, cause: err}
+	}
+	if from.subject == "" {
+		return claims{}, &OAuthError{Code: codeInvalidResponse, Description: "sub is missing", StatusCode: http.StatusOK, op: op}
+	}
+	if from.subject != subject {
+		return claims{}, &SubjectMismatchError{Expected: subject, Actual: from.subject}
+	}
+	return from, nil
+}
+
+// readProfile fills in what only the user info endpoint says. The text has been
+// checked already.
+func (u *UserInfo) readProfile(body string) {
+	texts := map[string]*string{
+		"name": &u.Name, "given_name": &u.GivenName, "family_name": &u.FamilyName,
+		"picture": &u.Picture, "locale": &u.Locale, "phone_number": &u.PhoneNumber,
+	}
+	r := strictjson.NewReader(body)
+	for m := r.Members(); m.Next(); {
+		switch m.Name {
+		case "phone_number_verified":
+			u.PhoneNumberVerified, _ = r.Bool()
+		case "created_at":
+			u.CreatedAt = parseMoment(&r)
+		case "updated_at":
+			u.UpdatedAt = parseMoment(&r)
+		default:
+			if field := texts[m.Name]; field != nil {
+				*field, _ = r.Text()
+			}
+		}
+	}
+}
+
+// validBearer is the syntax of RFC 6750 section 2.1, widened to visible ASCII:
+// anything else could end the header.
+func validBearer(token string) bool {
+	for i := range len(token) {
+		if token[i] <= ' ' || token[i] > '~' {
+			return false
+		}
+	}
+	return token != ""
+}
+
+// Introspection is what the issuer says of a token (RFC 7662 section 2.2). Where
+// Active is false nothing else means anything.
+type Introspection struct {
+	Active                              bool
+	Subject, ClientID, Scope, TokenType string
+	ExpiresAt, IssuedAt                 time.Time // zero where the issuer does not say
+
+	claims string
+}
+
+// Claims decodes everything that the endpoint said into v, as
+// [encoding/json.Unmarshal] does.
+func (i *Introspection) Claims(v any) error { return decodeClaims(i.claims, v) }
+
+// Introspect asks the issuer whether a token is active (RFC 7662). AuthPI shows a
+// client only its own tokens: another's is not active. An API that is called with
+// other clients' tokens uses [IdpClient.VerifyAccessToken] instead.
+//
+// tokenTypeHint is "access_token", "refresh_token" or empty. It returns an
+// [*OAuthError]: introspection_error, or the issuer's own code.
+func (c *IdpClient) Introspect(ctx context.Context, token, tokenTypeHint string) (*Introspection, error) {
+	const op = "introspect token"
+	url, err := c.needEndpoint("Introspection", c.endpoints.Introspection)
+	if err != nil {
+		return nil, err
+	}
+	var form endpoint.Params
+	form.Add("token", token)
+	form.AddSet("token_type_hint", tokenTypeHint)
+	answer, err := c.post(ctx, op, url, &form, token)
+	if err != nil {
+		return nil, err
+	}
+	if answer.Status != http.StatusOK {
+		return nil, c.refusal(op, "introspection_error", answer, token)
+	}
+	result := &Introspection{claims: answer.Body}
+	r := strictjson.NewReader(answer.Body)
+	said := false
+	for m := r.Members(); m.Next(); {
+		switch m.Name {
+		case "active":
+			result.Active, said = r.Bool()
+		case "sub":
+			result.Subject, _ = r.Text()
+		case "client_id":
+			result.ClientID, _ = r.Text()
+		case "scope":
+			result.Scope, _ = r.Text()
+		case "token_type":
+			result.TokenType, _ = r.Text()
+		case "exp":
+			result.ExpiresAt = parseMoment(&r)
+		case "iat":
+			result.IssuedAt = parseMoment(&r)
+		}
+	}
+	if r.End() != nil || !said {
+		return nil, &OAuthError{Code: codeInvalidResponse, Description: "active must be true or false", StatusCode: answer.Status, op: op}
+	}
+	return result, nil
+}

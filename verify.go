@@ -1,0 +1,392 @@
+package authpi
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/authpi/authpi-idp-go/internal/jwks"
+	"github.com/authpi/authpi-idp-go/internal/jws"
+	"github.com/authpi/authpi-idp-go/internal/recent"
+)
+
+// expectation is what an ID token is held against, besides what every one must
+// satisfy. A zero field is not checked.
+type expectation struct {
+	op          string
+	accessToken string        // the one that came along, for at_hash
+	nonce       string        // of the login
+	maxAge      time.Duration // of the login
+	subject     string        // whose session it is, on refresh
+	previous    *claims       // the ID token that it follows, on refresh
+}
+
+// verifyIDToken checks an ID token that came from the token endpoint, in the
+// order of OpenID Connect Core section 3.1.3.7, and gives its claims.
+func (c *IdpClient) verifyIDToken(ctx context.Context, raw string, want expectation) (claims, error) {
+	token, err := parseToken(want.op, raw)
+	if err != nil {
+		return claims{}, err
+	}
+	if isTyped(token.Type) {
+		return claims{}, invalidToken(want.op, "typ", fmt.Sprintf("is %q, which no ID token has", token.Type), nil)
+	}
+	got, _, err := c.signedClaims(ctx, want.op, &token, jwks.FromIssuer)
+	if err != nil {
+		return claims{}, err
+	}
+	if err := c.checkIDToken(ctx, &got, want); err != nil {
+		return claims{}, err
+	}
+	if err := checkAccessHash(&got, token.Algorithm, want); err != nil {
+		return claims{}, err
+	}
+	return got, nil
+}
+
+func (c *IdpClient) checkIDToken(ctx context.Context, got *claims, want expectation) error {
+	refuse := func(part, reason string) error { return invalidToken(want.op, part, reason, nil) }
+	if err := c.checkIssuerOf(ctx, got, want.op); err != nil {
+		return err
+	}
+	if !got.audience.contains(c.cfg.ClientID) {
+		return refuse("aud", "is another client's")
+	}
+	if got.authorizedParty.present && got.authorizedParty.text != c.cfg.ClientID {
+		return refuse("azp", "is another client's")
+	}
+	if len(got.audience.rest) > 0 && !got.authorizedParty.present {
+		return refuse("azp", "is missing beside several audiences")
+	}
+	if err := c.checkTimes(got, want.op); err != nil {
+		return err
+	}
+	if want.nonce != "" && !sameSecret(got.nonce.text, want.nonce) {
+		return &OAuthError{
+			Code: string(ErrInvalidNonce), Description: "nonce: the ID token does not belong to this login", op: want.op,
+		}
+	}
+	if err := c.checkAuthTime(got, want); err != nil {
+		return err
+	}
+	if got.subject == "" {
+		return refuse("sub", "is missing")
+	}
+	if want.subject != "" && got.subject != want.subject {
+		return &SubjectMismatchError{Expected: want.subject, Actual: got.subject}
+	}
+	if want.previous != nil {
+		return checkContinuity(got, want)
+	}
+	return nil
+}
+
+// checkIssuerOf wants the very issuer: issuers may share signing keys, so this is
+// what keeps one tenant's tokens out of another.
+func (c *IdpClient) checkIssuerOf(ctx context.Context, got *claims, op string) error {
+	issuer, err := c.issuer(ctx)
+	if err != nil {
+		return err
+	}
+	if got.issuer != issuer.id {
+		return invalidToken(op, "iss", fmt.Sprintf("is %q; want %q", got.issuer, issuer.id), nil)
+	}
+	return nil
+}
+
+// checkTimes is for every kind of token: exp and iat required, nbf where there.
+func (c *IdpClient) checkTimes(got *claims, op string) error {
+	now, skew := c.now(), c.cfg.ClockSkew
+	refuse := func(part, reason string) error { return invalidToken(op, part, reason, nil) }
+	switch {
+	case !got.expiry.valid:
+		return refuse("exp", "is missing or no date")
+	case !now.Before(got.expiry.time().Add(skew)):
+		return refuse("exp", "has passed, at "+got.expiry.time().Format(time.RFC3339))
+	case !got.issuedAt.valid:
+		return refuse("iat", "is missing or no date")
+	case now.Before(got.issuedAt.time().Add(-skew)):
+		return refuse("iat", "lies ahead, at "+got.issuedAt.time().Format(time.RFC3339))
+	case got.notBefore.present && !got.notBefore.valid:
+		return refuse("nbf", "is no date")
+	case got.notBefore.present && now.Before(got.notBefore.time().Add(-skew)):
+		return refuse("nbf", "lies ahead, at "+got.notBefore.time().Format(time.RFC3339))
+	}
+	return nil
+}
+
+// checkAuthTime holds the issuer to the max_age that the login asked for.
+func (c *IdpClient) checkAuthTime(got *claims, want expectation) error {
+	if want.maxAge <= 0 {
+		return nil
+	}
+	if !got.authTime.valid {
+		return invalidToken(want.op, "auth_time", "is missing or no date, although max_age was asked for", nil)
+	}
+	if c.now().After(got.authTime.time().Add(want.maxAge + c.cfg.ClockSkew)) {
+		return invalidToken(want.op, "auth_time", "is longer ago than max_age", nil)
+	}
+	return nil
+}
+
+// checkContinuity is OpenID Connect Core section 12.2: what both tokens say must
+// be the same, and the audience must still hold what it held.
+func checkContinuity(got *claims, want expectation) error {
+	before := want.previous
+	refuse := func(part string) error {
+		return invalidToken(want.op, part, "differs from the ID token before the refresh", nil)
+	}
+	if before.issuer != "" && got.issuer != before.issuer {
+		return refuse("iss")
+	}
+	for _, audience := range before.audience.list() {
+		if !got.audience.contains(audience) {
+			return refuse("aud")
+		}
+	}
+	if got.authTime.present && before.authTime.present && got.authTime != before.authTime {
+		return refuse("auth_time")
+	}
+	if got.authorizedParty.present && before.authorizedParty.present && got.authorizedParty != before.authorizedParty {
+		return refuse("azp")
+	}
+	if got.nonce.present && before.nonce.present && !sameSecret(got.nonce.text, before.nonce.text) {
+		return refuse("nonce")
+	}
+	return nil
+}
+
+// checkAccessHash is OpenID Connect Core section 3.1.3.6: the left half of the
+// access token's digest, by the digest of the signature's algorithm.
+func checkAccessHash(got *claims, alg string, want expectation) error {
+	if !got.atHash.present || want.accessToken == "" {
+		return nil
+	}
+	hash, ok := jws.Hash(alg)
+	if ok && sameSecret(got.atHash.text, leftHalf(hash.New(), want.accessToken)) {
+		return nil
+	}
+	// No standard names a digest for EdDSA; issuers use the curve's own or SHA-256.
+	if alg == "EdDSA" && sameSecret(got.atHash.text, leftHalf(sha256.New(), want.accessToken)) {
+		return nil
+	}
+	return invalidToken(want.op, "at_hash", "is not the access token's", nil)
+}
+
+// VerifyAccessToken checks an access token that somebody sent to an API, without
+// asking the issuer: a JWT of RFC 9068 with typ at+jwt, signature, exact issuer,
+// audience, exp, iat and nbf. audience is this API's resource identifier; empty
+// means the client ID. What was verified is remembered until it expires or its
+// key is withdrawn.
+//
+// The Agent's Tokens hold the access token alone, and AuthTime is zero. A refused
+// token gives an [*OAuthError] matching [ErrInvalidToken] that names what failed;
+// an ID or refresh token, an API key or personal token is refused by that name.
+// Where the issuer's keys cannot be had the code is transport_error.
+func (c *IdpClient) VerifyAccessToken(ctx context.Context, raw, audience string) (*Agent, error) {
+	const op = "access token"
+	got, typ, err := c.bearerClaims(ctx, op, raw)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Contains([]string{"at+jwt", "application/at+jwt"}, strings.ToLower(typ)) {
+		return nil, invalidToken(op, "typ", "is not at+jwt (RFC 9068 section 4): this is "+kindOf(got, typ), nil)
+	}
+	if err := c.checkIssuerOf(ctx, &got, op); err != nil {
+		return nil, err
+	}
+	if audience == "" {
+		audience = c.cfg.ClientID
+	}
+	if !got.audience.contains(audience) {
+		return nil, invalidToken(op, "aud", "is another API's", nil)
+	}
+	if err := c.checkTimes(&got, op); err != nil {
+		return nil, err
+	}
+	if got.subject == "" {
+		return nil, invalidToken(op, "sub", "is missing", nil)
+	}
+	got.authTime = numericDate{} // an access token's auth_time is its iat
+	return c.newAgent(got, TokenSet{
+		AccessToken: raw, TokenType: bearer, ExpiresAt: got.expiry.time(), Scope: got.scope,
+	}), nil
+}
+
+// LogoutToken is a verified back-channel logout token. SessionID or Subject, or
+// both, say whose sessions to end; remember JTI until ExpiresAt and refuse it the
+// second time.
+type LogoutToken struct {
+	Issuer, Subject, SessionID, JTI string
+	Audience                        []string
+	IssuedAt, ExpiresAt             time.Time
+}
+
+// VerifyLogoutToken checks the logout_token that the issuer posted (OpenID Connect
+// Back-Channel Logout 1.0 section 2.6). It keeps no record of jti: that is the
+// caller's, who knows how many processes there are.
+//
+// A refused token gives an [*OAuthError] matching [ErrInvalidToken].
+func (c *IdpClient) VerifyLogoutToken(ctx context.Context, raw string) (*LogoutToken, error) {
+	const op = "logout token"
+	got, typ, err := c.bearerClaims(ctx, op, raw)
+	if err != nil {
+		return nil, err
+	}
+	refuse := func(part, reason string) (*LogoutToken, error) {
+		return nil, invalidToken(op, part, reason, nil)
+	}
+	if isTyped(typ) && !slices.Contains([]string{"logout+jwt", "application/logout+jwt"}, strings.ToLower(typ)) {
+		return refuse("typ", fmt.Sprintf("is %q; want logout+jwt", typ))
+	}
+	if err := c.checkIssuerOf(ctx, &got, op); err != nil {
+		return nil, err
+	}
+	if !got.audience.contains(c.cfg.ClientID) {
+		return refuse("aud", "is another client's")
+	}
+	if err := c.checkTimes(&got, op); err != nil {
+		return nil, err
+	}
+	switch {
+	case got.subject == "" && got.sessionID == "":
+		return refuse("sub", "and sid are both missing")
+	case !got.logout:
+		return refuse("event", "is no back-channel logout")
+	case got.nonce.present:
+		return refuse("nonce", "is present, as in an ID token")
+	case got.jti == "":
+		return refuse("jti", "is missing")
+	}
+	return &LogoutToken{
+		Issuer: got.issuer, Subject: got.subject, SessionID: got.sessionID, JTI: got.jti,
+		Audience: got.audience.list(), IssuedAt: got.issuedAt.time(), ExpiresAt: got.expiry.time(),
+	}, nil
+}
+
+// verifyStored checks what does not change in a stored ID token: its signature,
+// issuer and audience. It may have expired long ago.
+func (c *IdpClient) verifyStored(ctx context.Context, raw string) error {
+	const op = "stored ID token"
+	got, typ, err := c.bearerClaims(ctx, op, raw)
+	if err != nil {
+		return err
+	}
+	if isTyped(typ) {
+		return invalidToken(op, "typ", fmt.Sprintf("is %q, which no ID token has", typ), nil)
+	}
+	if err := c.checkIssuerOf(ctx, &got, op); err != nil {
+		return err
+	}
+	if !got.audience.contains(c.cfg.ClientID) {
+		return invalidToken(op, "aud", "is another client's", nil)
+	}
+	return nil
+}
+
+// parseToken reads a JWT, and names what is none.
+func parseToken(op, raw string) (jws.Token, error) {
+	switch {
+	case strings.HasPrefix(raw, "ptk_"):
+		return jws.Token{}, invalidToken(op, "format", "is a personal token (ptk_...), which only the issuer can check", nil)
+	case strings.HasPrefix(raw, "key_") && strings.Contains(raw, ":"):
+		return jws.Token{}, invalidToken(op, "format", "is an API key (key_...), which only the issuer can check", nil)
+	}
+	token, err := jws.Parse(raw)
+	if err != nil {
+		return jws.Token{}, refusedToken(op, err)
+	}
+	return token, nil
+}
+
+// bearerClaims are the claims of a token that anybody may have sent, or changed
+// in a store: its signature holds, nothing else is checked yet.
+func (c *IdpClient) bearerClaims(ctx context.Context, op, raw string) (got claims, typ string, err error) {
+	digest := sha256.Sum256([]byte(raw))
+	if known, ok := c.verified.Get(digest); ok && c.keys.Trusts(ctx, known.key) {
+		return known.claims.clone(), known.typ, nil
+	}
+	token, err := parseToken(op, raw)
+	if err != nil {
+		return claims{}, "", err
+	}
+	got, key, err := c.signedClaims(ctx, op, &token, jwks.Untrusted)
+	if err != nil {
+		return claims{}, "", err
+	}
+	if got.expiry.valid {
+		c.verified.Put(digest, verifiedToken{got.clone(), token.Type, key}, 4*len(raw), got.expiry.time())
+	}
+	return got, token.Type, nil
+}
+
+// signedClaims verifies the signature, and only then looks at what was signed.
+func (c *IdpClient) signedClaims(ctx context.Context, op string, token *jws.Token, from jwks.Source) (claims, jwks.Key, error) {
+	if !slices.Contains(c.cfg.SigningAlgorithms, token.Algorithm) {
+		return claims{}, jwks.Key{}, invalidToken(op, "alg", fmt.Sprintf("%s is not accepted here", token.Algorithm), nil)
+	}
+	key, err := c.keys.Verify(ctx, token, from)
+	if err != nil {
+		return claims{}, jwks.Key{}, refusedToken(op, err)
+	}
+	got, err := parseClaims(token.Payload)
+	if err != nil {
+		return claims{}, jwks.Key{}, invalidToken(op, "payload", err.Error(), err)
+	}
+	return got, key, nil
+}
+
+// refusedToken tells a token that is wrong from keys that cannot be had.
+func refusedToken(op string, err error) error {
+	var refused *jws.Error
+	if errors.As(err, &refused) {
+		return invalidToken(op, refused.Part, refused.Reason, err)
+	}
+	return noAnswer(op+": keys", err)
+}
+
+// isTyped tells whether typ names a kind of JWT (RFC 8725 section 3.11). ID
+// tokens have none, or plain JWT.
+func isTyped(typ string) bool {
+	return strings.HasSuffix(strings.ToLower(typ), "+jwt")
+}
+
+// kindOf guesses what else than an access token it was, for the error's reader.
+func kindOf(got claims, typ string) string {
+	switch {
+	case isTyped(typ):
+		return fmt.Sprintf("a token of type %q", typ)
+	case got.nonce.present || got.atHash.present || got.email != "" || got.organizations != nil:
+		return "an ID token"
+	}
+	return "an ID token or a refresh token"
+}
+
+func leftHalf(h interface {
+	Write([]byte) (int, error)
+	Sum([]byte) []byte
+}, token string) string {
+	_, _ = h.Write([]byte(token))
+	sum := h.Sum(nil)
+	return base64.RawURLEncoding.EncodeToString(sum[:len(sum)/2])
+}
+
+// verifiedToken is a token whose signature held, with the key that it held for.
+type verifiedToken struct {
+	claims claims
+	typ    string
+	key    jwks.Key
+}
+
+// verifiedTokens remembers them by the digest of the whole token, until they
+// expire.
+type verifiedTokens = recent.Map[[sha256.Size]byte, verifiedToken]
+
+func newVerifiedTokens(now func() time.Time) *verifiedTokens {
+	return recent.New[[sha256.Size]byte, verifiedToken](recent.Limits{Entries: 16384, Bytes: 64 << 20}, now)
+}
