@@ -54,20 +54,17 @@ func (c *IdpClient) Refresh(ctx context.Context, agent *Agent, opts *RefreshOpti
 	if agent == nil {
 		return nil, invalidRequest(opRefresh, "the agent is nil")
 	}
-	tokens, err := c.renew(ctx, agent, &renewal{
+	r := &renewal{
 		onRefresh: opts.OnRefresh,
 		reload:    opts.Reload,
 		resources: c.resourcesOr(opts.Resources),
 		scopes:    slices.Clone(opts.Scopes),
-	})
+	}
+	renewed, err := c.renew(ctx, agent, r)
 	if err != nil {
 		return nil, err
 	}
-	renewed, err := c.identify(ctx, agent, tokens)
-	if err != nil && opts.OnRefresh == nil {
-		err = &RefreshError{cause: err, tokens: &tokens}
-	}
-	return renewed, err
+	return c.identify(ctx, agent, renewed, r)
 }
 
 const opRefresh = "refresh"
@@ -84,6 +81,7 @@ type renewal struct {
 	reload            func(context.Context) (TokenSet, error)
 	resources, scopes []string
 	patient           bool // the access token is still good: wait no longer than patience
+	spends            bool // this caller started the flight, so it sees it through
 }
 
 // grant names what is asked for besides new tokens: callers that ask for the same
@@ -94,42 +92,41 @@ func (r *renewal) grant() string {
 
 // createRefreshed is CreateAgent where the access token is about to expire.
 func (c *IdpClient) createRefreshed(ctx context.Context, agent *Agent, opts *AgentOptions) (*Agent, error) {
-	tokens, err := c.renewInTime(ctx, agent, opts)
-	if err != nil {
-		return nil, err
-	}
-	if tokens.AccessToken == agent.Tokens.AccessToken {
-		return c.hydrate(ctx, agent)
-	}
-	renewed, err := c.identify(ctx, agent, tokens)
-	if err != nil && opts.OnRefresh == nil {
-		err = &RefreshError{cause: err, tokens: &tokens}
-		c.tell(ctx, opts, err)
-	}
-	return renewed, err
-}
-
-// renewInTime refreshes tokens that are about to expire, or gives them back as
-// they are where the issuer is briefly away and they are still good.
-func (c *IdpClient) renewInTime(ctx context.Context, agent *Agent, opts *AgentOptions) (TokenSet, error) {
-	good := agent.Tokens.remaining(c.now()) > 0
-	tokens, err := c.renew(ctx, agent, &renewal{
+	r := &renewal{
 		onRefresh: opts.OnRefresh,
 		reload:    opts.Reload,
 		resources: slices.Clone(opts.Resources),
-		patient:   good,
-	})
-	if err == nil {
-		return tokens, nil
 	}
-	if good && isPassing(err) {
+	renewed, err := c.renewInTime(ctx, agent, opts, r)
+	if err != nil {
+		return nil, err
+	}
+	if renewed == agent {
+		return c.hydrate(ctx, agent)
+	}
+	identified, err := c.identify(ctx, agent, renewed, r)
+	if err != nil && opts.OnRefresh == nil {
+		c.tell(ctx, opts, err)
+	}
+	return identified, err
+}
+
+// renewInTime refreshes tokens that are about to expire, or gives the agent back
+// as it is where the issuer is briefly away and its token is still good.
+func (c *IdpClient) renewInTime(ctx context.Context, agent *Agent, opts *AgentOptions, r *renewal) (*Agent, error) {
+	r.patient = agent.Tokens.remaining(c.now()) > 0
+	renewed, err := c.renew(ctx, agent, r)
+	if err == nil {
+		return renewed, nil
+	}
+	if r.patient && isPassing(err) {
 		c.rotations.pause(agent.Tokens.RefreshToken)
 		c.log.WarnContext(ctx, "authpi: refresh failed for now; the access token is still good",
 			"key", c.rotations.shortID(agent.Tokens.RefreshToken), "error", err)
-		return agent.Tokens, nil
+		return agent, nil
 	}
 	c.tell(ctx, opts, err)
-	return TokenSet{}, err
+	return nil, err
 }
 
 // tell passes a failure on, unless it is the caller's own leaving.
@@ -148,14 +145,14 @@ const maxHops = 8
 // it. It goes from what is cheapest to what cannot be undone: the memory of spent
 // tokens, the flight of another caller, the caller's session store, and only then
 // the refresh token.
-func (c *IdpClient) renew(ctx context.Context, agent *Agent, r *renewal) (TokenSet, error) {
+func (c *IdpClient) renew(ctx context.Context, agent *Agent, r *renewal) (*Agent, error) {
 	if agent.Tokens.RefreshToken == "" {
-		return TokenSet{}, &OAuthError{
+		return nil, &OAuthError{
 			Code: string(ErrTokenExpired), Description: "there is no refresh token", op: opRefresh,
 		}
 	}
 	if ctx.Err() != nil {
-		return TokenSet{}, left(ctx)
+		return nil, left(ctx)
 	}
 	current, asked := agent.Tokens, false
 	for range maxHops {
@@ -167,39 +164,36 @@ func (c *IdpClient) renew(ctx context.Context, agent *Agent, r *renewal) (TokenS
 			current = known.tokens
 		}
 		if r.patient && c.rotations.paused(agent.Tokens.RefreshToken) {
-			return TokenSet{}, refreshFailed(codeTransport, "the last attempt failed a moment ago", nil)
+			return nil, refreshFailed(codeTransport, "the last attempt failed a moment ago", nil)
 		}
-		outcome, err := c.fly(ctx, agent, current, r)
+		landed, err := c.fly(ctx, agent, current, r)
 		if err != nil {
-			return TokenSet{}, err
+			return nil, err
 		}
-		switch rotated := outcome.rotation; {
-		case outcome.err != nil:
-			if asked || r.reload == nil || !errors.Is(outcome.err, ErrInvalidGrant) {
-				return TokenSet{}, outcome.err
+		got := landed.rotation
+		if landed.err != nil {
+			if asked || r.reload == nil || !errors.Is(landed.err, ErrInvalidGrant) {
+				return nil, landed.err
 			}
 			// Another process may have been first; its set would be in the store.
 			asked = true
-			stored, err := c.reloadNewer(ctx, agent, current, r)
-			if err != nil {
-				return TokenSet{}, err
+			if got, err = c.reloadNewer(ctx, agent, current, r); err != nil {
+				return nil, err
 			}
-			if stored == nil {
-				return TokenSet{}, outcome.err
+			if got == nil {
+				return nil, landed.err
 			}
-			current = stored.tokens
-			if c.serves(*stored, agent, r) {
-				return c.deliver(ctx, agent, r, *stored)
-			}
-		case rotated == nil:
-			// The first caller left before anything was spent; somebody else goes on.
-		case rotated.stored && !c.serves(*rotated, agent, r), !rotated.stored && rotated.grant != r.grant():
-			current = rotated.tokens // and now this successor is spent
-		default:
-			return c.deliver(ctx, agent, r, *rotated)
 		}
+		if got == nil {
+			continue // the first caller left before anything was spent
+		}
+		latest := c.rotations.latest(*got)
+		if latest.tokens.AccessToken == got.tokens.AccessToken && !got.stored && got.grant == r.grant() || c.serves(latest, agent, r) {
+			return c.deliver(ctx, agent, r, latest)
+		}
+		current = latest.tokens // and now this successor is spent
 	}
-	return TokenSet{}, refreshFailed(codeTransport, "others refresh this session faster than this call can follow", nil)
+	return nil, refreshFailed(codeTransport, "others refresh this session faster than this call can follow", nil)
 }
 
 // serves tells whether a remembered set is what the caller wants: newer than its
@@ -277,7 +271,7 @@ func (c *IdpClient) lead(ctx context.Context, f *flight, agent *Agent, current T
 	if ctx.Err() != nil {
 		return left(ctx)
 	}
-	aloft = true
+	aloft, r.spends = true, true
 	detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.RefreshTimeout)
 	go func() {
 		defer cancel()
@@ -289,7 +283,11 @@ func (c *IdpClient) lead(ctx context.Context, f *flight, agent *Agent, current T
 // reloadNewer asks the caller's store. It gives nil where the store knows nothing
 // newer than current.
 func (c *IdpClient) reloadNewer(ctx context.Context, agent *Agent, current TokenSet, r *renewal) (*rotation, error) {
-	limited, cancel := context.WithTimeout(ctx, c.cfg.RefreshTimeout)
+	limit := c.cfg.RefreshTimeout
+	if r.patient {
+		limit = min(limit, patience)
+	}
+	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	stored, err := r.reload(limited)
 	switch {
@@ -327,55 +325,66 @@ func (c *IdpClient) isNewer(stored TokenSet, agent *Agent, current TokenSet) boo
 }
 
 // deliver hands a new set to the caller's OnRefresh, unless it came from the store.
-func (c *IdpClient) deliver(ctx context.Context, agent *Agent, r *renewal, rotated rotation) (TokenSet, error) {
+func (c *IdpClient) deliver(ctx context.Context, agent *Agent, r *renewal, rotated rotation) (*Agent, error) {
 	// While this caller was on its way another may have refreshed again: an older
 	// set must not be stored over a newer one.
-	if latest, ok := c.rotations.newest(rotated.tokens); ok && c.serves(latest, agent, r) {
+	if latest := c.rotations.latest(rotated); c.serves(latest, agent, r) {
 		rotated = latest
 	}
 	tokens := rotated.tokens
-	if owner, err := c.agentOf(tokens); err != nil || owner.ID != agent.ID {
-		if err == nil {
-			err = &SubjectMismatchError{Expected: agent.ID, Actual: owner.ID}
-		}
-		return TokenSet{}, &RefreshError{cause: err}
+	owner, err := c.agentOf(tokens)
+	if err == nil && owner.ID != agent.ID {
+		err = &SubjectMismatchError{Expected: agent.ID, Actual: owner.ID}
+	}
+	if err != nil {
+		return nil, &RefreshError{cause: err}
 	}
 	if rotated.stored || r.onRefresh == nil {
-		return tokens, nil
+		return owner, nil
 	}
 	detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.RefreshTimeout)
 	defer cancel()
 	if err := r.onRefresh(detached, tokens); err != nil {
 		failed := refreshFailed("refresh_error", "OnRefresh: "+redact.Text(err.Error(), secretsOf(tokens)...), err)
 		failed.tokens = &tokens
-		return TokenSet{}, failed
+		return nil, failed
 	}
-	return tokens, nil
+	return owner, nil
 }
 
-// identify makes the Agent of refreshed tokens: from the ID token, or else from
-// the user info endpoint. What that leaves out of the old agent's e-mail address
-// and organization stays; memberships never do.
-func (c *IdpClient) identify(ctx context.Context, before *Agent, tokens TokenSet) (*Agent, error) {
-	if tokens.IDToken != "" {
-		return c.agentOf(tokens)
+// identify completes a renewed agent that came without ID token from the user info
+// endpoint. What that leaves out of e-mail address and organization stays as it
+// was before; memberships never do. Where nobody stored the tokens, the error
+// carries them.
+func (c *IdpClient) identify(ctx context.Context, before, renewed *Agent, r *renewal) (*Agent, error) {
+	if renewed.Tokens.IDToken != "" {
+		return renewed, nil
 	}
+	if r.spends {
+		detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.RefreshTimeout)
+		defer cancel()
+		ctx = detached
+	}
+	tokens := renewed.Tokens
 	from, err := c.userInfoClaims(ctx, tokens.AccessToken, before.ID)
+	if err != nil && r.onRefresh == nil {
+		err = &RefreshError{cause: err, tokens: &tokens}
+	}
 	if err != nil {
 		return nil, err
 	}
-	renewed := c.newAgent(from, tokens)
-	if renewed.Email == "" {
-		renewed.Email = before.Email
+	agent := c.newAgent(from, tokens)
+	if agent.Email == "" {
+		agent.Email = before.Email
 	}
-	if !from.emailVerified.present && renewed.Email == before.Email {
-		renewed.EmailVerified = before.EmailVerified
+	if !from.emailVerified.present && agent.Email == before.Email {
+		agent.EmailVerified = before.EmailVerified
 	}
-	if renewed.OrgID == "" {
-		renewed.OrgID = before.OrgID
+	if agent.OrgID == "" {
+		agent.OrgID = before.OrgID
 	}
-	renewed.SessionID, renewed.AuthTime = before.SessionID, before.AuthTime
-	return renewed, nil
+	agent.SessionID, agent.AuthTime = before.SessionID, before.AuthTime
+	return agent, nil
 }
 
 // isPassing tells whether the same refresh may succeed later.

@@ -87,6 +87,14 @@ func (s *rotations) newest(t TokenSet) (newest rotation, ok bool) {
 	return newest, ok
 }
 
+// latest is r, or what its tokens became since.
+func (s *rotations) latest(r rotation) rotation {
+	if newer, ok := s.newest(r.tokens); ok {
+		return newer
+	}
+	return r
+}
+
 // isKept tells whether t's refresh token is known to work again.
 func (s *rotations) isKept(t TokenSet) bool {
 	known, ok := s.spent.Get(s.id(t.RefreshToken))

@@ -111,16 +111,16 @@ func (s *userSource) token(ctx context.Context) (*oauth2.Token, error) {
 	if !good && !s.client.autoRefresh(s.opts.AutoRefresh) {
 		return nil, &OAuthError{Code: string(ErrTokenExpired), Description: "automatic refresh is off", op: "token source"}
 	}
-	tokens, err := s.client.renewInTime(ctx, h.agent, &s.opts)
+	renewed, err := s.client.renewInTime(ctx, h.agent, &s.opts, &renewal{
+		onRefresh: s.opts.OnRefresh, reload: s.opts.Reload, resources: s.opts.Resources,
+	})
 	if err != nil {
 		return nil, err
 	}
-	if tokens.AccessToken == h.agent.Tokens.AccessToken {
+	if renewed == h.agent {
 		return h.token, nil
 	}
-	renewed := *h.agent
-	renewed.Tokens = tokens
-	next := s.client.hold(&renewed)
+	next := s.client.hold(renewed)
 	if !s.current.CompareAndSwap(h, next) {
 		next = s.current.Load() // another caller's, which is as new or newer
 	}

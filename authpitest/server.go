@@ -39,7 +39,8 @@
 // one by the org parameter, resource indicators (RFC 8707), userinfo, introspection (RFC
 // 7662), revocation (RFC 7009) and RP-initiated logout. Access tokens carry the typ header
 // at+jwt (RFC 9068), ID and refresh tokens none. Where AuthPI's public pages leave its
-// behaviour open, this issuer takes the stricter reading.
+// behaviour open, such as what reuse of a refresh token triggers, this issuer follows the RFCs
+// and what other providers do; AuthPI itself may differ.
 //
 // It is for tests and local development. Anybody who reaches it may sign in as anyone.
 package authpitest

@@ -126,15 +126,16 @@ func TestVerifyChanged(t *testing.T) {
 		signature, _ := base64.RawURLEncoding.DecodeString(parts[2])
 		last := len(signature) - 1
 		tests := map[string]string{
-			"other payload":     parts[0] + "." + b64("{}") + "." + parts[2],
-			"other header":      b64(`{"alg":"`+alg+`","x":1}`) + "." + parts[1] + "." + parts[2],
-			"a bit":             parts[0] + "." + parts[1] + "." + b64(string(signature[:last])+string(signature[last]^1)),
-			"a byte less":       parts[0] + "." + parts[1] + "." + b64(string(signature[:last])),
-			"a byte more":       parts[0] + "." + parts[1] + "." + b64(string(signature)+"\x00"),
-			"a zero in front":   parts[0] + "." + parts[1] + "." + b64("\x00"+string(signature)),
-			"zeros around r, s": parts[0] + "." + parts[1] + "." + b64("\x00"+string(signature[:len(signature)/2])+"\x00"+string(signature[len(signature)/2:])),
-			"all zero":          parts[0] + "." + parts[1] + "." + b64(strings.Repeat("\x00", len(signature))),
-			"all ones":          parts[0] + "." + parts[1] + "." + b64(strings.Repeat("\xff", len(signature))),
+			"other payload":        parts[0] + "." + b64("{}") + "." + parts[2],
+			"other header":         b64(`{"alg":"`+alg+`","x":1}`) + "." + parts[1] + "." + parts[2],
+			"a bit":                parts[0] + "." + parts[1] + "." + b64(string(signature[:last])+string(signature[last]^1)),
+			"a byte less":          parts[0] + "." + parts[1] + "." + b64(string(signature[:last])),
+			"a byte more":          parts[0] + "." + parts[1] + "." + b64(string(signature)+"\x00"),
+			"a zero in front":      parts[0] + "." + parts[1] + "." + b64("\x00"+string(signature)),
+			"zeros around r, s":    parts[0] + "." + parts[1] + "." + b64("\x00"+string(signature[:len(signature)/2])+"\x00"+string(signature[len(signature)/2:])),
+			"a zero in the middle": parts[0] + "." + parts[1] + "." + b64(string(signature[:len(signature)/2])+"\x00"+string(signature[len(signature)/2:])),
+			"all zero":             parts[0] + "." + parts[1] + "." + b64(strings.Repeat("\x00", len(signature))),
+			"all ones":             parts[0] + "." + parts[1] + "." + b64(strings.Repeat("\xff", len(signature))),
 		}
 		for name, changed := range tests {
 			if token := parse(t, changed); token.Verify(key) {
