@@ -146,7 +146,7 @@ func (c *IdpClient) agentOf(tokens TokenSet) (*Agent, error) {
 
 func storedClaims(idToken string) (claims, error) {
 	const op = "stored ID token"
-	payload, err := jws.Payload(idToken)
+	payload, err := jws.UnverifiedPayload(idToken)
 	if err != nil {
 		return claims{}, invalidToken(op, "format", "is no JWT", err)
 	}
