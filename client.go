@@ -212,7 +212,8 @@ func (c *IdpClient) CreateLogoutURL(opts *LogoutOptions) (string, error) {
 	if err != nil || opts == nil {
 		return base, err
 	}
-	q := endpoint.Query(base)
+	var q endpoint.Params
+	q.StartQuery(base)
 	q.AddSet("id_token_hint", opts.IDTokenHint)
 	q.AddSet("post_logout_redirect_uri", opts.PostLogoutRedirectURI)
 	q.AddSet("state", opts.State)

@@ -89,14 +89,14 @@ func (c *IdpClient) CreateAuthorizationURL(scopes []string, opts *AuthorizationO
 	if err := checkAuthorization(scopes, opts); err != nil {
 		return nil, err
 	}
-	secrets := newSecrets()
+	made := newSecrets()
 	auth := &AuthorizationURL{
-		CodeVerifier: secrets.verifier(),
-		State:        cmp.Or(opts.State, secrets.state()),
-		Nonce:        cmp.Or(opts.Nonce, secrets.nonce()),
+		CodeVerifier: made.part(0),
+		State:        cmp.Or(opts.State, made.part(1)),
+		Nonce:        cmp.Or(opts.Nonce, made.part(2)),
 		Resources:    c.resourcesOr(opts.Resources),
 	}
-	auth.URL = c.authorizationQuery(base, scopes, auth, opts)
+	auth.URL = c.authorizationQuery(base, scopes, auth, made.part(3), opts)
 	return auth, nil
 }
 
@@ -120,16 +120,17 @@ func checkAuthorization(scopes []string, opts *AuthorizationOptions) error {
 	return nil
 }
 
-// authorizationQuery writes the URL into one buffer: this is on the way of every
-// login.
-func (c *IdpClient) authorizationQuery(base string, scopes []string, auth *AuthorizationURL, opts *AuthorizationOptions) string {
-	q := endpoint.Query(base)
+// authorizationQuery writes the URL into one buffer: this is on the way of
+// every login.
+func (c *IdpClient) authorizationQuery(base string, scopes []string, auth *AuthorizationURL, challenge string, opts *AuthorizationOptions) string {
+	var q endpoint.Params
+	q.StartQuery(base)
 	q.Add("client_id", c.cfg.ClientID)
 	q.Add("redirect_uri", c.cfg.RedirectURI)
 	q.Add("response_type", "code")
 	q.AddList("scope", scopes)
 	q.Add("state", auth.State)
-	q.Add("code_challenge", challenge(auth.CodeVerifier))
+	q.Add("code_challenge", challenge)
 	q.Add("code_challenge_method", "S256")
 	q.Add("nonce", auth.Nonce)
 	q.AddSet("org", opts.Org)
@@ -144,8 +145,9 @@ func (c *IdpClient) authorizationQuery(base string, scopes []string, auth *Autho
 	return q.String()
 }
 
-// secrets are the random texts of one login, drawn in one read.
-type secrets struct{ text string }
+// secrets are the texts of one login in a row: verifier, state and nonce, drawn in
+// one read, and the S256 challenge of the verifier (RFC 7636 section 4.2).
+type secrets string
 
 const (
 	secretBytes = 32 // RFC 7636 section 7.1 asks for 256 bits
@@ -153,24 +155,22 @@ const (
 )
 
 func newSecrets() secrets {
-	var random [3 * secretBytes]byte
-	_, _ = rand.Read(random[:]) // never fails: it ends the process instead
-	var text [3 * secretChars]byte
-	for i := range 3 {
-		base64.RawURLEncoding.Encode(text[i*secretChars:], random[i*secretBytes:(i+1)*secretBytes])
+	var raw [4 * secretBytes]byte
+	var text [4 * secretChars]byte
+	_, _ = rand.Read(raw[:3*secretBytes]) // never fails: it ends the process instead
+	encode := func(i int) {
+		base64.RawURLEncoding.Encode(text[i*secretChars:], raw[i*secretBytes:(i+1)*secretBytes])
 	}
-	return secrets{text: string(text[:])}
+	for i := range 3 {
+		encode(i)
+	}
+	digest := sha256.Sum256(text[:secretChars])
+	copy(raw[3*secretBytes:], digest[:])
+	encode(3)
+	return secrets(text[:])
 }
 
-func (s secrets) verifier() string { return s.text[:secretChars] }
-func (s secrets) state() string    { return s.text[secretChars : 2*secretChars] }
-func (s secrets) nonce() string    { return s.text[2*secretChars:] }
-
-// challenge is the S256 code challenge of a verifier (RFC 7636 section 4.2).
-func challenge(verifier string) string {
-	sum := sha256.Sum256([]byte(verifier))
-	return base64.RawURLEncoding.EncodeToString(sum[:])
-}
+func (s secrets) part(i int) string { return string(s[i*secretChars : (i+1)*secretChars]) }
 
 // maxAge reads the max_age that the login asked for out of its own URL, which
 // is what was stored. Zero where it asked for none.

@@ -187,8 +187,11 @@ func (c *IdpClient) renew(ctx context.Context, agent *Agent, r *renewal) (*Agent
 		if got == nil {
 			continue // the first caller left before anything was spent
 		}
+		// While this caller was on its way another may have refreshed again: an
+		// older set must not be stored over a newer one.
 		latest := c.rotations.latest(*got)
-		if latest.tokens.AccessToken == got.tokens.AccessToken && !got.stored && got.grant == r.grant() || c.serves(latest, agent, r) {
+		justSpent := latest == *got && !got.stored && got.grant == r.grant()
+		if justSpent || c.serves(latest, agent, r) {
 			return c.deliver(ctx, agent, r, latest)
 		}
 		current = latest.tokens // and now this successor is spent
@@ -255,8 +258,8 @@ func (c *IdpClient) lead(ctx context.Context, f *flight, agent *Agent, current T
 			c.rotations.land(f, result)
 		}
 	}()
-	if _, ok := c.rotations.newest(current); ok && !c.rotations.isKept(current) {
-		return nil // it landed while we were on our way here
+	if known, ok := c.rotations.newest(current); ok && (!known.kept || c.serves(known, agent, r)) {
+		return nil // another flight landed while this caller was on its way here
 	}
 	if r.reload != nil {
 		stored, err := c.reloadNewer(ctx, agent, current, r)
@@ -326,11 +329,6 @@ func (c *IdpClient) isNewer(stored TokenSet, agent *Agent, current TokenSet) boo
 
 // deliver hands a new set to the caller's OnRefresh, unless it came from the store.
 func (c *IdpClient) deliver(ctx context.Context, agent *Agent, r *renewal, rotated rotation) (*Agent, error) {
-	// While this caller was on its way another may have refreshed again: an older
-	// set must not be stored over a newer one.
-	if latest := c.rotations.latest(rotated); c.serves(latest, agent, r) {
-		rotated = latest
-	}
 	tokens := rotated.tokens
 	owner, err := c.agentOf(tokens)
 	if err == nil && owner.ID != agent.ID {

@@ -95,12 +95,6 @@ func (s *rotations) latest(r rotation) rotation {
 	return r
 }
 
-// isKept tells whether t's refresh token is known to work again.
-func (s *rotations) isKept(t TokenSet) bool {
-	known, ok := s.spent.Get(s.id(t.RefreshToken))
-	return ok && known.kept
-}
-
 func (s *rotations) remember(spent TokenSet, became rotation) {
 	expiry := s.now().Add(s.keep)
 	if became.kept && became.tokens.ExpiresAt.Before(expiry) {

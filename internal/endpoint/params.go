@@ -4,29 +4,27 @@ import "strings"
 
 // Params writes application/x-www-form-urlencoded parameters, for a form or a
 // URL's query, into one buffer. They keep their order and may repeat, as RFC
-// 8707's resource does. The zero Params is an empty form.
+// 8707's resource does. The zero Params is an empty form; do not copy one in use.
 type Params struct {
-	buf       []byte
+	text      strings.Builder
 	separator byte // before the next parameter; zero: none
 }
 
-// Query starts the query of a URL, which may have one already.
-func Query(base string) Params {
+// StartQuery begins the query of a URL, which may have one already.
+func (p *Params) StartQuery(base string) {
 	const usual = 512 // bytes of an authorization request's parameters
-	p := Params{buf: make([]byte, 0, len(base)+usual), separator: '?'}
-	p.buf = append(p.buf, base...)
-	if strings.ContainsRune(base, '?') {
+	p.text.Grow(len(base) + usual)
+	p.text.WriteString(base)
+	p.separator = '?'
+	if strings.Contains(base, "?") {
 		p.separator = '&'
 	}
-	return p
 }
 
 // Add appends one parameter.
 func (p *Params) Add(name, value string) {
-	p.next()
-	p.buf = appendEscaped(p.buf, name)
-	p.buf = append(p.buf, '=')
-	p.buf = appendEscaped(p.buf, value)
+	p.next(name)
+	p.escape(value)
 }
 
 // AddSet appends one parameter unless its value is empty.
@@ -46,52 +44,61 @@ func (p *Params) AddAll(name string, values []string) {
 // AddList appends one parameter that holds the values with spaces between them,
 // unless there are none.
 func (p *Params) AddList(name string, values []string) {
-	if len(values) == 0 {
-		return
-	}
-	p.next()
-	p.buf = appendEscaped(p.buf, name)
-	p.buf = append(p.buf, '=')
 	for i, v := range values {
-		if i > 0 {
-			p.buf = append(p.buf, '+')
+		if i == 0 {
+			p.next(name)
+		} else {
+			p.text.WriteByte('+')
 		}
-		p.buf = appendEscaped(p.buf, v)
+		p.escape(v)
 	}
 }
 
 // AddEncoded appends parameters that are encoded already.
 func (p *Params) AddEncoded(text string) {
-	if text != "" {
-		p.next()
-		p.buf = append(p.buf, text...)
+	if text == "" {
+		return
 	}
-}
-
-// String gives what was written.
-func (p *Params) String() string { return string(p.buf) }
-
-func (p *Params) next() {
 	if p.separator != 0 {
-		p.buf = append(p.buf, p.separator)
+		p.text.WriteByte(p.separator)
 	}
+	p.text.WriteString(text)
 	p.separator = '&'
 }
 
-// appendEscaped is url.QueryEscape without a string for each value.
-func appendEscaped(dst []byte, s string) []byte {
-	const hex = "0123456789ABCDEF"
-	for i := range len(s) {
-		switch c := s[i]; {
-		case unreserved(c):
-			dst = append(dst, c)
-		case c == ' ':
-			dst = append(dst, '+')
-		default:
-			dst = append(dst, '%', hex[c>>4], hex[c&15])
-		}
+// String gives what was written.
+func (p *Params) String() string { return p.text.String() }
+
+// next begins a parameter, up to its value.
+func (p *Params) next(name string) {
+	if p.separator != 0 {
+		p.text.WriteByte(p.separator)
 	}
-	return dst
+	p.separator = '&'
+	p.escape(name)
+	p.text.WriteByte('=')
+}
+
+// escape writes what url.QueryEscape gives, without a string for each value.
+func (p *Params) escape(s string) {
+	const hex = "0123456789ABCDEF"
+	plain := 0 // where the part begins that needs no escape
+	for i := range len(s) {
+		c := s[i]
+		if unreserved(c) {
+			continue
+		}
+		p.text.WriteString(s[plain:i])
+		plain = i + 1
+		if c == ' ' {
+			p.text.WriteByte('+')
+			continue
+		}
+		p.text.WriteByte('%')
+		p.text.WriteByte(hex[c>>4])
+		p.text.WriteByte(hex[c&15])
+	}
+	p.text.WriteString(s[plain:])
 }
 
 func unreserved(c byte) bool {
