@@ -291,23 +291,25 @@ func (c *IdpClient) verifyStored(ctx context.Context, raw string) error {
 
 // parseToken reads a JWT, and names what is none.
 func parseToken(op, raw string) (jws.Token, error) {
+	var err error
 	switch {
 	case strings.HasPrefix(raw, "ptk_"):
-		return jws.Token{}, invalidToken(op, "format", "is a personal token (ptk_...), which only the issuer can check", nil)
+		err = &jws.Error{Part: "format", Reason: "is a personal token (ptk_...), which only the issuer can check"}
 	case strings.HasPrefix(raw, "key_") && strings.Contains(raw, ":"):
-		return jws.Token{}, invalidToken(op, "format", "is an API key (key_...), which only the issuer can check", nil)
+		err = &jws.Error{Part: "format", Reason: "is an API key (key_...), which only the issuer can check"}
+	default:
+		var token jws.Token
+		if token, err = jws.Parse(raw); err == nil {
+			return token, nil
+		}
 	}
-	token, err := jws.Parse(raw)
-	if err != nil {
-		return jws.Token{}, refusedToken(op, err)
-	}
-	return token, nil
+	return jws.Token{}, refusedToken(op, err)
 }
 
 // bearerClaims are the claims of a token that anybody may have sent, or changed
 // in a store: its signature holds, nothing else is checked yet.
 func (c *IdpClient) bearerClaims(ctx context.Context, op, raw string) (got claims, typ string, err error) {
-	digest := sha256.Sum256([]byte(raw))
+	digest := jws.SHA256(raw)
 	if known, ok := c.verified.Get(digest); ok && c.keys.Trusts(ctx, known.key) {
 		return known.claims.clone(), known.typ, nil
 	}

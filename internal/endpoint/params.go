@@ -75,7 +75,7 @@ func (p *Params) next(name string) {
 		p.text.WriteByte(p.separator)
 	}
 	p.separator = '&'
-	p.escape(name)
+	p.text.WriteString(name) // ours, and plain
 	p.text.WriteByte('=')
 }
 
@@ -101,7 +101,12 @@ func (p *Params) escape(s string) {
 	p.text.WriteString(s[plain:])
 }
 
+// unreserved looks c up in a set of bits: letters, digits and -_.~ as RFC 3986
+// section 2.3 has them.
 func unreserved(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' ||
-		c == '-' || c == '_' || c == '.' || c == '~'
+	const low, high = 0x03FF600000000000, 0x47FFFFFE87FFFFFE // below 64, and from there on
+	if c < 64 {
+		return low>>c&1 != 0
+	}
+	return c < 128 && high>>(c-64)&1 != 0
 }

@@ -93,7 +93,7 @@ func (v *Value[T]) start(ctx context.Context) *call[T] {
 // waiters before it goes on.
 func (v *Value[T]) finish(c *call[T]) {
 	if fault := recover(); fault != nil {
-		c.err = fmt.Errorf("the fetch panicked: %v", fault)
+		c.err = fmt.Errorf("the fetch panicked with a %T", fault) // its value may hold what was sent
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()

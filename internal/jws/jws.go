@@ -96,7 +96,8 @@ func (t *Token) readHeader(part string) error {
 			ok, reason = false, "extensions are not supported"
 		}
 		if !ok && refused == nil {
-			refused = &Error{strings.Replace(m.Name, "b64", "crit", 1), reason}
+			// A copy of the name: the name itself would take the Reader to the heap with it.
+			refused = &Error{strings.Replace(strings.Clone(m.Name), "b64", "crit", 1), reason}
 		}
 	}
 	switch {

@@ -4,6 +4,7 @@ package redact
 import (
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -28,7 +29,9 @@ var tokenLike = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{6,}(\.[A-Za-z0-9_-]*)*`)
 // and their URL-encoded forms masked, anything like a JWT masked, control
 // characters and invalid UTF-8 replaced, and cut at 512 bytes.
 func Text(text string, secrets ...string) string {
-	for _, s := range secrets {
+	// The longest first: a secret may begin with another.
+	longestFirst := func(a, b string) int { return len(b) - len(a) }
+	for _, s := range slices.SortedFunc(slices.Values(secrets), longestFirst) {
 		if len(s) < minSecret {
 			continue
 		}

@@ -18,13 +18,19 @@ const (
 // Issuer checks an issuer identifier: https, no query, no fragment and no user
 // information (OpenID Connect Discovery 1.0 section 3).
 func Issuer(raw string, insecure bool) string {
-	return web(raw, insecure, strings.ContainsAny(raw, "?#"))
+	if strings.ContainsAny(raw, "?#") {
+		return "must have no query and no fragment"
+	}
+	return web(raw, insecure)
 }
 
 // Endpoint checks an endpoint's URL: https, no fragment; a query is allowed
 // (RFC 6749 section 3.1).
 func Endpoint(raw string, insecure bool) string {
-	return web(raw, insecure, strings.Contains(raw, "#"))
+	if strings.Contains(raw, "#") {
+		return "must have no fragment"
+	}
+	return web(raw, insecure)
 }
 
 // privateUse is RFC 8252 section 7.1: a reverse domain name as scheme, which
@@ -61,10 +67,7 @@ func Resource(raw string) string {
 	return ""
 }
 
-func web(raw string, insecure, forbidden bool) string {
-	if forbidden {
-		return "must have no query and no fragment"
-	}
+func web(raw string, insecure bool) string {
 	if hasOddRune(raw) {
 		return "must hold no space, control character or backslash"
 	}

@@ -1,0 +1,223 @@
+package fresh_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authpi/authpi-idp-go/internal/fresh"
+)
+
+// source is what is fetched: a counter that can be slow or fail.
+type source struct {
+	mu    sync.Mutex
+	count int
+	delay time.Duration
+	err   error
+	panic any
+}
+
+func (s *source) fetch(ctx context.Context) (int, error) {
+	s.mu.Lock()
+	s.count++
+	count, delay, err, fault := s.count, s.delay, s.err, s.panic
+	s.mu.Unlock()
+	if fault != nil {
+		panic(fault)
+	}
+	select {
+	case <-time.After(delay):
+		return count, err
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+}
+
+func (s *source) set(delay time.Duration, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.delay, s.err = delay, err
+}
+
+func (s *source) fetches() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.count
+}
+
+var errAway = errors.New("away")
+
+func newValue(s *source) *fresh.Value[int] {
+	return fresh.New(time.Hour, 24*time.Hour, time.Now, s.fetch)
+}
+
+func want(t *testing.T, v *fresh.Value[int], value int) {
+	t.Helper()
+	if got, err := v.Get(t.Context()); err != nil || got != value {
+		t.Errorf("got %d, %v; want %d", got, err, value)
+	}
+}
+
+func TestFreshValueIsKept(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{}
+		v := newValue(s)
+		if s.fetches() != 0 {
+			t.Error("got a fetch at construction; want none")
+		}
+		want(t, v, 1)
+		time.Sleep(time.Hour - 1)
+		want(t, v, 1)
+		time.Sleep(1)
+		want(t, v, 2)
+	})
+}
+
+func TestOldValueServesWhileItsSourceIsAway(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{}
+		v := newValue(s)
+		want(t, v, 1)
+		s.set(0, errAway)
+		time.Sleep(time.Hour)
+		want(t, v, 1)
+		want(t, v, 1) // no new fetch for 10 s
+		if got := s.fetches(); got != 2 {
+			t.Errorf("got %d fetches; want 2", got)
+		}
+		time.Sleep(10 * time.Second)
+		want(t, v, 1)
+		if got := s.fetches(); got != 3 {
+			t.Errorf("after the pause: got %d fetches; want 3", got)
+		}
+		time.Sleep(23*time.Hour - 11*time.Second)
+		want(t, v, 1)
+		time.Sleep(time.Second)
+		if _, err := v.Get(t.Context()); !errors.Is(err, errAway) {
+			t.Errorf("after a day: got %v; want the failure", err)
+		}
+		s.set(0, nil)
+		got := s.fetches()
+		want(t, v, got+1) // without a copy there is no pause
+	})
+}
+
+func TestOldValueServesWhileItsSourceIsSlow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{}
+		v := newValue(s)
+		want(t, v, 1)
+		s.set(8*time.Second, nil)
+		time.Sleep(time.Hour)
+		start := time.Now()
+		want(t, v, 1)
+		if waited := time.Since(start); waited != 5*time.Second {
+			t.Errorf("got a wait of %v; want 5 s", waited)
+		}
+		want(t, v, 2) // joins the same fetch, which ends 3 s later
+		if waited := time.Since(start); waited != 8*time.Second || s.fetches() != 2 {
+			t.Errorf("got %d fetches in %v; want 2 in 8 s", s.fetches(), waited)
+		}
+	})
+}
+
+func TestFetchIsBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{delay: time.Hour}
+		v := newValue(s)
+		start := time.Now()
+		if _, err := v.Get(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v; want a deadline", err)
+		}
+		if waited := time.Since(start); waited != 10*time.Second {
+			t.Errorf("got a wait of %v; want 10 s", waited)
+		}
+	})
+}
+
+func TestOneFetchServesAll(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{delay: time.Second}
+		v := newValue(s)
+		leaving, leave := context.WithCancel(t.Context())
+		var group sync.WaitGroup
+		group.Go(func() { // begins the fetch, and leaves
+			if _, err := v.Get(leaving); !errors.Is(err, context.Canceled) {
+				t.Errorf("who left: got %v; want its own cancellation", err)
+			}
+		})
+		synctest.Wait()
+		for range 20 {
+			group.Go(func() { want(t, v, 1) })
+		}
+		synctest.Wait()
+		leave()
+		group.Wait()
+		if got := s.fetches(); got != 1 {
+			t.Errorf("got %d fetches; want 1", got)
+		}
+		want(t, v, 1)
+	})
+}
+
+// A caller whose own deadline ends while an old copy could serve hears of its deadline.
+func TestLeavingWhileOld(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{}
+		v := newValue(s)
+		want(t, v, 1)
+		s.set(time.Minute, nil)
+		time.Sleep(time.Hour)
+		limited, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := v.Get(limited); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v; want the caller's deadline", err)
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
+func TestPanicFreesTheWaiters(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{panic: "a secret of the round tripper"}
+		v := newValue(s)
+		_, err := v.Get(t.Context())
+		if err == nil || !strings.Contains(err.Error(), "panicked") {
+			t.Fatalf("got %v; want an error", err)
+		}
+		if strings.Contains(err.Error(), "secret") {
+			t.Errorf("got %q; want the panic's value left out, which may hold anything", err)
+		}
+		s.mu.Lock()
+		s.panic = nil
+		s.mu.Unlock()
+		want(t, v, 2)
+	})
+}
+
+// A clock that is set back keeps a value young, and never makes it negative.
+func TestClockSetBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		now := time.Now()
+		s := &source{}
+		v := fresh.New(time.Hour, 24*time.Hour, func() time.Time { mu.Lock(); defer mu.Unlock(); return now }, s.fetch)
+		want(t, v, 1)
+		mu.Lock()
+		now = now.Add(-48 * time.Hour)
+		mu.Unlock()
+		want(t, v, 1)
+	})
+}
