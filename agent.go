@@ -110,6 +110,12 @@ func (c *IdpClient) CreateAgent(ctx context.Context, tokens TokenSet, opts *Agen
 	if opts == nil {
 		opts = &AgentOptions{}
 	}
+	if tokens.isZero() {
+		// What an empty session holds: it must not pass for the client itself.
+		err := &OAuthError{Code: string(ErrTokenExpired), Description: "there are no tokens", op: "stored token set"}
+		c.tell(ctx, opts, err)
+		return nil, err
+	}
 	agent, err := c.agentOf(tokens)
 	if err != nil {
 		return nil, err

@@ -114,7 +114,10 @@ const maxLifetime = 10 * 366 * 24 * 3600
 func readLifetime(r *strictjson.Reader) int64 {
 	literal, ok := "", true
 	if r.Kind() == strictjson.String {
-		literal, _ = r.Text()
+		text, _ := r.Text()
+		inner := strictjson.NewReader(text)
+		literal, ok = inner.Number()
+		ok = ok && inner.End() == nil
 	} else {
 		literal, ok = r.Number()
 	}

@@ -60,7 +60,7 @@ func (c *IdpClient) ExchangeCode(ctx context.Context, code, codeVerifier string,
 		return nil, invalidRequest(op, "code and code verifier are required")
 	}
 	// A code works once: whatever may fail without it fails before it is sent.
-	if _, err := c.issuer(ctx); err != nil {
+	if err := c.readyToVerify(ctx); err != nil {
 		return nil, err
 	}
 	var form endpoint.Params

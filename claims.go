@@ -20,6 +20,7 @@ type claims struct {
 	audience                              audience
 	expiry, issuedAt, notBefore, authTime numericDate
 	organizations                         []Organization
+	saysOrgID                             bool   // org_id is there, and a text
 	logout                                bool   // has the back-channel logout event
 	text                                  string // all of them, as JSON
 }
@@ -108,7 +109,7 @@ func parseClaims(text string) (claims, error) {
 		case "email_verified":
 			c.emailVerified.value, c.emailVerified.present = r.Bool()
 		case "org_id":
-			c.orgID, _ = r.Text()
+			c.orgID, c.saysOrgID = r.Text()
 		case "scope":
 			c.scope, _ = r.Text()
 		case "client_id":

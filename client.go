@@ -120,6 +120,8 @@ func discoveryError(err error) error {
 	switch {
 	case errors.As(err, &document):
 		return &OAuthError{Code: codeInvalidResponse, Description: document.Reason, StatusCode: document.Status, op: op, cause: err}
+	case errors.Is(err, endpoint.ErrTooLong):
+		return &OAuthError{Code: codeInvalidResponse, Description: err.Error(), op: op, cause: err}
 	case errors.As(err, &issuer):
 		return &OAuthError{Code: codeInvalidIssuer, Description: err.Error(), op: op, cause: err}
 	}
@@ -237,6 +239,17 @@ func (c *IdpClient) issuer(ctx context.Context) (issuerIdentity, error) {
 		return issuerIdentity{}, discoveryError(err)
 	}
 	return issuerIdentity{id: m.Issuer, inResponse: m.IssInResponse}, nil
+}
+
+// readyToVerify tells whether it is known whose tokens to expect, and where their
+// keys are.
+func (c *IdpClient) readyToVerify(ctx context.Context) error {
+	if c.cfg.Endpoints != (Endpoints{}) {
+		_, err := c.needEndpoint("JWKS", c.endpoints.JWKS)
+		return err
+	}
+	_, err := c.issuer(ctx)
+	return err
 }
 
 func (c *IdpClient) fetchKeys(ctx context.Context) ([]byte, error) {

@@ -166,7 +166,11 @@ func (cfg *Config) checkEndpoints() error {
 		if e.url == "" {
 			continue
 		}
-		if reason := weburl.Endpoint(e.url, cfg.AllowInsecureHTTP); reason != "" {
+		check := weburl.Endpoint
+		if e.name == "Issuer" {
+			check = weburl.Issuer
+		}
+		if reason := check(e.url, cfg.AllowInsecureHTTP); reason != "" {
 			return &ConfigurationError{"Endpoints." + e.name, reason}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -136,7 +137,7 @@ func SessionEnded(err error) bool {
 // tokens were somebody else's.
 type RefreshError struct {
 	cause  error
-	tokens *TokenSet // a pointer, so that no verb of fmt reaches the tokens
+	tokens *TokenSet // nil: the issuer sent none
 }
 
 func (e *RefreshError) Error() string { return e.cause.Error() }
@@ -146,6 +147,19 @@ func (e *RefreshError) Unwrap() error { return e.cause }
 
 // GoString keeps %#v to what Error shows.
 func (e *RefreshError) GoString() string { return fmt.Sprintf("&authpi.RefreshError{%q}", e.Error()) }
+
+// Format keeps every verb to what Error shows: where a verb does not fit, fmt
+// follows pointers, and so would print the tokens.
+func (e RefreshError) Format(f fmt.State, verb rune) {
+	text := e.Error()
+	switch {
+	case verb == 'v' && f.Flag('#'):
+		text = e.GoString()
+	case verb == 'q':
+		text = strconv.Quote(text)
+	}
+	_, _ = f.Write([]byte(text))
+}
 
 // Tokens gives the token set that the issuer sent before something failed: the
 // old refresh token is spent, so these are the only tokens of this session.

@@ -3,6 +3,7 @@ package authpi
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -119,7 +120,10 @@ func (c *IdpClient) renewInTime(ctx context.Context, agent *Agent, opts *AgentOp
 	if err == nil {
 		return renewed, nil
 	}
-	if r.patient && isPassing(err) {
+	if r.patient && isPassing(err) && !hasLeft(ctx, err) {
+		if c.rotations.paused(agent.Tokens.RefreshToken) {
+			return agent, nil // said already; asking again must not prolong the pause
+		}
 		c.rotations.pause(agent.Tokens.RefreshToken)
 		c.log.WarnContext(ctx, "authpi: refresh failed for now; the access token is still good",
 			"key", c.rotations.shortID(agent.Tokens.RefreshToken), "error", err)
@@ -131,10 +135,14 @@ func (c *IdpClient) renewInTime(ctx context.Context, agent *Agent, opts *AgentOp
 
 // tell passes a failure on, unless it is the caller's own leaving.
 func (c *IdpClient) tell(ctx context.Context, opts *AgentOptions, err error) {
-	left := ctx.Err() != nil && errors.Is(err, ctx.Err())
-	if opts.OnRefreshError != nil && !left {
+	if opts.OnRefreshError != nil && !hasLeft(ctx, err) {
 		opts.OnRefreshError(context.WithoutCancel(ctx), err)
 	}
+}
+
+// hasLeft tells whether err is the caller's own leaving.
+func hasLeft(ctx context.Context, err error) bool {
+	return ctx.Err() != nil && errors.Is(err, ctx.Err())
 }
 
 // maxHops bounds how many successors one caller follows: each hop means that
@@ -151,17 +159,22 @@ func (c *IdpClient) renew(ctx context.Context, agent *Agent, r *renewal) (*Agent
 			Code: string(ErrTokenExpired), Description: "there is no refresh token", op: opRefresh,
 		}
 	}
-	if ctx.Err() != nil {
-		return nil, left(ctx)
-	}
 	current, asked := agent.Tokens, false
-	for range maxHops {
+	for hops := 0; hops < maxHops; {
+		if ctx.Err() != nil {
+			return nil, left(ctx)
+		}
 		if known, ok := c.rotations.newest(current); ok {
 			if c.serves(known, agent, r) {
 				c.event(ctx, "refresh taken from memory", current)
 				return c.deliver(ctx, agent, r, known)
 			}
 			current = known.tokens
+		}
+		if current.RefreshToken == "" { // as the session store may have it
+			return nil, &RefreshError{cause: &OAuthError{
+				Code: string(ErrTokenExpired), Description: "the newer tokens have no refresh token", op: opRefresh,
+			}}
 		}
 		if r.patient && c.rotations.paused(agent.Tokens.RefreshToken) {
 			return nil, refreshFailed(codeTransport, "the last attempt failed a moment ago", nil)
@@ -185,7 +198,7 @@ func (c *IdpClient) renew(ctx context.Context, agent *Agent, r *renewal) (*Agent
 			}
 		}
 		if got == nil {
-			continue // the first caller left before anything was spent
+			continue // the first caller left before anything was spent: no hop
 		}
 		// While this caller was on its way another may have refreshed again: an
 		// older set must not be stored over a newer one.
@@ -195,6 +208,7 @@ func (c *IdpClient) renew(ctx context.Context, agent *Agent, r *renewal) (*Agent
 			return c.deliver(ctx, agent, r, latest)
 		}
 		current = latest.tokens // and now this successor is spent
+		hops++
 	}
 	return nil, refreshFailed(codeTransport, "others refresh this session faster than this call can follow", nil)
 }
@@ -241,6 +255,10 @@ func (c *IdpClient) fly(ctx context.Context, agent *Agent, current TokenSet, r *
 	case <-f.done:
 		return f.outcome, nil
 	case <-enough:
+		if first && !c.rotations.abandon(f) {
+			<-f.done // it landed just now
+			return f.outcome, nil
+		}
 		// The flight goes on; the next caller finds its result in the memory.
 		return outcome{}, refreshFailed(codeTransport, "no answer within 5 s", nil)
 	case <-leave:
@@ -294,8 +312,10 @@ func (c *IdpClient) reloadNewer(ctx context.Context, agent *Agent, current Token
 	defer cancel()
 	stored, err := r.reload(limited)
 	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, left(ctx) // whatever the store calls it
 	case err != nil:
-		return nil, refreshFailed(codeTransport, "Reload: "+redact.Text(err.Error(), secretsOf(current)...), err)
+		return nil, refreshFailed(codeTransport, "Reload: "+redact.Text(err.Error(), append(secretsOf(stored), secretsOf(current)...)...), err)
 	case stored.isZero():
 		return nil, refreshFailed(string(ErrSessionExpired), "the session has ended meanwhile", nil)
 	case !c.isNewer(stored, agent, current):
@@ -307,6 +327,11 @@ func (c *IdpClient) reloadNewer(ctx context.Context, agent *Agent, current Token
 	}
 	if owner.ID != agent.ID {
 		return nil, &RefreshError{cause: &SubjectMismatchError{Expected: agent.ID, Actual: owner.ID}}
+	}
+	if c.cfg.VerifyStoredTokens && stored.IDToken != "" {
+		if err := c.verifyStored(limited, stored.IDToken); err != nil {
+			return nil, &RefreshError{cause: err}
+		}
 	}
 	rotated := rotation{tokens: stored, stored: true, kept: stored.RefreshToken == current.RefreshToken}
 	c.rotations.remember(current, rotated)
@@ -329,6 +354,10 @@ func (c *IdpClient) isNewer(stored TokenSet, agent *Agent, current TokenSet) boo
 
 // deliver hands a new set to the caller's OnRefresh, unless it came from the store.
 func (c *IdpClient) deliver(ctx context.Context, agent *Agent, r *renewal, rotated rotation) (*Agent, error) {
+	// Checked last of all: a slow caller must not store an older set over a newer one.
+	if latest := c.rotations.latest(rotated); c.serves(latest, agent, r) {
+		rotated = latest
+	}
 	tokens := rotated.tokens
 	owner, err := c.agentOf(tokens)
 	if err == nil && owner.ID != agent.ID {
@@ -343,7 +372,7 @@ func (c *IdpClient) deliver(ctx context.Context, agent *Agent, r *renewal, rotat
 	detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.RefreshTimeout)
 	defer cancel()
 	if err := r.onRefresh(detached, tokens); err != nil {
-		failed := refreshFailed("refresh_error", "OnRefresh: "+redact.Text(err.Error(), secretsOf(tokens)...), err)
+		failed := refreshFailed("refresh_error", "OnRefresh: "+redact.Text(err.Error(), append(secretsOf(tokens), secretsOf(agent.Tokens)...)...), err)
 		failed.tokens = &tokens
 		return nil, failed
 	}
@@ -378,7 +407,7 @@ func (c *IdpClient) identify(ctx context.Context, before, renewed *Agent, r *ren
 	if !from.emailVerified.present && agent.Email == before.Email {
 		agent.EmailVerified = before.EmailVerified
 	}
-	if agent.OrgID == "" {
+	if !from.saysOrgID {
 		agent.OrgID = before.OrgID
 	}
 	agent.SessionID, agent.AuthTime = before.SessionID, before.AuthTime
@@ -404,5 +433,7 @@ func secretsOf(t TokenSet) []string { return []string{t.AccessToken, t.RefreshTo
 
 // event logs what became of a refresh token, by a part of its digest.
 func (c *IdpClient) event(ctx context.Context, what string, of TokenSet) {
-	c.log.DebugContext(ctx, "authpi: "+what, "key", c.rotations.shortID(of.RefreshToken))
+	if c.log.Enabled(ctx, slog.LevelDebug) {
+		c.log.DebugContext(ctx, "authpi: "+what, "key", c.rotations.shortID(of.RefreshToken))
+	}
 }

@@ -33,9 +33,10 @@ type outcome struct {
 
 // flight is one refresh token being spent. outcome is set before done is closed.
 type flight struct {
-	id      string
-	done    chan struct{}
-	outcome outcome
+	id        string
+	done      chan struct{}
+	outcome   outcome
+	abandoned bool // its first caller waits no longer; guarded by rotations.mu
 }
 
 // rotations knows which refresh tokens are being spent in this process, and what
@@ -72,8 +73,9 @@ func (s *rotations) shortID(refreshToken string) string { return s.id(refreshTok
 
 // newest follows the successors of t's refresh token as far as they are known.
 func (s *rotations) newest(t TokenSet) (newest rotation, ok bool) {
+	const longest = 1024 // a chain that bites its own tail must end, too
 	id := s.id(t.RefreshToken)
-	for range maxHops {
+	for range longest {
 		next, known := s.spent.Get(id)
 		if !known {
 			return newest, ok
@@ -89,21 +91,34 @@ func (s *rotations) newest(t TokenSet) (newest rotation, ok bool) {
 
 // latest is r, or what its tokens became since.
 func (s *rotations) latest(r rotation) rotation {
-	if newer, ok := s.newest(r.tokens); ok {
-		return newer
+	newer, ok := s.newest(r.tokens)
+	if !ok || r.kept && newer.kept {
+		return r // of two answers for one token that still works neither is outdated
 	}
-	return r
+	return newer
 }
 
 func (s *rotations) remember(spent TokenSet, became rotation) {
-	expiry := s.now().Add(s.keep)
+	s.rememberFor(s.id(spent.RefreshToken), became, s.keep)
+}
+
+// rescue is how long a set is remembered that nobody waited for: until the session
+// comes back, for these are its only tokens.
+const rescue = 24 * time.Hour
+
+func (s *rotations) rememberFor(id string, became rotation, keep time.Duration) {
+	expiry := s.now().Add(keep)
 	if became.kept && became.tokens.ExpiresAt.Before(expiry) {
 		expiry = became.tokens.ExpiresAt
 	}
-	t := became.tokens
+	// Copies: the texts are parts of a whole answer, which would stay in memory too.
+	t := &became.tokens
+	for _, text := range []*string{&t.AccessToken, &t.TokenType, &t.RefreshToken, &t.IDToken, &t.SubjectHint, &t.Scope} {
+		*text = strings.Clone(*text)
+	}
 	const overhead = 512
 	size := len(t.AccessToken) + len(t.RefreshToken) + len(t.IDToken) + len(t.Scope) + len(t.SubjectHint) + len(became.grant) + overhead
-	s.spent.Put(s.id(spent.RefreshToken), became, size, expiry)
+	s.spent.Put(id, became, size, expiry)
 }
 
 func (s *rotations) pause(refreshToken string) {
@@ -129,9 +144,21 @@ func (s *rotations) join(refreshToken string) (f *flight, first bool) {
 	return f, true
 }
 
+// abandon notes that f's first caller waits no longer. It is false where f has
+// landed already.
+func (s *rotations) abandon(f *flight) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f.abandoned = s.running[f.id] == f
+	return f.abandoned
+}
+
 func (s *rotations) land(f *flight, o outcome) {
 	s.mu.Lock()
 	delete(s.running, f.id)
+	if f.abandoned && o.rotation != nil {
+		s.rememberFor(f.id, *o.rotation, max(s.keep, rescue))
+	}
 	s.mu.Unlock()
 	f.outcome = o
 	close(f.done)
@@ -164,11 +191,16 @@ func (c *IdpClient) coordinate(ctx context.Context, id string, agent *Agent, cur
 	if c.cfg.Coordinator == nil {
 		return c.redeem(ctx, agent, current, r)
 	}
-	var own redemption
-	sealed, err := c.cfg.Coordinator.Do(ctx, id, func(ctx context.Context) ([]byte, error) {
+	own := redemption{done: make(chan struct{})}
+	sealed, err := c.ask(ctx, id, func(context.Context) ([]byte, error) {
+		// Under the flight's context: a coordinator that ends its own in the middle,
+		// because its lease ran out, would only lose the answer.
 		rotated, err := own.once(func() (rotation, error) { return c.redeem(ctx, agent, current, r) })
-		if err != nil && !SessionEnded(err) {
+		switch {
+		case err != nil && !isDead(err):
 			return nil, err // nothing final: another process may try
+		case rotated.kept:
+			return nil, errKept
 		}
 		return seal.Seal(current.RefreshToken, id, appendResult(rotated, err))
 	})
@@ -176,35 +208,76 @@ func (c *IdpClient) coordinate(ctx context.Context, id string, agent *Agent, cur
 		return rotated, err // whatever became of the coordinator since
 	}
 	if err != nil {
-		c.log.WarnContext(ctx, "authpi: refresh coordinator failed", "key", id[:12], "error", err)
-		return rotation{}, refreshFailed(codeTransport, "the coordinator failed: "+redact.Text(err.Error(), secretsOf(current)...), err)
+		reason := redact.Text(err.Error(), secretsOf(current)...)
+		c.log.WarnContext(ctx, "authpi: refresh coordinator failed", "key", id[:12], "error", reason)
+		return rotation{}, refreshFailed(codeTransport, "the coordinator failed: "+reason, err)
 	}
 	return c.follow(ctx, current, id, sealed)
 }
 
+// errKept is what a spend returns where the issuer did not rotate: the token works
+// for everybody, and what it gave would only stand in the way of the next refresh.
+var errKept = errors.New("authpi: the issuer did not rotate, nothing to share")
+
+// isDead tells whether a refresh token is no good any more, for any process: it was
+// refused as such, or spent for tokens that were refused.
+func isDead(err error) bool {
+	var e *RefreshError
+	return errors.Is(err, ErrInvalidGrant) || errors.As(err, &e) && e.tokens != nil && SessionEnded(err)
+}
+
+// ask is the coordinator's Do, whose panic is an error: the token may be spent.
+func (c *IdpClient) ask(ctx context.Context, id string, spend func(context.Context) ([]byte, error)) (sealed []byte, err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			err = fmt.Errorf("it panicked with a %T", fault)
+		}
+	}()
+	return c.cfg.Coordinator.Do(ctx, id, spend)
+}
+
 // redemption is this process's turn in a coordinator's Do. A coordinator that
-// calls it twice, or in a goroutine of its own, still redeems once.
+// calls it twice, in a goroutine of its own, or when it has given up already,
+// still redeems once, and never behind our back.
 type redemption struct {
-	mu       sync.Mutex // guards all below
-	done     bool
+	done     chan struct{} // closed when rotation and err are set
 	rotation rotation
 	err      error
+
+	mu    sync.Mutex // guards all below
+	begun bool
+	over  bool // Do has returned
 }
 
 func (o *redemption) once(redeem func() (rotation, error)) (rotation, error) {
 	o.mu.Lock()
-	defer o.mu.Unlock()
-	if !o.done {
-		o.rotation, o.err = redeem()
-		o.done = true
+	first, late := !o.begun, !o.begun && o.over
+	o.begun = o.begun || !late
+	o.mu.Unlock()
+	if late {
+		return rotation{}, refreshFailed(codeTransport, "the coordinator has returned already", nil)
 	}
+	if first {
+		defer close(o.done)
+		o.err = refreshFailed(codeTransport, "the refresh ended without an answer", nil)
+		o.rotation, o.err = redeem()
+		return o.rotation, o.err
+	}
+	<-o.done
 	return o.rotation, o.err
 }
 
+// result waits for a redemption that has begun, and prevents any other.
 func (o *redemption) result() (r rotation, err error, done bool) {
 	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.rotation, o.err, o.done
+	o.over = true
+	begun := o.begun
+	o.mu.Unlock()
+	if !begun {
+		return rotation{}, nil, false
+	}
+	<-o.done
+	return o.rotation, o.err, true
 }
 
 // errLooking is what a spend returns that only wants to know what others spent.
@@ -222,19 +295,38 @@ func (c *IdpClient) follow(ctx context.Context, spent TokenSet, id string, seale
 		if found.kept || found.tokens.RefreshToken == "" {
 			break
 		}
-		next := c.rotations.id(found.tokens.RefreshToken)
-		sealed, err := c.cfg.Coordinator.Do(ctx, next, func(context.Context) ([]byte, error) { return nil, errLooking })
-		if err != nil {
+		newer := c.look(ctx, found.tokens)
+		if newer == nil {
 			break
 		}
-		newer, err := unseal(found.tokens.RefreshToken, next, sealed)
-		if err != nil {
-			break
-		}
-		c.rotations.remember(found.tokens, newer)
-		found = newer
+		found = *newer
 	}
 	return found, nil
+}
+
+// look asks what became of a successor. It takes the place of a flight, so that the
+// coordinator is never asked twice at once for one id, and waits for a real one.
+func (c *IdpClient) look(ctx context.Context, at TokenSet) (newer *rotation) {
+	f, first := c.rotations.join(at.RefreshToken)
+	if !first {
+		select {
+		case <-f.done:
+			return f.outcome.rotation
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	defer func() { c.rotations.land(f, outcome{rotation: newer}) }()
+	sealed, err := c.ask(ctx, f.id, func(context.Context) ([]byte, error) { return nil, errLooking })
+	if err != nil {
+		return nil
+	}
+	found, err := unseal(at.RefreshToken, f.id, sealed)
+	if err != nil {
+		return nil
+	}
+	c.rotations.remember(at, found)
+	return &found
 }
 
 // redeem sends the refresh token to the issuer (RFC 6749 section 6), once, and

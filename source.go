@@ -2,6 +2,7 @@ package authpi
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -150,12 +151,21 @@ func (s *machineSource) Token() (*oauth2.Token, error) {
 	if good && now.UnixNano() < s.retryAt.Load() {
 		return h.token, nil
 	}
-	next, err := s.latest.Get(context.Background())
+	ctx, cancel := context.WithCancel(context.Background())
+	if good {
+		ctx, cancel = context.WithTimeout(context.Background(), patience)
+	}
+	defer cancel()
+	next, err := s.latest.Get(ctx)
 	if err == nil {
 		return next.token, nil
 	}
+	var e *OAuthError
+	if config := (*ConfigurationError)(nil); !errors.As(err, &e) && !errors.As(err, &config) {
+		err = noAnswer("client credentials", err) // our patience, or a panic
+	}
 	if good && isPassing(err) {
-		s.retryAt.Store(now.Add(pause).UnixNano())
+		s.retryAt.Store(s.client.now().Add(pause).UnixNano()) // from the failure on
 		return h.token, nil
 	}
 	return nil, err
@@ -201,8 +211,10 @@ func (t *bearerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 // than the first one's: whoever is there must not get the token.
 func strayed(r *http.Request) bool {
 	origin := weburl.Origin(r.URL)
-	for from := r; from.Response != nil && from.Response.Request != nil; {
-		from = from.Response.Request
+	for from := r; from.Response != nil; {
+		if from = from.Response.Request; from == nil || from.URL == nil {
+			return true // a round tripper that does not say where it has been
+		}
 		if weburl.Origin(from.URL) != origin {
 			return true
 		}

@@ -130,11 +130,11 @@ func (u *UserInfo) readProfile(body string) {
 	}
 }
 
-// validBearer is the syntax of RFC 6750 section 2.1, widened to visible ASCII:
-// anything else could end the header.
+// validBearer is the syntax of RFC 6749 appendix A.12, printable ASCII: anything
+// else could end the header.
 func validBearer(token string) bool {
 	for i := range len(token) {
-		if token[i] <= ' ' || token[i] > '~' {
+		if token[i] < ' ' || token[i] > '~' {
 			return false
 		}
 	}

@@ -1,0 +1,138 @@
+package authpi_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/authpitest"
+)
+
+// Every event of a refresh is one record with the same key for the same session.
+func TestRefreshEvents(t *testing.T) {
+	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+		tokens := e.expired()
+		e.fault(authpitest.Fault{DelayAnswer: time.Second})
+		var wg sync.WaitGroup
+		wg.Go(func() { e.mustCreate(tokens, nil) })
+		synctest.Wait()
+		wg.Go(func() { e.mustCreate(tokens, nil) })
+		wg.Wait()
+		newer := e.mustCreate(tokens, nil)
+
+		store := &rtStore{current: newer.Tokens}
+		if _, err := e.createBy(t.Context(), e.newClient(nil), tokens, store.reloading()); err != nil {
+			t.Fatal(err)
+		}
+		shared := newRTCoordinator()
+		clients := rtProcesses(e, shared, 2)
+		other := e.expired()
+		for _, c := range clients {
+			if _, err := e.createBy(t.Context(), c, other, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		away := e.newClient(func(cfg *authpi.Config) {
+			cfg.Coordinator = rtDo(func(_ context.Context, _ string, _ func(context.Context) ([]byte, error)) ([]byte, error) {
+				return nil, errors.New("redis away")
+			})
+		})
+		if _, err := e.createBy(t.Context(), away, other, nil); err == nil {
+			t.Error("want an error without the coordinator")
+		}
+
+		keys := map[string]string{}
+		for _, want := range []struct{ level, message string }{
+			{"INFO", "authpi: refresh token spent"},
+			{"DEBUG", "authpi: refresh joined"},
+			{"DEBUG", "authpi: refresh taken from memory"},
+			{"DEBUG", "authpi: refresh found in the session store"},
+			{"DEBUG", "authpi: refresh done by another process"},
+			{"WARN", "authpi: refresh coordinator failed"},
+		} {
+			lines := e.log.with(`"level":"` + want.level + `","msg":"` + want.message + `"`)
+			if len(lines) == 0 {
+				t.Errorf("no record %s %q", want.level, want.message)
+				continue
+			}
+			var record struct{ Key string }
+			if err := json.Unmarshal([]byte(lines[0]), &record); err != nil || len(record.Key) != 12 {
+				t.Errorf("%q: key %q; want 12 digits of the id", want.message, record.Key)
+			}
+			keys[want.message] = record.Key
+		}
+		if keys["authpi: refresh token spent"] != keys["authpi: refresh joined"] || keys["authpi: refresh joined"] != keys["authpi: refresh taken from memory"] {
+			t.Errorf("keys of one session differ: %v", keys)
+		}
+	})
+}
+
+// An issuer that echoes what it was sent, in whatever way, does not get it printed.
+func TestEchoedSecretsAreMasked(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		echo func(r *http.Request, form string) (*http.Response, error)
+	}{
+		{"error_description", func(r *http.Request, form string) (*http.Response, error) {
+			body, _ := json.Marshal(map[string]string{"error": "invalid_request", "error_description": "bad " + form, "error_uri": "https://x/?" + form})
+			return rtAnswer(r, http.StatusBadRequest, string(body)), nil
+		}},
+		{"error code", func(r *http.Request, form string) (*http.Response, error) {
+			body, _ := json.Marshal(map[string]string{"error": form})
+			return rtAnswer(r, http.StatusBadRequest, string(body)), nil
+		}},
+		{"a page", func(r *http.Request, form string) (*http.Response, error) {
+			return rtAnswer(r, http.StatusBadGateway, "<html>"+form), nil
+		}},
+		{"transport error", func(_ *http.Request, form string) (*http.Response, error) {
+			return nil, errors.New("cannot send " + form)
+		}},
+		{"panic", func(_ *http.Request, form string) (*http.Response, error) { panic(form) }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			for _, opaque := range []bool{false, true} {
+				rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+					tokens := e.inBuffer(30 * time.Second)
+					if opaque {
+						tokens.RefreshToken = "opaque/refresh+token=1234"
+						e.log.secret(tokens.RefreshToken)
+					}
+					e.wire.set(func(r *http.Request) (*http.Response, error) {
+						if !strings.HasSuffix(r.URL.Path, "/token") {
+							return nil, nil
+						}
+						form := rtForm(r)
+						return tc.echo(r, form.Encode()+" "+form.Get("refresh_token")+" "+form.Get("client_secret"))
+					})
+					_, _ = e.create(tokens, nil)
+					time.Sleep(time.Minute)
+					if _, err := e.create(tokens, nil); err == nil {
+						t.Error("want an error")
+					}
+					time.Sleep(31 * time.Second) // net/http's timer goroutine of the panicking round tripper
+				})
+			}
+		})
+	}
+}
+
+// A coordinator's error may name anything that it was given.
+func TestCoordinatorErrorsShowNoToken(t *testing.T) {
+	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+		tokens := e.expired()
+		e.client = e.newClient(func(cfg *authpi.Config) {
+			cfg.Coordinator = rtDo(func(_ context.Context, id string, _ func(context.Context) ([]byte, error)) ([]byte, error) {
+				return nil, errors.New("SET " + id + " for " + tokens.RefreshToken)
+			})
+		})
+		_, err := e.create(tokens, nil)
+		rtWantError(t, err, "transport_error", false)
+	})
+}

@@ -1,0 +1,528 @@
+package authpi_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/authpitest"
+)
+
+// rtCrowd is many callers with the tokens of one expired session.
+type rtCrowd struct {
+	name    string
+	callers int
+	spread  time.Duration // over which they arrive, evenly
+	leave   func(i int) time.Duration
+	reload  bool
+}
+
+// rtCrowds are the shapes that end sessions elsewhere: with plain singleflight the
+// spread makes three redemptions, and the leader's leaving fails everybody.
+func rtCrowds() []rtCrowd {
+	leader := func(after time.Duration) func(int) time.Duration {
+		return func(i int) time.Duration {
+			if i == 0 {
+				return after
+			}
+			return 0
+		}
+	}
+	return []rtCrowd{
+		{name: "burst", callers: 1000},
+		{name: "spread over 60 ms", callers: 1000, spread: 60 * time.Millisecond},
+		{name: "spread over 60 ms with Reload", callers: 1000, spread: 60 * time.Millisecond, reload: true},
+		{name: "leader cancelled after 10 ms", callers: 1000, leave: leader(10 * time.Millisecond)},
+		{name: "leader cancelled after 10 ms, spread", callers: 1000, spread: 60 * time.Millisecond, leave: leader(10 * time.Millisecond)},
+		{name: "every second one cancelled", callers: 1000, leave: func(i int) time.Duration {
+			return time.Duration(i%2) * 10 * time.Millisecond
+		}},
+	}
+}
+
+func (crowd rtCrowd) run(t *testing.T, e *rtEnv, tokens authpi.TokenSet) {
+	t.Helper()
+	var wg sync.WaitGroup
+	got := make([]authpi.TokenSet, crowd.callers)
+	agents := make([]*authpi.Agent, crowd.callers)
+	errs := make([]error, crowd.callers)
+	var complaints atomic.Int64
+	store := &rtStore{current: tokens}
+	call := func(i int) {
+		defer wg.Done()
+		ctx := context.Background()
+		if crowd.leave != nil {
+			if after := crowd.leave(i); after > 0 {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, after)
+				defer cancel()
+			}
+		}
+		opts := &authpi.AgentOptions{
+			OnRefresh: func(_ context.Context, set authpi.TokenSet) error {
+				got[i] = set
+				store.set(set)
+				return nil
+			},
+			OnRefreshError: func(context.Context, error) { complaints.Add(1) },
+		}
+		if crowd.reload {
+			opts.Reload = store.reloading().Reload
+		}
+		agents[i], errs[i] = e.createBy(ctx, e.client, tokens, opts)
+	}
+	wg.Add(crowd.callers)
+	go call(0)
+	time.Sleep(2 * time.Millisecond) // caller 0 leads
+	for i := 1; i < crowd.callers; i++ {
+		go call(i)
+		if crowd.spread > 0 && i%25 == 0 {
+			time.Sleep(crowd.spread * 25 / time.Duration(crowd.callers))
+		}
+	}
+	wg.Wait()
+
+	e.wantSpent(1)
+	newest := agents[0]
+	if newest == nil {
+		t.Fatalf("the leader failed: %v", errs[0])
+	}
+	e.wantAlive(newest.Tokens)
+	if complaints.Load() != 0 {
+		t.Errorf("OnRefreshError was called %d times; want 0", complaints.Load())
+	}
+	unsaved, failed := 0, 0
+	for i := range agents {
+		switch {
+		case errs[i] == nil:
+			rtSame(t, "agent", agents[i].Tokens, newest.Tokens)
+			if got[i].RefreshToken != newest.Tokens.RefreshToken {
+				unsaved++
+			}
+		case i == 0 || crowd.leave == nil || crowd.leave(i) == 0:
+			failed++
+			t.Logf("caller %d: %v", i, errs[i])
+		case !errors.Is(errs[i], context.DeadlineExceeded):
+			t.Errorf("caller %d: got %v; want it to wrap its context's error", i, errs[i])
+		}
+	}
+	if failed > 0 || unsaved > 0 && !crowd.reload {
+		t.Errorf("%d callers failed that nobody cancelled, %d own OnRefresh did not get the new set; want none", failed, unsaved)
+	}
+}
+
+func TestThousandCallersOneRequest(t *testing.T) {
+	for _, crowd := range rtCrowds() {
+		t.Run("fake time/"+crowd.name, func(t *testing.T) {
+			rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+				tokens := e.expired()
+				e.fault(authpitest.Fault{DelayAnswer: 20 * time.Millisecond})
+				crowd.run(t, e, tokens)
+			})
+		})
+		t.Run("sockets/"+crowd.name, func(t *testing.T) {
+			e := rtSocket(t, nil, nil)
+			tokens := e.signIn()
+			e.advance(time.Hour)
+			e.fault(authpitest.Fault{DelayAnswer: 20 * time.Millisecond})
+			crowd.run(t, e, tokens)
+			e.srv.Close()
+			rtNoGoroutines(t)
+		})
+	}
+}
+
+// A waiter outlives any number of leaders that fail before they spend anything.
+func TestWaiterOutlivesFailingLeaders(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		reload func(ctx context.Context) (authpi.TokenSet, error)
+		cancel bool
+	}{
+		{"their Reload fails", func(context.Context) (authpi.TokenSet, error) {
+			time.Sleep(time.Millisecond)
+			return authpi.TokenSet{}, errors.New("store away")
+		}, false},
+		{"they have signed out", func(context.Context) (authpi.TokenSet, error) {
+			time.Sleep(time.Millisecond)
+			return authpi.TokenSet{}, nil
+		}, false},
+		{"they leave during Reload", func(ctx context.Context) (authpi.TokenSet, error) {
+			<-ctx.Done()
+			return authpi.TokenSet{}, ctx.Err()
+		}, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+				tokens := e.expired()
+				ctx := context.Background()
+				if tc.cancel {
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeout(ctx, 5*time.Millisecond)
+					defer cancel()
+				}
+				var wg sync.WaitGroup
+				start := func() {
+					wg.Go(func() { _, _ = e.createBy(ctx, e.client, tokens, &authpi.AgentOptions{Reload: tc.reload}) })
+				}
+				start()
+				synctest.Wait()
+				errs := make([]error, 4)
+				for i := range errs {
+					wg.Go(func() { _, errs[i] = e.create(tokens, nil) })
+				}
+				synctest.Wait()
+				for range 400 {
+					start()
+				}
+				wg.Wait()
+				for _, err := range errs {
+					if err != nil {
+						t.Errorf("a caller that could refresh failed: %v", err)
+					}
+				}
+				e.wantSpent(1)
+			})
+		})
+	}
+}
+
+// Other resources or scopes are another grant: wait, then spend the successor.
+func TestOtherGrantSpendsTheSuccessor(t *testing.T) {
+	const api = "https://api.example/"
+	for _, tc := range []struct {
+		name string
+		call func(e *rtEnv, tokens authpi.TokenSet, save func(context.Context, authpi.TokenSet) error) (*authpi.Agent, error)
+		want map[string]string
+	}{
+		{"resources", func(e *rtEnv, tokens authpi.TokenSet, save func(context.Context, authpi.TokenSet) error) (*authpi.Agent, error) {
+			return e.create(tokens, &authpi.AgentOptions{OnRefresh: save, Resources: []string{api}})
+		}, map[string]string{"resource": api}},
+		{"scopes", func(e *rtEnv, tokens authpi.TokenSet, save func(context.Context, authpi.TokenSet) error) (*authpi.Agent, error) {
+			return e.client.Refresh(context.Background(), &authpi.Agent{ID: rtUser, Tokens: tokens},
+				&authpi.RefreshOptions{OnRefresh: save, Scopes: []string{"openid", "email"}})
+		}, map[string]string{"scope": "openid email"}},
+	} {
+		for _, rotates := range []bool{true, false} {
+			t.Run(tc.name+map[bool]string{true: "", false: ", not rotated"}[rotates], func(t *testing.T) {
+				rtBubble(t, &authpitest.Options{NoRotation: !rotates}, nil, func(t *testing.T, e *rtEnv) {
+					tokens := e.expired()
+					e.fault(authpitest.Fault{DelayAnswer: 20 * time.Millisecond, Times: 2})
+					var wg sync.WaitGroup
+					store, other := &rtStore{}, &rtStore{}
+					wg.Go(func() { e.mustCreate(tokens, store.opts()) })
+					synctest.Wait()
+					wg.Go(func() {
+						if _, err := tc.call(e, tokens, other.opts().OnRefresh); err != nil {
+							t.Errorf("the other grant: %v", err)
+						}
+					})
+					wg.Wait()
+					e.wantSpent(2)
+					store.wantCalls(t, 1, 0)
+					other.wantCalls(t, 1, 0)
+					form := e.srv.LastForm()
+					if got := form.Get("refresh_token"); got != store.current.RefreshToken {
+						t.Error("the second request does not hold the first one's successor")
+					}
+					for name, want := range tc.want {
+						if got := form.Get(name); got != want {
+							t.Errorf("%s: got %q; want %q", name, got, want)
+						}
+					}
+					e.wantAlive(other.current)
+				})
+			})
+		}
+	}
+}
+
+// A caller that found a successor and then was slow must not store it over the
+// newer one that others got meanwhile.
+func TestSlowCallerStoresTheNewest(t *testing.T) {
+	rtBubble(t, nil, func(cfg *authpi.Config) { cfg.RefreshMemory = time.Hour }, func(t *testing.T, e *rtEnv) {
+		first := e.expired()
+		second := e.mustCreate(first, nil).Tokens
+
+		reached, release := make(chan struct{}), make(chan struct{})
+		var once sync.Once
+		e.log.onMessage(func(message string) {
+			if message == "authpi: refresh taken from memory" {
+				once.Do(func() { close(reached); <-release })
+			}
+		})
+		slow := &rtStore{}
+		var wg sync.WaitGroup
+		wg.Go(func() { e.mustCreate(first, slow.opts()) })
+		<-reached
+		third, err := e.client.Refresh(t.Context(), &authpi.Agent{ID: rtUser, Tokens: second}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		close(release)
+		wg.Wait()
+		slow.wantCalls(t, 1, 0)
+		rtSame(t, "stored by the slow caller", slow.current, third.Tokens)
+		e.wantSpent(2)
+	})
+}
+
+type rtKey struct{}
+
+func TestDetachment(t *testing.T) {
+	t.Run("cancelled before anything", func(t *testing.T) {
+		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+			tokens := e.expired()
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			store := &rtStore{}
+			_, err := e.createBy(ctx, e.client, tokens, store.opts())
+			if !errors.Is(err, context.Canceled) || authpi.SessionEnded(err) {
+				t.Errorf("got %v; want context.Canceled, and a session that has not ended", err)
+			}
+			store.wantCalls(t, 0, 0)
+			e.wantSpent(0)
+		})
+	})
+	t.Run("cancelled before anything, inside the buffer", func(t *testing.T) {
+		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+			tokens := e.inBuffer(30 * time.Second)
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			store := &rtStore{}
+			_, err := e.createBy(ctx, e.client, tokens, store.opts())
+			if err != nil && !errors.Is(err, context.Canceled) {
+				t.Errorf("got %v; want context.Canceled", err)
+			}
+			store.wantCalls(t, 0, 0)
+			e.wantSpent(0)
+			// Its leaving says nothing about the issuer: the next one refreshes.
+			e.mustCreate(tokens, store.opts())
+			e.wantSpent(1)
+			store.wantCalls(t, 1, 0)
+			if lines := e.log.with("refresh failed for now"); len(lines) != 0 {
+				t.Errorf("a caller's own leaving was logged as a failure: %s", lines)
+			}
+		})
+	})
+	t.Run("cancelled inside Reload", func(t *testing.T) {
+		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+			tokens := e.expired()
+			for _, tc := range []struct {
+				name string
+				err  func(context.Context) error
+			}{
+				{"context error", func(ctx context.Context) error { return ctx.Err() }},
+				{"a driver's own error", func(context.Context) error { return errors.New("pq: canceling statement due to user request") }},
+			} {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				store := &rtStore{}
+				opts := store.opts()
+				opts.Reload = func(ctx context.Context) (authpi.TokenSet, error) {
+					<-ctx.Done()
+					return authpi.TokenSet{}, tc.err(ctx)
+				}
+				_, err := e.createBy(ctx, e.client, tokens, opts)
+				cancel()
+				if !errors.Is(err, context.DeadlineExceeded) || authpi.SessionEnded(err) {
+					t.Errorf("%s: got %v; want the context's error", tc.name, err)
+				}
+				store.wantCalls(t, 0, 0)
+			}
+			e.wantSpent(0)
+		})
+	})
+	t.Run("leader cancelled while the request is out", func(t *testing.T) {
+		for _, omit := range []bool{false, true} {
+			rtBubble(t, &authpitest.Options{OmitIDTokenOnRefresh: omit}, nil, func(t *testing.T, e *rtEnv) {
+				tokens := e.expired()
+				e.fault(authpitest.Fault{DelayAnswer: 20 * time.Millisecond})
+				ctx, cancel := context.WithTimeout(context.WithValue(t.Context(), rtKey{}, "trace"), 10*time.Millisecond)
+				defer cancel()
+				store := &rtStore{}
+				opts := store.opts()
+				save := opts.OnRefresh
+				opts.OnRefresh = func(ctx context.Context, tokens authpi.TokenSet) error {
+					deadline, ok := ctx.Deadline()
+					if ctx.Err() != nil || !ok || time.Until(deadline) > 30*time.Second || time.Until(deadline) <= 0 {
+						t.Errorf("OnRefresh's context: error %v, deadline %v in %s; want a live one", ctx.Err(), ok, time.Until(deadline))
+					}
+					if ctx.Value(rtKey{}) != "trace" {
+						t.Error("OnRefresh's context has lost the caller's values")
+					}
+					return save(ctx, tokens)
+				}
+				agent, err := e.createBy(ctx, e.client, tokens, opts)
+				if err != nil {
+					t.Fatalf("the leader: %v", err)
+				}
+				if agent.Email != rtEmail {
+					t.Errorf("email: got %q; want %q", agent.Email, rtEmail)
+				}
+				store.wantCalls(t, 1, 0)
+				rtSame(t, "stored", store.current, agent.Tokens)
+				e.wantSpent(1)
+			})
+		}
+	})
+	t.Run("waiter leaves at once", func(t *testing.T) {
+		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+			tokens := e.expired()
+			e.fault(authpitest.Fault{DelayAnswer: 20 * time.Second})
+			var wg sync.WaitGroup
+			wg.Go(func() { e.mustCreate(tokens, nil) })
+			synctest.Wait()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			store, began := &rtStore{}, time.Now()
+			_, err := e.createBy(ctx, e.client, tokens, store.opts())
+			if took := time.Since(began); took != time.Second || !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("got %v after %s; want its context's error after 1 s", err, took)
+			}
+			store.wantCalls(t, 0, 0)
+			wg.Wait()
+			e.wantSpent(1)
+		})
+	})
+	t.Run("RefreshTimeout bounds a hanging issuer", func(t *testing.T) {
+		rtBubble(t, nil, func(cfg *authpi.Config) { cfg.RefreshTimeout = 3 * time.Second }, func(t *testing.T, e *rtEnv) {
+			tokens := e.expired()
+			e.fault(authpitest.Fault{Delay: time.Hour})
+			store, began := &rtStore{}, time.Now()
+			_, err := e.create(tokens, store.opts())
+			if took := time.Since(began); took != 3*time.Second {
+				t.Errorf("took %s; want 3 s", took)
+			}
+			rtWantError(t, err, "transport_error", false)
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("got %v; want it to wrap context.DeadlineExceeded", err)
+			}
+			store.wantCalls(t, 0, 1)
+			// Nothing was spent, so the next one works.
+			e.mustCreate(tokens, store.opts())
+			store.wantCalls(t, 1, 1)
+		})
+	})
+	t.Run("RefreshTimeout bounds OnRefresh and Reload", func(t *testing.T) {
+		rtBubble(t, nil, func(cfg *authpi.Config) { cfg.RefreshTimeout = 3 * time.Second }, func(t *testing.T, e *rtEnv) {
+			tokens := e.expired()
+			hang := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+			began := time.Now()
+			_, err := e.create(tokens, &authpi.AgentOptions{Reload: func(ctx context.Context) (authpi.TokenSet, error) {
+				return authpi.TokenSet{}, hang(ctx)
+			}})
+			rtWantError(t, err, "transport_error", false)
+			_, err = e.create(tokens, &authpi.AgentOptions{OnRefresh: func(ctx context.Context, _ authpi.TokenSet) error { return hang(ctx) }})
+			rtWantError(t, err, "refresh_error", false)
+			rtCarried(t, err)
+			if took := time.Since(began); took != 6*time.Second {
+				t.Errorf("both took %s; want 6 s", took)
+			}
+		})
+	})
+}
+
+// rtGuard calls f and swallows its panic.
+func rtGuard(f func()) (fault any) {
+	defer func() { fault = recover() }()
+	f()
+	return nil
+}
+
+func TestPanicsFreeEverybody(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		arm   func(e *rtEnv) *authpi.AgentOptions
+		out   bool // the panic reaches its own caller
+		spent int  // requests after everybody is done
+	}{
+		{"OnRefresh", func(*rtEnv) *authpi.AgentOptions {
+			return &authpi.AgentOptions{OnRefresh: func(context.Context, authpi.TokenSet) error { panic("mine") }}
+		}, true, 1},
+		{"OnRefreshError", func(e *rtEnv) *authpi.AgentOptions {
+			e.fault(authpitest.Fault{Status: 500, Delay: time.Millisecond})
+			return &authpi.AgentOptions{OnRefreshError: func(context.Context, error) { panic("mine") }}
+		}, true, 2},
+		{"Reload", func(*rtEnv) *authpi.AgentOptions {
+			return &authpi.AgentOptions{Reload: func(context.Context) (authpi.TokenSet, error) {
+				time.Sleep(time.Millisecond)
+				panic("mine")
+			}}
+		}, true, 1},
+		{"round tripper", func(e *rtEnv) *authpi.AgentOptions {
+			var once atomic.Bool
+			e.wire.set(func(r *http.Request) (*http.Response, error) {
+				if once.CompareAndSwap(false, true) {
+					time.Sleep(time.Millisecond)
+					panic("sent " + rtForm(r).Encode())
+				}
+				return nil, nil
+			})
+			return nil
+		}, false, 1},
+		{"coordinator", func(e *rtEnv) *authpi.AgentOptions {
+			var once atomic.Bool
+			inner := newRTCoordinator()
+			e.client = e.newClient(func(cfg *authpi.Config) {
+				cfg.Coordinator = rtDo(func(ctx context.Context, id string, spend func(context.Context) ([]byte, error)) ([]byte, error) {
+					if once.CompareAndSwap(false, true) {
+						time.Sleep(time.Millisecond)
+						panic("mine")
+					}
+					return inner.Do(ctx, id, spend)
+				})
+			})
+			return nil
+		}, false, 1},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+				tokens := e.expired()
+				opts := tc.arm(e)
+				var wg sync.WaitGroup
+				wg.Go(func() {
+					var err error
+					fault := rtGuard(func() { _, err = e.create(tokens, opts) })
+					if (fault != nil) != tc.out || !tc.out && err == nil {
+						t.Errorf("the caller itself: panic %v, error %v; want a panic: %v", fault, err, tc.out)
+					}
+				})
+				synctest.Wait()
+				for range 20 {
+					wg.Go(func() { _, _ = e.create(tokens, nil) })
+				}
+				wg.Wait()                    // a deadlock ends the bubble
+				time.Sleep(31 * time.Second) // net/http has a timer goroutine that outlives a panicking round tripper
+				agent := e.mustCreate(tokens, nil)
+				e.wantAlive(agent.Tokens)
+				e.wantSpent(tc.spent)
+			})
+		})
+	}
+}
+
+// A coordinator that panics after the token was spent loses nothing.
+func TestPanicAfterTheSpendKeepsTheSet(t *testing.T) {
+	rtBubble(t, nil, func(cfg *authpi.Config) {
+		cfg.Coordinator = rtDo(func(ctx context.Context, _ string, spend func(context.Context) ([]byte, error)) ([]byte, error) {
+			_, _ = spend(ctx)
+			panic("after the spend")
+		})
+	}, func(t *testing.T, e *rtEnv) {
+		tokens := e.expired()
+		store := &rtStore{}
+		_, err := e.create(tokens, store.opts())
+		agent, err2 := e.create(tokens, store.opts())
+		if err2 != nil {
+			t.Fatalf("the coordinator panicked after the token was spent, and the session is lost: %v, then %v", err, err2)
+		}
+		e.wantSpent(1)
+		e.wantAlive(agent.Tokens)
+	})
+}

@@ -1,0 +1,420 @@
+package authpi_test
+
+import (
+	"encoding/json"
+	"errors"
+
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/authpitest"
+)
+
+func TestRefreshGivesANewAgent(t *testing.T) {
+	rtBubble(t, nil, func(cfg *authpi.Config) { cfg.Resources = []string{"https://default.example/"} }, func(t *testing.T, e *rtEnv) {
+		tokens := e.signIn()
+		agent := e.mustCreate(tokens, nil)
+		time.Sleep(time.Second)
+		store := &rtStore{}
+		renewed, err := e.client.Refresh(t.Context(), agent, &authpi.RefreshOptions{OnRefresh: store.opts().OnRefresh})
+		if err != nil {
+			t.Fatal(err)
+		}
+		rtSame(t, "stored", store.current, renewed.Tokens)
+		rtSame(t, "the old agent", agent.Tokens, tokens)
+		if renewed.ID != rtUser || renewed.Email != rtEmail || renewed.Tokens.Scope == "" {
+			t.Errorf("got %v; want the same user", renewed)
+		}
+		if got := e.srv.LastForm()["resource"]; len(got) != 1 || got[0] != "https://default.example/" {
+			t.Errorf("resource: got %q; want Config's", got)
+		}
+		if _, err := e.client.Refresh(t.Context(), renewed, &authpi.RefreshOptions{Resources: []string{}}); err != nil {
+			t.Fatal(err)
+		}
+		if got := e.srv.LastForm()["resource"]; got != nil {
+			t.Errorf("resource: got %q; want none", got)
+		}
+		_, err = e.client.Refresh(t.Context(), nil, nil)
+		rtWantError(t, err, "invalid_request", false)
+		_, err = e.client.Refresh(t.Context(), &authpi.Agent{ID: rtUser}, nil)
+		rtWantError(t, err, "token_expired", true)
+		e.wantSpent(2)
+	})
+}
+
+func TestUnexpiredTokensMakeNoRequest(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		left time.Duration
+		mode authpi.RefreshMode
+		want int
+	}{
+		{"fresh", rtLife, authpi.RefreshDefault, 0},
+		{"just outside the buffer", 61 * time.Second, authpi.RefreshDefault, 0},
+		{"at the buffer's edge", 60 * time.Second, authpi.RefreshDefault, 1},
+		{"expired", 0, authpi.RefreshDefault, 1},
+		{"off", 30 * time.Second, authpi.RefreshOff, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+				tokens := e.inBuffer(tc.left)
+				e.mustCreate(tokens, &authpi.AgentOptions{AutoRefresh: tc.mode})
+				e.wantSpent(tc.want)
+				if got := e.srv.Requests(""); got > tc.want {
+					t.Errorf("requests: got %d; want %d", got, tc.want)
+				}
+			})
+		})
+	}
+}
+
+func TestLateCallerGetsTheNewestSet(t *testing.T) {
+	for _, rotations := range []int{1, 3, 20} {
+		t.Run(fmt.Sprintf("%d rotations", rotations), func(t *testing.T) {
+			rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+				first := e.expired()
+				agent := e.mustCreate(first, nil)
+				for range rotations - 1 {
+					time.Sleep(time.Second)
+					var err error
+					if agent, err = e.client.Refresh(t.Context(), agent, nil); err != nil {
+						t.Fatal(err)
+					}
+				}
+				store := &rtStore{}
+				late := e.mustCreate(first, store.opts())
+				rtSame(t, "late", late.Tokens, agent.Tokens)
+				rtSame(t, "stored", store.current, agent.Tokens)
+				e.wantSpent(rotations)
+				e.wantAlive(agent.Tokens)
+			})
+		})
+	}
+}
+
+func TestRefreshMemory(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		memory time.Duration
+		after  time.Duration
+		known  bool
+	}{
+		{"default, just before", 0, 60*time.Second - 1, true},
+		{"default, over", 0, 60 * time.Second, false},
+		{"configured, just before", time.Hour, rtLife - time.Second, true},
+		{"configured, over", 10 * time.Second, 10 * time.Second, false},
+		{"none", -1, 0, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			rtBubble(t, nil, func(cfg *authpi.Config) { cfg.RefreshMemory = tc.memory }, func(t *testing.T, e *rtEnv) {
+				tokens := e.expired()
+				newer := e.mustCreate(tokens, nil)
+				time.Sleep(tc.after)
+				agent, err := e.create(tokens, nil)
+				if tc.known {
+					if err != nil {
+						t.Fatal(err)
+					}
+					rtSame(t, "late", agent.Tokens, newer.Tokens)
+					e.wantSpent(1)
+					return
+				}
+				rtWantError(t, err, "invalid_grant", true)
+				e.wantSpent(2)
+			})
+		})
+	}
+}
+
+// An issuer that does not rotate is remembered only while its set is fresh.
+func TestIssuerThatDoesNotRotate(t *testing.T) {
+	rtBubble(t, &authpitest.Options{NoRotation: true}, func(cfg *authpi.Config) { cfg.RefreshMemory = 24 * time.Hour }, func(t *testing.T, e *rtEnv) {
+		tokens := e.expired()
+		agent := e.mustCreate(tokens, nil)
+		if agent.Tokens.RefreshToken != tokens.RefreshToken {
+			t.Fatal("the refresh token was not kept")
+		}
+		time.Sleep(rtLife - 61*time.Second) // outside the buffer
+		rtSame(t, "fresh", e.mustCreate(tokens, nil).Tokens, agent.Tokens)
+		e.wantSpent(1)
+		time.Sleep(time.Second)
+		store := &rtStore{}
+		newer := e.mustCreate(tokens, store.opts())
+		if newer.ExpiresIn() < rtLife-time.Second {
+			t.Errorf("expires in %s; want a new set", newer.ExpiresIn())
+		}
+		store.wantCalls(t, 1, 0)
+		e.wantSpent(2)
+	})
+}
+
+// While the access token is good, an issuer that is briefly away fails nobody.
+func TestGrace(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		fault authpitest.Fault
+		took  time.Duration
+		sent  int
+	}{
+		{"status 500", authpitest.Fault{Status: 500}, 0, 1},
+		{"status 503", authpitest.Fault{Status: 503, Body: "<html>"}, 0, 1},
+		{"status 408", authpitest.Fault{Status: 408}, 0, 1},
+		{"status 425", authpitest.Fault{Status: 425}, 0, 1},
+		{"status 429", authpitest.Fault{Status: 429, Body: `{"error":"slow_down"}`}, 0, 1},
+		{"hangs", authpitest.Fault{Delay: time.Hour}, 5 * time.Second, 1},
+		{"drops", authpitest.Fault{Drop: true}, 0, 1},
+		{"refuses the connection", authpitest.Fault{Refuse: true}, 0, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+				tokens := e.inBuffer(59 * time.Second)
+				tc.fault.Times = -1
+				e.fault(tc.fault)
+				store := &rtStore{}
+				began := time.Now()
+				rtSame(t, "agent", e.mustCreate(tokens, store.opts()).Tokens, tokens)
+				if took := time.Since(began); took != tc.took {
+					t.Errorf("took %s; want %s", took, tc.took)
+				}
+				if lines := e.log.with(`"level":"WARN","msg":"authpi: refresh failed for now`); len(lines) != 1 {
+					t.Errorf("warnings: got %q; want 1", lines)
+				}
+				e.wantSpent(tc.sent)
+
+				// None for 5 s, however often anybody asks.
+				for range 9 {
+					time.Sleep(500 * time.Millisecond)
+					began := time.Now()
+					e.mustCreate(tokens, store.opts())
+					if took := time.Since(began); took != 0 {
+						t.Fatalf("a call in the pause took %s", took)
+					}
+				}
+				e.wantSpent(tc.sent)
+				store.wantCalls(t, 0, 0)
+
+				// Then again: a busy session must not keep the pause going.
+				time.Sleep(500 * time.Millisecond)
+				if tc.fault.Delay == 0 {
+					e.mustCreate(tokens, store.opts())
+					e.wantSpent(2 * tc.sent)
+					time.Sleep(5 * time.Second)
+					e.srv.ClearFaults()
+					agent := e.mustCreate(tokens, store.opts())
+					if agent.Tokens.AccessToken == tokens.AccessToken {
+						t.Error("the issuer is back, and no refresh was tried")
+					}
+					store.wantCalls(t, 1, 0)
+					e.wantAlive(agent.Tokens)
+				}
+				time.Sleep(31 * time.Second) // the hanging attempt ends
+			})
+		})
+	}
+	t.Run("reported once the token has expired", func(t *testing.T) {
+		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+			tokens := e.inBuffer(3 * time.Second)
+			e.fault(authpitest.Fault{Status: 503, Times: -1})
+			store := &rtStore{}
+			e.mustCreate(tokens, store.opts())
+			time.Sleep(3 * time.Second) // inside the pause, too
+			_, err := e.create(tokens, store.opts())
+			rtWantError(t, err, "refresh_error", false)
+			store.wantCalls(t, 0, 1)
+			e.wantSpent(2)
+		})
+	})
+	t.Run("final failures are reported at once", func(t *testing.T) {
+		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+			tokens := e.inBuffer(30 * time.Second)
+			e.srv.EndSession(rtUser)
+			store := &rtStore{}
+			_, err := e.create(tokens, store.opts())
+			rtWantError(t, err, "invalid_grant", true)
+			store.wantCalls(t, 0, 1)
+		})
+	})
+	t.Run("a late answer is found in memory", func(t *testing.T) {
+		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+			tokens := e.inBuffer(30 * time.Second)
+			e.fault(authpitest.Fault{DelayAnswer: 7 * time.Second})
+			store := &rtStore{}
+			rtSame(t, "agent", e.mustCreate(tokens, store.opts()).Tokens, tokens)
+			time.Sleep(3 * time.Second)
+			agent := e.mustCreate(tokens, store.opts()) // still inside the pause
+			if agent.Tokens.RefreshToken == tokens.RefreshToken {
+				t.Error("the late answer was not picked up")
+			}
+			store.wantCalls(t, 1, 0)
+			e.wantSpent(1)
+			e.wantAlive(agent.Tokens)
+		})
+	})
+	t.Run("a hanging attempt is joined, not repeated", func(t *testing.T) {
+		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+			tokens := e.inBuffer(30 * time.Second)
+			e.fault(authpitest.Fault{DelayAnswer: 12 * time.Second})
+			e.mustCreate(tokens, nil) // until 5 s
+			time.Sleep(5 * time.Second)
+			agent := e.mustCreate(tokens, nil) // from 10 s on
+			if agent.Tokens.RefreshToken == tokens.RefreshToken {
+				t.Error("the answer of the first attempt was not picked up")
+			}
+			e.wantSpent(1)
+		})
+	})
+}
+
+// A refresh is sent again only where it certainly never arrived.
+func TestNoBlindRetries(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		fault authpitest.Fault
+		sent  int
+		works bool
+		alive bool
+	}{
+		{"one dial error", authpitest.Fault{Refuse: true}, 1, true, true},
+		{"two dial errors", authpitest.Fault{Refuse: true, Times: 2}, 0, false, true},
+		{"dropped before it was processed", authpitest.Fault{Drop: true}, 1, false, true},
+		{"answer lost", authpitest.Fault{DropAnswer: true}, 1, false, true},
+		{"status 500", authpitest.Fault{Status: 500}, 1, false, true},
+		{"status 429", authpitest.Fault{Status: 429, RetryAfter: "7"}, 1, false, true},
+		{"cut answer", authpitest.Fault{Malform: func(b []byte) []byte { return b[:len(b)/2] }}, 1, false, true},
+		{"redirect", authpitest.Fault{Status: 307, Body: "x"}, 1, false, true},
+		{"empty answer", authpitest.Fault{Malform: func([]byte) []byte { return nil }}, 1, false, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+				tokens := e.expired()
+				e.fault(tc.fault)
+				store := &rtStore{}
+				_, err := e.create(tokens, store.opts())
+				if (err == nil) != tc.works {
+					t.Fatalf("got %v; want success: %v", err, tc.works)
+				}
+				e.wantSpent(tc.sent)
+				e.wantAlive(tokens)
+				if err == nil {
+					return
+				}
+				if authpi.SessionEnded(err) {
+					t.Errorf("got %v, session ended; want it to go on", err)
+				}
+				store.wantCalls(t, 0, 1)
+				var oauth *authpi.OAuthError
+				if tc.fault.RetryAfter != "" && (!errors.As(err, &oauth) || oauth.RetryAfter != 7*time.Second || oauth.StatusCode != 429) {
+					t.Errorf("got %+v; want status 429 and RetryAfter 7 s", oauth)
+				}
+			})
+		})
+	}
+}
+
+// What expires_in says, or does not say.
+func TestExpiresIn(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		raw  string // "": missing
+		want time.Duration
+	}{
+		{"missing", "", time.Hour},
+		{"null", `null`, time.Hour},
+		{"words", `"soon"`, time.Hour},
+		{"empty text", `""`, time.Hour},
+		{"object", `{}`, time.Hour},
+		{"list", `[1800]`, time.Hour},
+		{"true", `true`, time.Hour},
+		{"number", `1800`, 30 * time.Minute},
+		{"digits in a text", `"1800"`, 30 * time.Minute},
+		{"fraction", `1800.9`, 30 * time.Minute},
+		{"negative", `-5`, -5 * time.Second},
+		{"zero", `0`, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+				agent, store := rtExpiresIn(t, e, tc.raw)
+				if got := agent.ExpiresIn(); got != tc.want {
+					t.Errorf("expires in: got %s; want %s", got, tc.want)
+				}
+				rtSame(t, "stored", store.current, agent.Tokens)
+				e.wantSpent(1)
+				e.wantAlive(agent.Tokens)
+			})
+		})
+	}
+	for _, huge := range []string{`1e400`, `1e9`, `99999999999999999999`, `9223372036854775807`, `-9223372036854775808`, `"9223372036854775807"`, `1e-400`} {
+		t.Run("huge "+huge, func(t *testing.T) {
+			rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+				agent, store := rtExpiresIn(t, e, huge)
+				if got := agent.ExpiresIn(); got > 11*366*24*time.Hour || got < -11*366*24*time.Hour {
+					t.Errorf("expires in: got %s; want it bounded", got)
+				}
+				store.wantCalls(t, 1, 0)
+				data, err := json.Marshal(store.current)
+				if err != nil {
+					t.Fatal(err)
+				}
+				back, err := authpi.ParseTokenSet(data)
+				if err != nil || !back.ExpiresAt.Equal(store.current.ExpiresAt) {
+					t.Errorf("the stored form: %v, expires at %s; want %s", err, back.ExpiresAt, store.current.ExpiresAt)
+				}
+			})
+		})
+	}
+}
+
+func rtExpiresIn(t *testing.T, e *rtEnv, raw string) (*authpi.Agent, *rtStore) {
+	t.Helper()
+	tokens := e.expired()
+	e.fault(authpitest.Fault{Malform: func(body []byte) []byte {
+		var answer map[string]json.RawMessage
+		_ = json.Unmarshal(body, &answer)
+		delete(answer, "expires_in")
+		if raw != "" {
+			answer["expires_in"] = json.RawMessage("0")
+		}
+		text, _ := json.Marshal(answer)
+		if raw != "" {
+			// Not through encoding/json, which refuses some of these numbers.
+			text = []byte(strings.Replace(string(text), `"expires_in":0`, `"expires_in":`+raw, 1))
+		}
+		return text
+	}})
+	store := &rtStore{}
+	return e.mustCreate(tokens, store.opts()), store
+}
+
+// A refresh token with another user's name on it gets nobody's tokens.
+func TestSameTokenOfAnotherUser(t *testing.T) {
+	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+		tokens := e.expired()
+		e.mustCreate(tokens, nil)
+		forged := tokens
+		forged.IDToken, forged.SubjectHint = "", "usr_eve"
+		store := &rtStore{}
+		agent, err := e.create(forged, store.opts())
+		var mismatch *authpi.SubjectMismatchError
+		if !errors.As(err, &mismatch) || agent != nil {
+			t.Errorf("got %v, %v; want a SubjectMismatchError", agent, err)
+		}
+		store.wantCalls(t, 0, 1)
+	})
+}
+
+// A failure is not remembered longer than it is true.
+func TestFailuresAreNotRemembered(t *testing.T) {
+	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+		tokens := e.expired()
+		e.srv.BlockUser(rtUser)
+		_, err := e.create(tokens, nil)
+		rtWantError(t, err, "user_blocked", true)
+		e.srv.AddUser(authpitest.User{ID: rtUser, Email: rtEmail})
+		agent := e.mustCreate(tokens, nil)
+		e.wantAlive(agent.Tokens)
+		e.wantSpent(2)
+	})
+}

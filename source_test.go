@@ -1,0 +1,441 @@
+package authpi_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/authpitest"
+)
+
+func TestTokenSource(t *testing.T) {
+	t.Run("a good token costs nothing", func(t *testing.T) {
+		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+			tokens := e.signIn()
+			source := e.client.TokenSource(e.mustCreate(tokens, nil), nil)
+			token, err := source.Token()
+			if err != nil || token.AccessToken != tokens.AccessToken || token.Type() != "Bearer" || !token.Expiry.Equal(tokens.ExpiresAt) {
+				t.Fatalf("got another token, or %v", err)
+			}
+			if n := testing.AllocsPerRun(100, func() { _, _ = source.Token() }); n != 0 {
+				t.Errorf("allocations: got %v; want 0", n)
+			}
+			if got := e.srv.Requests(""); got != 0 {
+				t.Errorf("requests: got %d; want 0", got)
+			}
+			if text := fmt.Sprintf("%v %+v %#v", source, source, source); strings.Contains(text, tokens.AccessToken) {
+				t.Error("printing the source shows the token")
+			}
+		})
+	})
+	t.Run("refreshes ahead of expiry for hours", func(t *testing.T) {
+		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+			tokens := e.signIn()
+			store := &rtStore{}
+			source := e.client.TokenSource(e.mustCreate(tokens, nil), store.opts())
+			const rounds = 10
+			for i := range rounds {
+				time.Sleep(rtLife - time.Minute)
+				token, err := source.Token()
+				if err != nil || time.Until(token.Expiry) < rtLife-time.Minute {
+					t.Fatalf("round %d: got a token good for %s, or %v", i, time.Until(token.Expiry), err)
+				}
+				rtSame(t, "stored", store.current, authpi.TokenSet{AccessToken: token.AccessToken, RefreshToken: token.RefreshToken})
+			}
+			store.wantCalls(t, rounds, 0)
+			e.wantSpent(rounds)
+			e.wantAlive(store.current)
+		})
+	})
+	t.Run("1,000 callers, one request", func(t *testing.T) {
+		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+			tokens := e.expired()
+			e.fault(authpitest.Fault{DelayAnswer: 20 * time.Millisecond})
+			source := e.client.TokenSource(&authpi.Agent{ID: rtUser, Tokens: tokens}, nil)
+			var wg sync.WaitGroup
+			for i := range 1000 {
+				wg.Go(func() {
+					time.Sleep(time.Duration(i) * 60 * time.Microsecond)
+					if _, err := source.Token(); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			e.wantSpent(1)
+		})
+	})
+	t.Run("grace, then the failure", func(t *testing.T) {
+		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+			tokens := e.inBuffer(30 * time.Second)
+			store := &rtStore{}
+			source := e.client.TokenSource(e.mustCreate(tokens, &authpi.AgentOptions{AutoRefresh: authpi.RefreshOff}), store.opts())
+			e.fault(authpitest.Fault{Status: 503, Times: -1})
+			for range 29 {
+				token, err := source.Token()
+				if err != nil || token.AccessToken != tokens.AccessToken {
+					t.Fatalf("got another token, or %v", err)
+				}
+				time.Sleep(time.Second)
+			}
+			e.wantSpent(6) // at 0, 5, 10, 15, 20, 25 s
+			store.wantCalls(t, 0, 0)
+			time.Sleep(time.Second)
+			_, err := source.Token()
+			e.log.error(err)
+			rtWantError(t, err, "refresh_error", false)
+			store.wantCalls(t, 0, 1)
+			e.srv.ClearFaults()
+			if _, err := source.Token(); err != nil {
+				t.Errorf("the issuer is back: %v", err)
+			}
+		})
+	})
+	t.Run("tokens that live shorter than the buffer", func(t *testing.T) {
+		rtBubble(t, &authpitest.Options{AccessTokenLifetime: 40 * time.Second}, nil, func(t *testing.T, e *rtEnv) {
+			tokens := e.signIn()
+			source := e.client.TokenSource(&authpi.Agent{ID: rtUser, Tokens: tokens}, nil)
+			for range 120 { // every second for two minutes
+				token, err := source.Token()
+				if err != nil || !token.Valid() {
+					t.Fatalf("got an expired token, or %v", err)
+				}
+				time.Sleep(time.Second)
+			}
+			if got := e.spent(); got > 8 {
+				t.Errorf("refresh requests: got %d; want about one for each 20 s", got)
+			}
+		})
+	})
+	t.Run("without refresh", func(t *testing.T) {
+		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+			tokens := e.inBuffer(30 * time.Second)
+			off := e.client.TokenSource(&authpi.Agent{ID: rtUser, Tokens: tokens}, &authpi.AgentOptions{AutoRefresh: authpi.RefreshOff})
+			bare := tokens
+			bare.RefreshToken = ""
+			none := e.client.TokenSource(&authpi.Agent{ID: rtUser, Tokens: bare}, nil)
+			for _, source := range []oauth2.TokenSource{off, none} {
+				if token, err := source.Token(); err != nil || token.AccessToken != tokens.AccessToken {
+					t.Errorf("a token that is still good: got another, or %v", err)
+				}
+			}
+			time.Sleep(30 * time.Second)
+			for _, source := range []oauth2.TokenSource{off, none, e.client.TokenSource(nil, nil)} {
+				_, err := source.Token()
+				rtWantError(t, err, "token_expired", true)
+			}
+			e.wantSpent(0)
+		})
+	})
+	t.Run("OnRefresh fails, then works", func(t *testing.T) {
+		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+			tokens := e.expired()
+			store := &rtStore{saveErr: errors.New("disk full")}
+			source := e.client.TokenSource(&authpi.Agent{ID: rtUser, Tokens: tokens}, store.opts())
+			_, err := source.Token()
+			rtCarried(t, err)
+			store.wantCalls(t, 0, 1)
+			store.saveErr = nil
+			if _, err := source.Token(); err != nil {
+				t.Error(err)
+			}
+			store.wantCalls(t, 1, 1)
+			e.wantSpent(1)
+		})
+	})
+}
+
+// rtAPI is an API in memory on any number of hosts: it notes what it was sent, and
+// redirects where redirect says.
+type rtAPI struct {
+	mu       sync.Mutex
+	seen     []string // "host path Authorization"
+	redirect map[string]string
+	forget   bool // leaves Response.Request out
+}
+
+func (a *rtAPI) RoundTrip(r *http.Request) (*http.Response, error) {
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.seen = append(a.seen, r.URL.Host+r.URL.Path+" "+r.Header.Get("Authorization"))
+	resp := rtAnswer(r, http.StatusOK, `{}`)
+	if to := a.redirect[r.URL.Host+r.URL.Path]; to != "" {
+		resp.StatusCode = http.StatusTemporaryRedirect
+		resp.Header.Set("Location", to)
+	}
+	if a.forget {
+		resp.Request = nil
+	}
+	return resp, nil
+}
+
+// rtHosts sends requests for the issuer there, and all others to the API.
+func rtHosts(e *rtEnv, api *rtAPI) {
+	e.wire.set(func(r *http.Request) (*http.Response, error) {
+		if strings.HasPrefix(e.srv.URL, r.URL.Scheme+"://"+r.URL.Host) {
+			return nil, nil
+		}
+		return api.RoundTrip(r)
+	})
+}
+
+func TestHTTPClientKeepsTheTokenAtItsOrigin(t *testing.T) {
+	const home = "https://api.example"
+	for _, tc := range []struct {
+		name     string
+		start    string
+		redirect map[string]string
+		forget   bool
+		want     []bool // whether each request carries the token
+	}{
+		{"no redirect", home + "/a", nil, false, []bool{true}},
+		{"same origin", home + "/a", map[string]string{"api.example/a": home + "/b"}, false, []bool{true, true}},
+		{"same origin, port written", home + "/a", map[string]string{"api.example/a": home + ":443/b"}, false, []bool{true, true}},
+		{"another host", home + "/a", map[string]string{"api.example/a": "https://evil.example/b"}, false, []bool{true, false}},
+		{"a subdomain", home + "/a", map[string]string{"api.example/a": "https://x.api.example/b"}, false, []bool{true, false}},
+		{"another port", home + "/a", map[string]string{"api.example/a": home + ":8443/b"}, false, []bool{true, false}},
+		{"plain http", home + "/a", map[string]string{"api.example/a": "http://api.example/b"}, false, []bool{true, false}},
+		{"there and back", home + "/a", map[string]string{
+			"api.example/a": "https://evil.example/b", "evil.example/b": home + "/c",
+		}, false, []bool{true, false, false}},
+		{"there, back and on", home + "/a", map[string]string{
+			"api.example/a": "https://evil.example/b", "evil.example/b": home + "/c", "api.example/c": home + "/d",
+		}, false, []bool{true, false, false, false}},
+		{"a transport that does not say where it was", home + "/a", map[string]string{"api.example/a": "https://evil.example/b"}, true, []bool{true, false}},
+		{"loopback over http", "http://127.0.0.1:8080/a", nil, false, []bool{true}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+				tokens := e.signIn()
+				api := &rtAPI{redirect: tc.redirect, forget: tc.forget}
+				rtHosts(e, api)
+				resp, err := e.client.HTTPClient(e.mustCreate(tokens, nil), nil).Get(tc.start)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_ = resp.Body.Close()
+				if len(api.seen) != len(tc.want) {
+					t.Fatalf("requests: got %d; want %d", len(api.seen), len(tc.want))
+				}
+				for i, want := range tc.want {
+					if got := strings.HasSuffix(api.seen[i], " Bearer "+tokens.AccessToken); got != want {
+						t.Errorf("request %d carries the token: got %v; want %v", i+1, got, want)
+					}
+				}
+			})
+		})
+	}
+}
+
+// rtBody tells whether it was closed.
+type rtBody struct {
+	io.Reader
+	closed atomic.Bool
+}
+
+func (b *rtBody) Close() error { b.closed.Store(true); return nil }
+
+func TestHTTPClientRefusals(t *testing.T) {
+	for _, tc := range []struct {
+		name     string
+		url      string
+		insecure bool
+		arm      func(e *rtEnv)
+		works    bool
+	}{
+		{"plain http", "http://api.example/a", false, nil, false},
+		{"plain http to what looks like loopback", "http://localhost.evil.example/a", false, nil, false},
+		{"plain http, allowed", "http://api.example/a", true, nil, true},
+		{"no token to be had", "https://api.example/a", false, func(e *rtEnv) { e.srv.EndSession(rtUser) }, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			rtBubble(t, nil, func(cfg *authpi.Config) { cfg.AllowInsecureHTTP = tc.insecure }, func(t *testing.T, e *rtEnv) {
+				tokens := e.expired()
+				api := &rtAPI{}
+				rtHosts(e, api)
+				if tc.arm != nil {
+					tc.arm(e)
+				}
+				body := &rtBody{Reader: strings.NewReader("payload")}
+				req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, tc.url, body)
+				if err != nil {
+					t.Fatal(err)
+				}
+				resp, err := e.client.HTTPClient(&authpi.Agent{ID: rtUser, Tokens: tokens}, nil).Do(req)
+				e.log.error(err)
+				if (err == nil) != tc.works || (len(api.seen) == 1) != tc.works {
+					t.Fatalf("got %v and %d requests; want success: %v", err, len(api.seen), tc.works)
+				}
+				if tc.works {
+					_ = resp.Body.Close()
+				} else if !body.closed.Load() {
+					t.Error("the request's body was left open")
+				}
+				if req.Header.Get("Authorization") != "" {
+					t.Error("the caller's own request was changed")
+				}
+			})
+		})
+	}
+}
+
+// The context is each request's own: one that is cancelled leaves, the others stay.
+func TestHTTPClientContext(t *testing.T) {
+	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+		tokens := e.expired()
+		rtHosts(e, &rtAPI{})
+		e.fault(authpitest.Fault{DelayAnswer: 10 * time.Second})
+		client := e.client.HTTPClient(&authpi.Agent{ID: rtUser, Tokens: tokens}, nil)
+		get := func(ctx context.Context) error {
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://api.example/", nil)
+			if err != nil {
+				return err
+			}
+			resp, err := client.Do(req)
+			if err == nil {
+				_ = resp.Body.Close()
+			}
+			return err
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if err := get(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		began := time.Now()
+		if err := get(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Second {
+			t.Errorf("got %v after %s; want its own deadline after 1 s", err, time.Since(began))
+		}
+		wg.Wait()
+		// Nothing was captured from the request whose context is over.
+		if err := get(t.Context()); err != nil {
+			t.Error(err)
+		}
+		e.wantSpent(1)
+	})
+}
+
+func TestClientCredentialsSource(t *testing.T) {
+	const grant = "client_credentials"
+	t.Run("one request for all, renewed near expiry", func(t *testing.T) {
+		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+			e.srv.Inject(authpitest.Fault{Endpoint: "token", DelayAnswer: 20 * time.Millisecond})
+			source := e.client.ClientCredentialsSource([]string{"jobs:run"}, "https://api.example/")
+			var wg sync.WaitGroup
+			for range 1000 {
+				wg.Go(func() {
+					if _, err := source.Token(); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			if got := e.srv.Grants(grant); got != 1 {
+				t.Errorf("requests: got %d; want 1", got)
+			}
+			form := e.srv.LastForm()
+			if form.Get("scope") != "jobs:run" || form.Get("resource") != "https://api.example/" {
+				t.Errorf("got scope %q, resource %q", form.Get("scope"), form.Get("resource"))
+			}
+			first, _ := source.Token()
+			if n := testing.AllocsPerRun(100, func() { _, _ = source.Token() }); n != 0 {
+				t.Errorf("allocations: got %v; want 0", n)
+			}
+			req, _ := http.NewRequest(http.MethodGet, "https://api.example/", nil)
+			first.SetAuthHeader(req)
+			if got := req.Header.Get("Authorization"); got != "Bearer "+first.AccessToken {
+				t.Error("SetAuthHeader set something else")
+			}
+			time.Sleep(4*time.Minute + time.Second) // 5 minutes, less the buffer
+			second, err := source.Token()
+			if err != nil || second.AccessToken == first.AccessToken {
+				t.Errorf("near expiry: got the same token, or %v", err)
+			}
+			if text := fmt.Sprintf("%v %+v %#v", source, source, source); strings.Contains(text, second.AccessToken) {
+				t.Error("printing the source shows the token")
+			}
+		})
+	})
+	t.Run("a good token outlives the issuer", func(t *testing.T) {
+		for _, fault := range []authpitest.Fault{{Status: 503}, {Drop: true}, {Refuse: true}, {Delay: time.Hour}} {
+			rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+				source := e.client.ClientCredentialsSource(nil)
+				first, err := source.Token()
+				if err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(4 * time.Minute)
+				fault.Endpoint, fault.Times = "token", -1
+				e.srv.Inject(fault)
+				e.srv.ResetCounters()
+				for range 5 {
+					began := time.Now()
+					token, err := source.Token()
+					if err != nil || token.AccessToken != first.AccessToken {
+						t.Fatalf("got another token, or %v", err)
+					}
+					if took := time.Since(began); took > 5*time.Second {
+						t.Errorf("with a good token in hand a call took %s; want at most 5 s", took)
+					}
+				}
+				if got := e.srv.Grants(grant); got > 1 {
+					t.Errorf("requests in the pause: got %d; want at most 1", got)
+				}
+				time.Sleep(time.Minute)
+				_, err = source.Token()
+				e.log.error(err)
+				code := "transport_error"
+				if fault.Status != 0 {
+					code = "token_error"
+				}
+				rtWantError(t, err, code, false)
+				e.srv.ClearFaults()
+				time.Sleep(11 * time.Second) // a hanging attempt ends
+				if _, err := source.Token(); err != nil {
+					t.Errorf("the issuer is back: %v", err)
+				}
+			})
+		}
+	})
+	t.Run("final and odd failures", func(t *testing.T) {
+		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+			source := e.client.ClientCredentialsSource(nil)
+			e.srv.Inject(authpitest.Fault{Endpoint: "token", Status: 401, Body: `{"error":"invalid_client","error_description":"` + rtSecret + `"}`})
+			_, err := source.Token()
+			e.log.error(err)
+			rtWantError(t, err, "invalid_client", false)
+			e.wire.set(func(r *http.Request) (*http.Response, error) { panic("sent " + rtForm(r).Encode()) })
+			_, err = source.Token()
+			e.log.error(err)
+			rtWantError(t, err, "transport_error", false)
+			e.wire.set(nil)
+			if _, err := source.Token(); err != nil {
+				t.Errorf("after a panic: %v", err)
+			}
+			public := e.newClient(func(cfg *authpi.Config) { cfg.ClientSecret = "" })
+			var config *authpi.ConfigurationError
+			if _, err := public.ClientCredentialsSource(nil).Token(); !errors.As(err, &config) || config.Field != "ClientSecret" {
+				t.Errorf("a public client: got %v; want a ConfigurationError", err)
+			}
+			time.Sleep(31 * time.Second) // net/http's timer goroutine of the panicking round tripper
+		})
+	})
+}
