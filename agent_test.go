@@ -1,0 +1,317 @@
+package authpi_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/authpitest"
+)
+
+// offline is a client whose issuer must not be asked.
+func offline(t testing.TB, mutate func(*authpi.Config)) *authpi.IdpClient {
+	return scripted(t, mutate, func(r *http.Request) (*http.Response, error) {
+		t.Errorf("got a request to %s; want none", r.URL)
+		return nil, errors.New("no request was due")
+	})
+}
+
+var inAnHour = time.Now().Add(time.Hour).Truncate(time.Second).UTC()
+
+func TestCreateAgent(t *testing.T) {
+	t.Parallel()
+	client := offline(t, nil)
+	stored := authpi.TokenSet{
+		AccessToken: "at", TokenType: "Bearer", ExpiresAt: inAnHour, RefreshToken: "rt", Scope: "openid email", SubjectHint: "usr_other",
+		IDToken: unsigned(`{"sub":"usr_1","email":"a@example.com","email_verified":true,"org_id":"org_2","sid":"s_1","auth_time":1760000000.9,
+			"organizations":[{"id":"org_1","title":"T","scopes":["owner","a:b"],"joined_at":1700000000},{"id":"org_2","title":null,"scopes":[],"joined_at":0}],"acr":"urn:x","department":"engines"}`),
+	}
+	for name, opts := range map[string]*authpi.AgentOptions{"nil": nil, "empty": {}, "off": {AutoRefresh: authpi.RefreshOff}} {
+		agent, err := client.CreateAgent(t.Context(), stored, opts)
+		if err != nil {
+			t.Fatalf("%s options: %v", name, err)
+		}
+		if agent.ID != "usr_1" || agent.Type != authpi.PrincipalUser || agent.Email != "a@example.com" || !agent.EmailVerified ||
+			agent.OrgID != "org_2" || agent.SessionID != "s_1" || !agent.AuthTime.Equal(time.Unix(1760000000, 0)) || agent.Tokens != stored {
+			t.Errorf("%s options: got %+v; want the ID token's identity and the tokens as stored", name, agent)
+		}
+		if len(agent.Organizations) != 2 || agent.Organizations[0].Title != "T" || !agent.Organizations[0].JoinedAt.Equal(time.Unix(1700000000, 0)) ||
+			agent.Organizations[1].Title != "" || !agent.Organizations[1].JoinedAt.IsZero() {
+			t.Errorf("%s options: got %+v; want both organizations", name, agent.Organizations)
+		}
+		var own struct{ ACR, Department string }
+		if err := agent.Claims(&own); err != nil || own.ACR != "urn:x" || own.Department != "engines" {
+			t.Errorf("Claims: got %+v, %v; want the issuer's own claims", own, err)
+		}
+		if err := agent.Claims(&struct{ ACR int }{}); err == nil || !strings.HasPrefix(err.Error(), "authpi: claims: ") {
+			t.Errorf("Claims into the wrong type: got %v; want an error", err)
+		}
+	}
+}
+
+func TestCreateAgentRefusals(t *testing.T) {
+	t.Parallel()
+	client := offline(t, nil)
+	good := authpi.TokenSet{AccessToken: "at", ExpiresAt: inAnHour}
+	tests := []struct {
+		name, idToken, refreshToken string
+		names                       string
+	}{
+		{"no JWT", "opaque", "", "format"},
+		{"two parts", "a.b", "", "format"},
+		{"five parts", "a.b.c.d.e", "", "format"},
+		{"payload no base64url", "a.{}.c", "", "format"},
+		{"payload no JSON", unsigned(`{`), "", "payload"},
+		{"payload a list", unsigned(`["usr_1"]`), "", "payload"},
+		{"sub twice", unsigned(`{"sub":"usr_1","sub":"usr_2"}`), "", "payload"},
+		{"sub missing", unsigned(`{}`), "", "sub"},
+		{"sub in other case", unsigned(`{"Sub":"usr_1"}`), "", "sub"},
+		{"sub a number", unsigned(`{"sub":1}`), "", "sub"},
+		{"sub empty", unsigned(`{"sub":""}`), "", "sub"},
+		{"longer than 512 KiB", unsigned(`{"sub":"usr_1","x":"` + strings.Repeat("a", 400<<10) + `"}`), "", "format"},
+		{"a refresh token that belongs to nobody", "", "the-refresh-token", "sub"},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			tokens := good
+			tokens.IDToken, tokens.RefreshToken = tc.idToken, tc.refreshToken
+			agent, err := client.CreateAgent(t.Context(), tokens, nil)
+			e := wantCode(t, err, "invalid_token", tc.names)
+			if !strings.HasPrefix(e.Description, tc.names+": ") || agent != nil {
+				t.Errorf("got %v, %q; want no agent and an error that begins with %s", agent, e.Description, tc.names)
+			}
+			if len(tc.idToken) > 10 {
+				wantNone(t, err.Error(), tc.idToken)
+			}
+			wantNone(t, err.Error(), tc.refreshToken)
+		})
+	}
+}
+
+func TestPrincipalTypes(t *testing.T) {
+	t.Parallel()
+	client := offline(t, nil)
+	for id, want := range map[string]authpi.PrincipalType{
+		"usr_1": authpi.PrincipalUser, "tok_1": authpi.PrincipalPersonalToken, "key_1": authpi.PrincipalAPIKey, "agt_1": authpi.PrincipalAgent,
+		"anything": authpi.PrincipalUser, "KEY_1": authpi.PrincipalUser, "key": authpi.PrincipalUser,
+	} {
+		agent, err := client.CreateAgent(t.Context(), authpi.TokenSet{AccessToken: "at", ExpiresAt: inAnHour, IDToken: unsigned(`{"sub":"` + id + `"}`)}, nil)
+		if err != nil || agent.Type != want || agent.ID != id {
+			t.Errorf("%s: got %v, %v; want the type %q", id, agent, err, want)
+		}
+	}
+}
+
+func TestCreateAgentOfMachine(t *testing.T) {
+	t.Parallel()
+	client := offline(t, nil)
+	agent, err := client.CreateAgent(t.Context(), authpi.TokenSet{AccessToken: "at", ExpiresAt: inAnHour, Scope: "machines:run"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if agent.ID != "c_1" || !agent.HasAccess("run", "machines") || agent.IsExpired() {
+		t.Errorf("got %v; want the client itself", agent)
+	}
+	var heard error
+	_, err = client.CreateAgent(t.Context(), authpi.TokenSet{AccessToken: "at", ExpiresAt: time.Unix(1, 0)}, &authpi.AgentOptions{
+		OnRefreshError: func(_ context.Context, err error) { heard = err },
+	})
+	if !errors.Is(err, authpi.ErrTokenExpired) || !authpi.SessionEnded(err) || !errors.Is(heard, authpi.ErrTokenExpired) {
+		t.Errorf("got %v, OnRefreshError heard %v; want ErrTokenExpired", err, heard)
+	}
+	_, err = client.CreateAgent(t.Context(), authpi.TokenSet{}, nil)
+	if !errors.Is(err, authpi.ErrTokenExpired) {
+		t.Errorf("the zero set: got %v; want ErrTokenExpired", err)
+	}
+}
+
+// A set without ID token takes its identity from the user info endpoint.
+func TestCreateAgentFromUserInfo(t *testing.T) {
+	t.Parallel()
+	issuer := newIssuer(t, nil)
+	client := newClient(t, issuer, nil)
+	tokens := signIn(t, client, issuer, nil).Tokens
+	tokens.IDToken, tokens.SubjectHint = "", testSubject
+	issuer.ResetCounters()
+	agent, err := client.CreateAgent(t.Context(), tokens, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if agent.ID != testSubject || agent.Email != "ada@example.com" || !agent.IsOwnerOf("org_1") || agent.Tokens != tokens {
+		t.Errorf("got %v; want Ada as user info says", agent)
+	}
+	var claims struct {
+		Name string `json:"name"`
+	}
+	if err := agent.Claims(&claims); err != nil || claims.Name != "Ada Lovelace" {
+		t.Errorf("Claims: got %+v, %v; want those of the user info", claims, err)
+	}
+	if got := issuer.Requests(""); got != 1 {
+		t.Errorf("got %d requests; want 1", got)
+	}
+
+	tokens.SubjectHint = "usr_bob"
+	_, err = client.CreateAgent(t.Context(), tokens, nil)
+	var mismatch *authpi.SubjectMismatchError
+	if !errors.As(err, &mismatch) || mismatch.Expected != "usr_bob" || mismatch.Actual != testSubject {
+		t.Errorf("got %v; want a SubjectMismatchError", err)
+	}
+	wantCode(t, err, "subject_mismatch", "sub")
+
+	// No organizations in user info means none.
+	bare := newIssuer(t, &authpitest.Options{OmitOrganizations: true})
+	client = newClient(t, bare, nil)
+	tokens = signIn(t, client, bare, nil).Tokens
+	tokens.IDToken, tokens.SubjectHint = "", testSubject
+	agent, err = client.CreateAgent(t.Context(), tokens, nil)
+	if err != nil || len(agent.Organizations) != 0 || agent.HasAccess("read", "projects") {
+		t.Errorf("got %v, %v; want no organization and no access", agent, err)
+	}
+}
+
+func TestCreateAgentWhileTheIssuerIsDown(t *testing.T) {
+	t.Parallel()
+	issuer := newIssuer(t, nil)
+	client := newClient(t, issuer, nil)
+	tokens := signIn(t, client, issuer, nil).Tokens
+	issuer.Close()
+	fresh := newClient(t, issuer, nil) // after a restart
+	for range 2 {
+		if agent, err := fresh.CreateAgent(t.Context(), tokens, nil); err != nil || agent.ID != testSubject {
+			t.Errorf("got %v, %v; want %s", agent, err, testSubject)
+		}
+	}
+}
+
+func TestAgentJSON(t *testing.T) {
+	t.Parallel()
+	agent := signInFresh(t)
+	data, err := json.Marshal(agent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantNone(t, string(data), agent.Tokens.AccessToken, agent.Tokens.RefreshToken, agent.Tokens.IDToken)
+	var back authpi.Agent
+	if err := json.Unmarshal(data, &back); err != nil {
+		t.Fatal(err)
+	}
+	if back.ID != agent.ID || back.Email != agent.Email || len(back.Organizations) != 2 || !back.IsOwnerOf("org_1") ||
+		!back.Organizations[0].JoinedAt.Equal(agent.Organizations[0].JoinedAt) || back.Tokens != (authpi.TokenSet{}) {
+		t.Errorf("got %+v; want the agent without tokens", back)
+	}
+}
+
+func signInFresh(t testing.TB) *authpi.Agent {
+	t.Helper()
+	issuer := newIssuer(t, nil)
+	return signIn(t, newClient(t, issuer, nil), issuer, nil)
+}
+
+func TestOrganizationJSON(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name string
+		org  authpi.Organization
+		want string
+	}{
+		{"whole", authpi.Organization{ID: "org_1", Title: `"CEO" <x>`, Scopes: []string{"owner", "a:b"}, JoinedAt: time.Unix(1700000000, 0).UTC()},
+			`{"id":"org_1","title":"\"CEO\" <x>","scopes":["owner","a:b"],"joined_at":1700000000}`},
+		{"bare", authpi.Organization{ID: "org_1"}, `{"id":"org_1","title":null,"scopes":[],"joined_at":0}`},
+		{"before 1970", authpi.Organization{ID: "", Scopes: []string{""}, JoinedAt: time.Unix(-5, 0).UTC()}, `{"id":"","title":null,"scopes":[""],"joined_at":-5}`},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			data, err := tc.org.MarshalJSON()
+			if err != nil || string(data) != tc.want {
+				t.Errorf("got %s, %v; want %s", data, err, tc.want)
+			}
+			var back authpi.Organization
+			if err := json.Unmarshal(data, &back); err != nil {
+				t.Fatal(err)
+			}
+			if back.ID != tc.org.ID || back.Title != tc.org.Title || !slices.Equal(back.Scopes, tc.org.Scopes) || !back.JoinedAt.Equal(tc.org.JoinedAt) {
+				t.Errorf("got %+v; want %+v", back, tc.org)
+			}
+		})
+	}
+	for _, tc := range []struct {
+		name, data string
+		ok         bool
+	}{
+		{"id only", `{"id":"org_1"}`, true},
+		{"odd fields", `{"id":"org_1","title":1,"scopes":{"a":1},"joined_at":"x","more":[]}`, true},
+		{"no id", `{"title":"x"}`, false},
+		{"id a number", `{"id":1}`, false},
+		{"id twice", `{"id":"a","id":"b"}`, false},
+		{"null", `null`, false},
+		{"two in one", `{"id":"a"},{"id":"b"}`, false},
+		{"no JSON", `{`, false},
+	} {
+		org := authpi.Organization{ID: "before"}
+		err := org.UnmarshalJSON([]byte(tc.data))
+		if tc.ok && (err != nil || org.ID != "org_1" || org.Title != "" || len(org.Scopes) != 0) {
+			t.Errorf("%s: got %+v, %v; want org_1 alone", tc.name, org, err)
+		}
+		if !tc.ok && (err == nil || org.ID != "before") {
+			t.Errorf("%s: got %+v, %v; want an error and nothing changed", tc.name, org, err)
+		}
+	}
+}
+
+func FuzzStoredIDToken(f *testing.F) {
+	for _, seed := range []string{
+		`{"sub":"usr_1","organizations":[{"id":"org_1","scopes":["owner"]}],"exp":1}`, `{"sub":"usr_1","organizations":[{"id":"\u006frg","id":1}]}`,
+		`{"sub":"x","auth_time":1e400,"email_verified":"true"}`, `{"organizations":{}}`, `[]`, "{\"sub\":\"\xff\"}",
+	} {
+		f.Add([]byte(seed), "eyJhbGciOiJFUzI1NiJ9", "c2lnbmF0dXJl")
+	}
+	client, err := authpi.NewIdpClient(authpi.Config{IssuerURL: "https://idp.example/i_1", ClientID: "c_1", HTTPClient: &http.Client{
+		Transport: transportFunc(func(*http.Request) (*http.Response, error) { return nil, errors.New("no request was due") }),
+	}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	const access, refresh = "the-access-token-9c1f", "the-refresh-token-77aa"
+	f.Fuzz(func(t *testing.T, payload []byte, header, signature string) {
+		tokens := authpi.TokenSet{
+			AccessToken: access, RefreshToken: refresh, IDToken: header + "." + b64(payload) + "." + signature, ExpiresAt: time.Unix(4000000000, 0),
+		}
+		agent, err := client.CreateAgent(context.Background(), tokens, &authpi.AgentOptions{AutoRefresh: authpi.RefreshOff})
+		if err != nil {
+			if agent != nil || !errors.Is(err, authpi.ErrInvalidToken) {
+				t.Errorf("got %v, %v; want no agent and ErrInvalidToken", agent, err)
+			}
+			wantNone(t, err.Error(), access, refresh)
+			if len(payload) > 12 && strings.Contains(err.Error(), string(payload)) {
+				t.Errorf("got %v, which quotes the payload", err)
+			}
+			return
+		}
+		if agent.ID == "" || agent.Tokens != tokens {
+			t.Errorf("got %v; want a subject and the tokens as stored", agent)
+		}
+		var std struct {
+			Sub any `json:"sub"`
+		}
+		if err := agent.Claims(&std); err != nil {
+			t.Fatalf("Claims: %v", err)
+		}
+		// encoding/json folds case, so it may have read "SUB" after "sub".
+		if !strings.Contains(strings.ToLower(string(payload)), `\u`) && strings.Count(strings.ToLower(string(payload)), `"sub"`) == 1 && std.Sub != agent.ID {
+			t.Errorf("got the subject %q; encoding/json says %q", agent.ID, std.Sub)
+		}
+		for _, org := range agent.Organizations {
+			if agent.IsOwnerOf(org.ID) && !slices.Contains(agent.ScopesFor(org.ID), "owner") {
+				t.Errorf("got an owner of %q by other scopes", org.ID)
+			}
+		}
+	})
+}

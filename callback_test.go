@@ -1,0 +1,625 @@
+package authpi_test
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/authpitest"
+)
+
+func TestExchangeCallbackChecks(t *testing.T) {
+	t.Parallel()
+	set := func(name string, values ...string) func(url.Values, *authpi.AuthorizationURL) {
+		return func(callback url.Values, _ *authpi.AuthorizationURL) { callback[name] = values }
+	}
+	drop := func(names ...string) func(url.Values, *authpi.AuthorizationURL) {
+		return func(callback url.Values, _ *authpi.AuthorizationURL) {
+			for _, name := range names {
+				callback.Del(name)
+			}
+		}
+	}
+	stored := func(change func(*authpi.AuthorizationURL)) func(url.Values, *authpi.AuthorizationURL) {
+		return func(_ url.Values, auth *authpi.AuthorizationURL) { change(auth) }
+	}
+	all := func(changes ...func(url.Values, *authpi.AuthorizationURL)) func(url.Values, *authpi.AuthorizationURL) {
+		return func(callback url.Values, auth *authpi.AuthorizationURL) {
+			for _, change := range changes {
+				change(callback, auth)
+			}
+		}
+	}
+	right := func(callback url.Values, _ *authpi.AuthorizationURL) {}
+	const issuerURL = "https://idp.authpi.test/i_test"
+	tests := []struct {
+		name     string
+		announce bool // the issuer announces iss in its answers
+		change   func(callback url.Values, auth *authpi.AuthorizationURL)
+		code     string // "": accepted
+		says     string
+	}{
+		{"as it came", false, right, "", ""},
+		{"with other parameters, repeated", false, set("session_state", "a", "b"), "", ""},
+		{"state missing", false, drop("state"), "invalid_state", ""},
+		{"state empty", false, set("state", ""), "invalid_state", ""},
+		{"state of another login", false, set("state", "another"), "invalid_state", ""},
+		{"state in other case", false, func(callback url.Values, auth *authpi.AuthorizationURL) {
+			callback.Set("state", strings.ToUpper(auth.State))
+		}, "invalid_state", ""},
+		{"state repeated", false, func(callback url.Values, auth *authpi.AuthorizationURL) {
+			callback.Add("state", auth.State)
+		}, "invalid_state", ""},
+		{"no state expected", false, stored(func(a *authpi.AuthorizationURL) { a.State = "" }), "invalid_state", ""},
+		{"neither state sent nor expected", false, all(drop("state"), stored(func(a *authpi.AuthorizationURL) { a.State = "" })), "invalid_state", ""},
+		{"empty state sent and expected", false, all(set("state", ""), stored(func(a *authpi.AuthorizationURL) { a.State = "" })), "invalid_state", ""},
+		{"an error with the wrong state", false, all(set("state", "x"), set("error", "access_denied"), set("error_description", "no way")),
+			"invalid_state", "access_denied: no way"},
+
+		{"error", false, all(drop("code"), set("error", "access_denied")), "access_denied", ""},
+		{"error with description", false, all(set("error", "login_required"), set("error_description", "sign in first")),
+			"login_required", "sign in first"},
+		{"error repeated", false, set("error", "a", "b"), "invalid_request", "error"},
+		{"error repeated, first empty", false, set("error", "", "access_denied"), "invalid_request", "error"},
+
+		{"iss right", false, set("iss", issuerURL), "", ""},
+		{"iss right and announced", true, right, "", ""},
+		{"iss wrong", false, set("iss", "https://evil.example"), "invalid_issuer", "iss"},
+		{"iss wrong and announced", true, set("iss", "https://evil.example"), "invalid_issuer", "iss"},
+		{"iss with a slash", false, set("iss", issuerURL+"/"), "invalid_issuer", "iss"},
+		{"iss empty", false, set("iss", ""), "invalid_issuer", "iss"},
+		{"iss missing where announced", true, drop("iss"), "invalid_issuer", "iss"},
+		{"iss repeated", false, set("iss", issuerURL, issuerURL), "invalid_request", "iss"},
+		{"iss of a tenant under the same keys", true, set("iss", "https://idp.authpi.test/i_other"), "invalid_issuer", "i_other"},
+
+		{"code missing", false, drop("code"), "invalid_request", "code"},
+		{"code empty", false, set("code", ""), "invalid_request", "code"},
+		{"code repeated", false, func(callback url.Values, _ *authpi.AuthorizationURL) {
+			callback.Add("code", callback.Get("code"))
+		}, "invalid_request", "code"},
+
+		{"no nonce expected", false, stored(func(a *authpi.AuthorizationURL) { a.Nonce = "" }), "invalid_nonce", "nonce"},
+		{"no verifier stored", false, stored(func(a *authpi.AuthorizationURL) { a.CodeVerifier = "" }), "invalid_request", "verifier"},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			issuer := newIssuer(t, &authpitest.Options{AnnounceIss: tc.announce})
+			client := newClient(t, issuer, nil)
+			callback, auth := startLogin(t, client, issuer, nil)
+			issuer.ResetCounters()
+			verifier, code := auth.CodeVerifier, callback.Get("code")
+			tc.change(callback, &auth)
+			agent, err := client.ExchangeCallback(t.Context(), callback, auth)
+			if tc.code == "" {
+				if err != nil || agent.ID != testSubject {
+					t.Fatalf("got %v, %v; want %s signed in", agent, err, testSubject)
+				}
+				return
+			}
+			wantCode(t, err, tc.code, tc.says)
+			wantNone(t, err.Error(), verifier, code, auth.State, auth.Nonce)
+			if got := issuer.Requests("token"); got != 0 {
+				t.Errorf("got %d token requests; want 0: the callback did not hold", got)
+			}
+			if got := issuer.Requests(""); got != 0 && tc.code != "invalid_issuer" && tc.says != "verifier" {
+				t.Errorf("got %d requests; want 0", got)
+			}
+		})
+	}
+}
+
+func TestProviderErrorInCallback(t *testing.T) {
+	t.Parallel()
+	issuer := newIssuer(t, nil)
+	client := newClient(t, issuer, nil)
+	callback, auth := startLogin(t, client, issuer, nil)
+	callback.Set("error", "consent_required")
+	callback.Set("error_description", "ask them")
+	callback.Set("error_uri", "https://idp.example/help")
+	_, err := client.ExchangeCallback(t.Context(), callback, auth)
+	e := wantCode(t, err, "consent_required")
+	if e.Description != "ask them" || e.URI != "https://idp.example/help" || e.StatusCode != 0 {
+		t.Errorf("got %+v; want the issuer's own words", e)
+	}
+	if !errors.Is(err, authpi.ErrConsentRequired) || errors.Is(err, authpi.ErrLoginRequired) {
+		t.Errorf("got %v; want ErrConsentRequired alone", err)
+	}
+
+	// An issuer that echoes the whole request.
+	callback.Set("error_description", "state "+auth.State+" nonce "+auth.Nonce+" verifier "+auth.CodeVerifier+" code "+callback.Get("code"))
+	callback.Set("error_uri", "https://idp.example/?state="+url.QueryEscape(auth.State)+"&code="+callback.Get("code"))
+	_, err = client.ExchangeCallback(t.Context(), callback, auth)
+	e = wantCode(t, err, "consent_required")
+	wantNone(t, e.Error()+e.URI, auth.State, auth.Nonce, auth.CodeVerifier, callback.Get("code"))
+
+	callback.Set("state", "another")
+	_, err = client.ExchangeCallback(t.Context(), callback, auth)
+	e = wantCode(t, err, "invalid_state", "consent_required")
+	wantNone(t, e.Error()+e.URI, auth.State, auth.Nonce, auth.CodeVerifier, callback.Get("code"))
+}
+
+func TestIssuerRefusesLogin(t *testing.T) {
+	t.Parallel()
+	issuer := newIssuer(t, nil)
+	client := newClient(t, issuer, nil)
+	auth, err := client.CreateAuthorizationURL([]string{"openid"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	issuer.BlockUser(testSubject)
+	raw, err := issuer.SignIn(auth.URL, testSubject)
+	if err != nil {
+		t.Fatal(err)
+	}
+	callback, err := authpi.ParseCallback(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = client.ExchangeCallback(t.Context(), callback, *auth)
+	if !errors.Is(err, authpi.ErrUserBlocked) || !authpi.SessionEnded(err) {
+		t.Errorf("got %v; want ErrUserBlocked", err)
+	}
+}
+
+func TestExchangeCallbackMaxAge(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name   string
+		maxAge time.Duration
+		before time.Duration // how long before the login the user signed in at the issuer
+		ok     bool
+	}{
+		{"not asked for", 0, 24 * time.Hour, true},
+		{"within", time.Minute, time.Minute, true},
+		{"within the skew", time.Minute, 90 * time.Second, true},
+		{"beyond the skew", time.Minute, 91 * time.Second, false},
+		{"an hour, long ago", time.Hour, 24 * time.Hour, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			clock := newTestClock()
+			issuer := newIssuer(t, &authpitest.Options{Now: clock.Now})
+			client := newClient(t, issuer, func(cfg *authpi.Config) { cfg.Now = clock.Now })
+			callback, auth := startLogin(t, client, issuer, &authpi.AuthorizationOptions{MaxAge: tc.maxAge})
+			issuer.Inject(authpitest.Fault{IDToken: at("auth_time", -tc.before)})
+			_, err := client.ExchangeCallback(t.Context(), callback, auth)
+			if tc.ok && err != nil {
+				t.Errorf("got %v; want it accepted", err)
+			}
+			if !tc.ok {
+				wantCode(t, err, "invalid_token", "auth_time")
+			}
+		})
+	}
+	t.Run("stored as JSON meanwhile", func(t *testing.T) {
+		t.Parallel()
+		clock := newTestClock()
+		issuer := newIssuer(t, &authpitest.Options{Now: clock.Now})
+		client := newClient(t, issuer, func(cfg *authpi.Config) { cfg.Now = clock.Now })
+		callback, auth := startLogin(t, client, issuer, &authpi.AuthorizationOptions{MaxAge: time.Minute})
+		data, err := auth.MarshalJSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var restored authpi.AuthorizationURL
+		if err := restored.UnmarshalJSON(data); err != nil {
+			t.Fatal(err)
+		}
+		issuer.Inject(authpitest.Fault{IDToken: dropClaim("auth_time")})
+		_, err = client.ExchangeCallback(t.Context(), callback, restored)
+		wantCode(t, err, "invalid_token", "auth_time")
+	})
+}
+
+func TestExchangeCode(t *testing.T) {
+	t.Parallel()
+	issuer := newIssuer(t, nil)
+	client := newClient(t, issuer, nil)
+
+	callback, auth := startLogin(t, client, issuer, nil)
+	agent, err := client.ExchangeCode(t.Context(), callback.Get("code"), auth.CodeVerifier, nil)
+	if err != nil {
+		t.Fatalf("ExchangeCode: %v", err)
+	}
+	if agent.ID != testSubject || agent.Email != "ada@example.com" || !agent.EmailVerified || agent.Type != authpi.PrincipalUser {
+		t.Errorf("got %v; want Ada", agent)
+	}
+	if agent.SessionID == "" || agent.AuthTime.IsZero() || len(agent.Organizations) != 2 {
+		t.Errorf("got session %q, auth_time %v and %d organizations; want them all", agent.SessionID, agent.AuthTime, len(agent.Organizations))
+	}
+	if tokens := agent.Tokens; tokens.AccessToken == "" || tokens.RefreshToken == "" || tokens.IDToken == "" || tokens.TokenType != "Bearer" || tokens.SubjectHint != "" {
+		t.Errorf("got %v; want a whole set without hint", tokens)
+	}
+	want := url.Values{
+		"grant_type": {"authorization_code"}, "code": callback["code"], "redirect_uri": {testRedirectURI},
+		"code_verifier": {auth.CodeVerifier}, "client_id": {"c_test"},
+	}
+	if got := issuer.LastForm(); got.Encode() != want.Encode() {
+		t.Errorf("got the form %v; want %v", got, want)
+	}
+
+	// The same code does not work again, and the error says so without showing it.
+	_, err = client.ExchangeCode(t.Context(), callback.Get("code"), auth.CodeVerifier, nil)
+	if !errors.Is(err, authpi.ErrInvalidGrant) {
+		t.Errorf("got %v; want ErrInvalidGrant", err)
+	}
+
+	callback, auth = startLogin(t, client, issuer, nil)
+	_, err = client.ExchangeCode(t.Context(), callback.Get("code"), auth.CodeVerifier, &authpi.ExchangeOptions{Nonce: "another"})
+	if !errors.Is(err, authpi.ErrInvalidNonce) {
+		t.Errorf("got %v; want ErrInvalidNonce", err)
+	}
+	callback, auth = startLogin(t, client, issuer, nil)
+	issuer.Inject(authpitest.Fault{IDToken: dropClaim("auth_time")})
+	_, err = client.ExchangeCode(t.Context(), callback.Get("code"), auth.CodeVerifier, &authpi.ExchangeOptions{MaxAge: time.Hour})
+	wantCode(t, err, "invalid_token", "auth_time")
+
+	_, err = client.ExchangeCode(t.Context(), "", auth.CodeVerifier, nil)
+	wantCode(t, err, "invalid_request", "code")
+	_, err = client.ExchangeCode(t.Context(), "code", "", nil)
+	wantCode(t, err, "invalid_request", "verifier")
+}
+
+// An answer without ID token names nobody.
+func TestExchangeWithoutIDToken(t *testing.T) {
+	t.Parallel()
+	issuer := newIssuer(t, nil)
+	client := newClient(t, issuer, nil)
+	auth, err := client.CreateAuthorizationURL([]string{"openid"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The scope is dropped on its way, so the issuer answers by plain OAuth.
+	raw, err := issuer.SignIn(strings.Replace(auth.URL, "scope=openid", "scope=other", 1), testSubject)
+	if err != nil {
+		t.Fatal(err)
+	}
+	callback, err := authpi.ParseCallback(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = client.ExchangeCallback(t.Context(), callback, *auth)
+	wantCode(t, err, "invalid_token", "id_token")
+}
+
+func TestResourcesAreRepeatedInOrder(t *testing.T) {
+	t.Parallel()
+	own := []string{"https://b.example", "https://a.example", "https://b.example"}
+	tests := []struct {
+		name    string
+		perCall []string
+		want    []string
+	}{
+		{"the client's own", nil, own},
+		{"of this login", []string{"urn:x:2", "urn:x:1"}, []string{"urn:x:2", "urn:x:1"}},
+		{"none", []string{}, nil},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			issuer := newIssuer(t, nil)
+			client := newClient(t, issuer, func(cfg *authpi.Config) { cfg.Resources = own })
+			callback, auth := startLogin(t, client, issuer, &authpi.AuthorizationOptions{Resources: tc.perCall})
+			u, err := url.Parse(auth.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantEqual(t, "authorize", u.Query()["resource"], tc.want)
+			agent, err := client.ExchangeCallback(t.Context(), callback, auth)
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantEqual(t, "exchange", issuer.LastForm()["resource"], tc.want)
+			if _, err := client.Refresh(t.Context(), agent, &authpi.RefreshOptions{Resources: tc.perCall}); err != nil {
+				t.Fatal(err)
+			}
+			wantEqual(t, "refresh", issuer.LastForm()["resource"], tc.want)
+		})
+	}
+}
+
+func TestParseCallback(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, raw string
+		want      url.Values // nil: refused
+	}{
+		{"URL", "https://app.example/cb?code=a&state=b", url.Values{"code": {"a"}, "state": {"b"}}},
+		{"URL with fragment", "https://app.example/cb?code=a&state=b#frag?x=y", url.Values{"code": {"a"}, "state": {"b"}}},
+		{"URL without query", "https://app.example/cb", url.Values{}},
+		{"URL with fragment only", "https://app.example/cb#code=a", url.Values{}},
+		{"private-use URL", "com.example.app:/cb?code=a", url.Values{"code": {"a"}}},
+		{"private-use URL without query", "com.example.app:/cb", url.Values{}},
+		{"path", "/cb?code=a", url.Values{"code": {"a"}}},
+		{"query", "code=a&state=b", url.Values{"code": {"a"}, "state": {"b"}}},
+		{"query with mark", "?code=a", url.Values{"code": {"a"}}},
+		{"query with a URL in it", "iss=https://idp.example/i_1&code=a", url.Values{"iss": {"https://idp.example/i_1"}, "code": {"a"}}},
+		{"empty", "", url.Values{}},
+		{"mark alone", "?", url.Values{}},
+		{"repeated", "code=a&code=b", url.Values{"code": {"a", "b"}}},
+		{"no value", "code&state=", url.Values{"code": {""}, "state": {""}}},
+		{"empty pairs", "&&code=a&&", url.Values{"code": {"a"}}},
+		{"plus and percent", "state=a+b%2Bc%26d", url.Values{"state": {"a b+c&d"}}},
+		{"equals in the value", "state=a=b==", url.Values{"state": {"a=b=="}}},
+		{"semicolon does not separate", "code=a;state=b", url.Values{"code": {"a;state=b"}}},
+		{"question mark in a value", "https://app.example/cb?state=a?b&code=c", url.Values{"state": {"a?b"}, "code": {"c"}}},
+		// As the Python package does; the missing state then ends the login.
+		{"bare query with a question mark", "state=a?b&code=c", url.Values{"b": {""}, "code": {"c"}}},
+		{"encoded name", "c%6Fde=a", url.Values{"code": {"a"}}},
+		{"bad percent", "code=%zz", nil},
+		{"bad percent in the name", "co%de=a", nil},
+		{"cut percent", "code=a%2", nil},
+		{"no UTF-8", "state=%ff", nil},
+		{"raw bytes that are no UTF-8", "state=\xff", nil},
+		{"64 KiB", "a=" + strings.Repeat("x", 64<<10-2), url.Values{"a": {strings.Repeat("x", 64<<10-2)}}},
+		{"longer", "a=" + strings.Repeat("x", 64<<10-1), nil},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			got, err := authpi.ParseCallback(tc.raw)
+			if tc.want == nil {
+				wantCode(t, err, "invalid_request")
+				return
+			}
+			if err != nil {
+				t.Fatalf("got %v; want %v", err, tc.want)
+			}
+			if got.Encode() != tc.want.Encode() || len(got) != len(tc.want) {
+				t.Errorf("got %v; want %v", got, tc.want)
+			}
+		})
+	}
+}
+
+func FuzzParseCallback(f *testing.F) {
+	for _, seed := range []string{
+		"https://app.example/cb?code=a&state=b#c", "?code=a%20b&code=c", "a=b;c=d", "com.example.app:/cb?x", "%", "a?b=c&d=e?f",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		got, err := authpi.ParseCallback(raw)
+		if err != nil {
+			if got != nil {
+				t.Errorf("got %v with %v; want nothing with an error", got, err)
+			}
+			return
+		}
+		// Whatever was understood is understood the same way once it is written out, bare or
+		// in a URL, and net/url agrees.
+		encoded := got.Encode()
+		for _, form := range []string{encoded, "?" + encoded, "https://app.example/cb?" + encoded} {
+			if len(form) > 64<<10 {
+				continue
+			}
+			again, err := authpi.ParseCallback(form)
+			if err != nil || again.Encode() != encoded {
+				t.Errorf("ParseCallback(%q): got %v, %v; want %v", form, again, err, got)
+			}
+		}
+		if stated, err := url.ParseQuery(encoded); err != nil || stated.Encode() != encoded {
+			t.Errorf("url.ParseQuery(%q): got %v, %v; want %v", encoded, stated, err, got)
+		}
+	})
+}
+
+// An issuer that sends back what it was sent, in any field and encoding.
+func TestEchoesOfTokenRequestsAreMasked(t *testing.T) {
+	t.Parallel()
+	const secret = `client/secret+with =reserved&"chars"`
+	forms := []struct {
+		name   string
+		encode func(string) string
+	}{
+		{"raw", func(s string) string { return s }},
+		{"query-encoded", url.QueryEscape},
+		{"path-encoded", url.PathEscape},
+		{"base64 of the Basic header", func(s string) string { return s }},
+	}
+	for _, method := range []authpi.AuthMethod{authpi.AuthMethodPost, authpi.AuthMethodBasic} {
+		for _, form := range forms {
+			for _, status := range []int{200, 400, 401, 500} {
+				var sent []string // what the last request held
+				client := scripted(t, func(cfg *authpi.Config) {
+					cfg.ClientSecret, cfg.AuthMethod = secret, method
+				}, func(r *http.Request) (*http.Response, error) {
+					sent = []string{secret}
+					for _, name := range []string{"code", "code_verifier", "refresh_token", "token"} {
+						if v := r.PostForm.Get(name); v != "" {
+							sent = append(sent, v)
+						}
+					}
+					if _, basic, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok {
+						sent = append(sent, basic)
+					}
+					var echo []string
+					for _, s := range sent {
+						echo = append(echo, "<"+form.encode(s)+">")
+					}
+					text := strings.Join(echo, " and ")
+					body := `{"error":` + quote("bad"+text) + `,"error_description":` + quote(text) + `,"error_uri":` + quote("https://idp.example/?e="+text) + `}`
+					return reply(r, status, nil, body), nil
+				})
+				calls := map[string]func() error{
+					"exchange": func() error {
+						_, err := client.ExchangeCode(t.Context(), "code~of/this+login=", "verifier-/-of=this+login-0123456789-0123456789", nil)
+						return err
+					},
+					"refresh": func() error {
+						agent := &authpi.Agent{ID: "usr_1", Tokens: authpi.TokenSet{AccessToken: "access/token+1=", RefreshToken: "refresh/token+1="}}
+						_, err := client.Refresh(t.Context(), agent, nil)
+						return err
+					},
+					"client credentials": func() error { _, err := client.ClientCredentials(t.Context(), nil); return err },
+					"revoke":             func() error { return client.RevokeToken(t.Context(), "revoked/token+1=", "") },
+					"introspect":         func() error { _, err := client.Introspect(t.Context(), "asked/token+1=", ""); return err },
+				}
+				for name, call := range calls {
+					if name == "revoke" && status == 200 {
+						continue // an answer with 200 is all that RFC 7009 asks for
+					}
+					err := call()
+					var e *authpi.OAuthError
+					if !errors.As(err, &e) {
+						t.Fatalf("%s, %s, %d: got %v; want an *OAuthError", name, form.name, status, err)
+					}
+					wantNone(t, strings.Join([]string{err.Error(), e.Code, e.Description, e.URI}, "\n"), sent...)
+				}
+			}
+		}
+	}
+}
+
+func quote(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+}
+
+// The code is not spent where a later step could not work anyway.
+func TestExchangeWhileDiscoveryIsAway(t *testing.T) {
+	t.Parallel()
+	issuer := newIssuer(t, nil)
+	client := newClient(t, issuer, nil)
+	callback, auth := startLogin(t, client, issuer, nil)
+	issuer.Inject(authpitest.Fault{Endpoint: "discovery", Times: -1, Status: 503, Body: "busy"})
+	_, err := client.ExchangeCallback(t.Context(), callback, auth)
+	e := wantCode(t, err, "invalid_response")
+	if e.StatusCode != 503 || authpi.SessionEnded(err) {
+		t.Errorf("got %+v; want status 503, a passing failure", e)
+	}
+	if got := issuer.Requests("token"); got != 0 {
+		t.Errorf("got %d token requests; want 0", got)
+	}
+	issuer.ClearFaults()
+	if _, err := client.ExchangeCallback(t.Context(), callback, auth); err != nil {
+		t.Errorf("got %v; want the code to work now", err)
+	}
+}
+
+func TestTokenAnswers(t *testing.T) {
+	t.Parallel()
+	key := newRawKey(t)
+	idToken := func(extra string) string {
+		return key.sign(rawHeader, `{"iss":"https://idp.example/i_1","aud":"c_1","sub":"usr_1","exp":4000000000,"iat":1700000000`+extra+`}`)
+	}
+	good := idToken("")
+	clock := newTestClock()
+	tests := []struct {
+		name, body string
+		status     int
+		code       string        // "": accepted
+		lifetime   time.Duration // of the accepted set
+	}{
+		{"plain", `{"access_token":"at","token_type":"Bearer","expires_in":60,"id_token":"` + good + `"}`, 200, "", time.Minute},
+		{"with a byte order mark", "\uFEFF" + `{"access_token":"at","expires_in":60,"id_token":"` + good + `"}`, 200, "", time.Minute},
+		{"expires_in missing", `{"access_token":"at","id_token":"` + good + `"}`, 200, "", time.Hour},
+		{"expires_in null", `{"access_token":"at","expires_in":null,"id_token":"` + good + `"}`, 200, "", time.Hour},
+		{"expires_in digits in a text", `{"access_token":"at","expires_in":"120","id_token":"` + good + `"}`, 200, "", 2 * time.Minute},
+		{"expires_in a word", `{"access_token":"at","expires_in":"soon","id_token":"` + good + `"}`, 200, "", time.Hour},
+		{"expires_in an empty text", `{"access_token":"at","expires_in":"","id_token":"` + good + `"}`, 200, "", time.Hour},
+		{"expires_in digits and words", `{"access_token":"at","expires_in":"120 s","id_token":"` + good + `"}`, 200, "", time.Hour},
+		{"expires_in digits, dot and words", `{"access_token":"at","expires_in":"120.s","id_token":"` + good + `"}`, 200, "", time.Hour},
+		{"expires_in a list", `{"access_token":"at","expires_in":[60],"id_token":"` + good + `"}`, 200, "", time.Hour},
+		{"expires_in with a fraction", `{"access_token":"at","expires_in":60.9,"id_token":"` + good + `"}`, 200, "", time.Minute},
+		{"expires_in zero", `{"access_token":"at","expires_in":0,"id_token":"` + good + `"}`, 200, "", 0},
+		{"expires_in negative", `{"access_token":"at","expires_in":-5,"id_token":"` + good + `"}`, 200, "", -5 * time.Second},
+		{"expires_in beyond all bounds", `{"access_token":"at","expires_in":9000000000000000000,"id_token":"` + good + `"}`, 200, "", 10 * 366 * 24 * time.Hour},
+		{"refresh_token and scope null", `{"access_token":"at","expires_in":60,"refresh_token":null,"scope":null,"id_token":"` + good + `"}`, 200, "", time.Minute},
+
+		{"names in other case", `{"ACCESS_TOKEN":"at","id_token":"` + good + `"}`, 200, "invalid_response", 0},
+		{"access_token missing", `{"id_token":"` + good + `"}`, 200, "invalid_response", 0},
+		{"access_token empty", `{"access_token":"","id_token":"` + good + `"}`, 200, "invalid_response", 0},
+		{"access_token a number", `{"access_token":7,"id_token":"` + good + `"}`, 200, "invalid_response", 0},
+		{"access_token twice", `{"access_token":"at","access_token":"at","id_token":"` + good + `"}`, 200, "invalid_response", 0},
+		{"token_type null", `{"access_token":"at","token_type":null,"id_token":"` + good + `"}`, 200, "invalid_response", 0},
+		{"id_token a number", `{"access_token":"at","id_token":7}`, 200, "invalid_response", 0},
+		{"id_token null", `{"access_token":"at","id_token":null}`, 200, "invalid_token", 0},
+		{"a list", `[]`, 200, "invalid_response", 0},
+		{"empty", ``, 200, "invalid_response", 0},
+		{"HTML", `<html>busy</html>`, 200, "invalid_response", 0},
+		{"cut", `{"access_token":"at","id_tok`, 200, "invalid_response", 0},
+		{"two values", `{"access_token":"at"}{}`, 200, "invalid_response", 0},
+		{"an error with 200", `{"error":"invalid_grant"}`, 200, "invalid_grant", 0},
+		{"201", `{"access_token":"at","id_token":"` + good + `"}`, 201, "token_error", 0},
+		{"204", ``, 204, "token_error", 0},
+		{"an error", `{"error":"invalid_client","error_description":"who?"}`, 401, "invalid_client", 0},
+		{"an error that is no text", `{"error":7,"error_description":"who?"}`, 400, "token_error", 0},
+		{"an error twice", `{"error":"a","error":"b"}`, 400, "token_error", 0},
+		{"half an error", `{"error":"invalid_grant","error_des`, 400, "token_error", 0},
+		{"no JSON", `Bad Gateway`, 502, "token_error", 0},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			client := scripted(t, func(cfg *authpi.Config) { cfg.Now = clock.Now }, func(r *http.Request) (*http.Response, error) {
+				if strings.HasSuffix(r.URL.Path, "/jwks.json") {
+					return reply(r, 200, nil, key.jwks()), nil
+				}
+				return reply(r, tc.status, nil, tc.body), nil
+			})
+			agent, err := client.ExchangeCode(t.Context(), "the-code", "the-verifier", nil)
+			if tc.code != "" {
+				e := wantCode(t, err, tc.code, "authpi: exchange code: ")
+				if e.StatusCode != tc.status && tc.code != "invalid_token" {
+					t.Errorf("got status %d; want %d", e.StatusCode, tc.status)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatalf("got %v; want it accepted", err)
+			}
+			if got := agent.ExpiresIn(); got != tc.lifetime || agent.Tokens.TokenType != "Bearer" || agent.ID != "usr_1" {
+				t.Errorf("got %v for %v; want usr_1 for %v", agent, got, tc.lifetime)
+			}
+		})
+	}
+}
+
+func TestExchangeWithoutRedirectURI(t *testing.T) {
+	t.Parallel()
+	issuer := newIssuer(t, nil)
+	client := newClient(t, issuer, func(cfg *authpi.Config) { cfg.RedirectURI = "" })
+	_, err := client.ExchangeCode(t.Context(), "code", "verifier", nil)
+	wantField(t, err, "RedirectURI")
+	_, err = client.CreateAuthorizationURL([]string{"openid"}, nil)
+	wantField(t, err, "RedirectURI")
+	if got := issuer.Requests(""); got != 0 {
+		t.Errorf("got %d requests; want 0", got)
+	}
+}
+
+// Organizations reach the agent with the fields that the issuer sent, odd ones left out.
+func TestOddOrganizationsDoNotEndASignIn(t *testing.T) {
+	t.Parallel()
+	issuer := newIssuer(t, nil)
+	client := newClient(t, issuer, nil)
+	callback, auth := startLogin(t, client, issuer, nil)
+	issuer.Inject(authpitest.Fault{IDToken: setClaim("organizations", []any{
+		"org_0", nil, 7, map[string]any{"scopes": []string{"owner"}}, map[string]any{"id": 7, "scopes": []string{"owner"}},
+		map[string]any{"id": "org_1", "title": 7, "scopes": []any{"a:b", 7, nil, []string{"owner"}, "c:d"}, "joined_at": "then"},
+		map[string]any{"id": "org_2", "scopes": "owner"},
+		map[string]any{"id": "org_3"},
+	})})
+	agent, err := client.ExchangeCallback(t.Context(), callback, auth)
+	if err != nil {
+		t.Fatalf("got %v; want the sign-in to succeed", err)
+	}
+	var ids []string
+	for _, org := range agent.Organizations {
+		ids = append(ids, org.ID)
+	}
+	wantEqual(t, "organizations", ids, []string{"org_1", "org_2", "org_3"})
+	wantEqual(t, "scopes", agent.ScopesFor("org_1"), []string{"a:b", "c:d"})
+	if org := agent.Organizations[0]; org.Title != "" || !org.JoinedAt.IsZero() {
+		t.Errorf("got %+v; want no title and no date", org)
+	}
+	if slices.ContainsFunc(ids, agent.IsOwnerOf) {
+		t.Errorf("got an owner; want scopes that are no list of texts to grant nothing")
+	}
+}

@@ -1,0 +1,570 @@
+package authpi_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/authpitest"
+)
+
+// calls are all that send a form to the issuer.
+func formCalls(ctx context.Context, client *authpi.IdpClient) map[string]func() error {
+	agent := &authpi.Agent{ID: "usr_1", Tokens: authpi.TokenSet{AccessToken: "the-access-token", RefreshToken: "the-refresh-token"}}
+	return map[string]func() error{
+		"exchange":   func() error { _, err := client.ExchangeCode(ctx, "the-code", "the-verifier", nil); return err },
+		"refresh":    func() error { _, err := client.Refresh(ctx, agent, nil); return err },
+		"machine":    func() error { _, err := client.ClientCredentials(ctx, nil); return err },
+		"revoke":     func() error { return client.RevokeToken(ctx, "the-token", "") },
+		"introspect": func() error { _, err := client.Introspect(ctx, "the-token", ""); return err },
+	}
+}
+
+func TestClientAuthentication(t *testing.T) {
+	t.Parallel()
+	const id, secret = "c:1/ä &+", `s:e%c/r=e&t +"ü`
+	for _, tc := range []struct {
+		name   string
+		method authpi.AuthMethod
+		secret string
+		header string // Authorization
+		form   url.Values
+	}{
+		{"post", authpi.AuthMethodPost, secret, "", url.Values{"client_id": {id}, "client_secret": {secret}}},
+		// RFC 6749 section 2.3.1: both parts form-encoded before they are joined.
+		{"basic", authpi.AuthMethodBasic, secret, "c%3A1%2F%C3%A4+%26%2B:s%3Ae%25c%2Fr%3De%26t+%2B%22%C3%BC", url.Values{}},
+		{"public", authpi.AuthMethodPost, "", "", url.Values{"client_id": {id}}},
+		{"public, basic", authpi.AuthMethodBasic, "", "", url.Values{"client_id": {id}}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			asked := 0
+			client := scripted(t, func(cfg *authpi.Config) {
+				cfg.ClientID, cfg.ClientSecret, cfg.AuthMethod = id, tc.secret, tc.method
+			}, func(r *http.Request) (*http.Response, error) {
+				asked++
+				if got := r.Header.Get("Content-Type"); got != "application/x-www-form-urlencoded" || r.Method != http.MethodPost {
+					t.Errorf("got %s with %q; want a form by POST", r.Method, got)
+				}
+				user, password, ok := r.BasicAuth()
+				if header := user + ":" + password; ok != (tc.header != "") || ok && header != tc.header {
+					t.Errorf("%s: got Basic %q; want %q", r.URL.Path, header, tc.header)
+				}
+				for _, name := range []string{"client_id", "client_secret"} {
+					wantEqual(t, r.URL.Path+" "+name, r.PostForm[name], tc.form[name])
+				}
+				if r.URL.RawQuery != "" {
+					t.Errorf("got the query %q; want all in the form", r.URL.RawQuery)
+				}
+				return reply(r, 400, nil, `{"error":"invalid_request"}`), nil
+			})
+			for name, call := range formCalls(t.Context(), client) {
+				err := call()
+				if name == "machine" && tc.secret == "" {
+					wantField(t, err, "ClientSecret")
+					continue
+				}
+				wantCode(t, err, "invalid_request")
+			}
+			want := 5
+			if tc.secret == "" {
+				want = 4
+			}
+			if asked != want {
+				t.Errorf("got %d requests; want %d: the method is never guessed by trying", asked, want)
+			}
+		})
+	}
+	for name, method := range map[string]authpi.AuthMethod{"post": authpi.AuthMethodPost, "basic": authpi.AuthMethodBasic} {
+		t.Run("accepted by "+name, func(t *testing.T) {
+			t.Parallel()
+			issuer := newSocketIssuer(t, &authpitest.Options{ClientID: id, ClientSecret: secret})
+			client := newClient(t, issuer, func(cfg *authpi.Config) { cfg.AuthMethod = method })
+			agent := signIn(t, client, issuer, nil)
+			if _, err := client.Refresh(t.Context(), agent, nil); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestEveryRequestNamesTheLibrary(t *testing.T) {
+	t.Parallel()
+	issuer := newIssuer(t, &authpitest.Options{ClientSecret: "hush-hush"})
+	var mu sync.Mutex
+	seen := map[string]string{}
+	client := newClient(t, issuer, func(cfg *authpi.Config) {
+		next := cfg.HTTPClient.Transport
+		cfg.HTTPClient = &http.Client{Transport: transportFunc(func(r *http.Request) (*http.Response, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			seen[strings.TrimPrefix(r.URL.Path, "/i_test")] = r.Header.Get("User-Agent")
+			if r.Header.Get("Accept") != "application/json" {
+				t.Errorf("%s: got Accept %q; want JSON", r.URL.Path, r.Header.Get("Accept"))
+			}
+			return next.RoundTrip(r)
+		})}
+	})
+	agent := signIn(t, client, issuer, nil)
+	_, _ = client.UserInfo(t.Context(), agent)
+	_, _ = client.Introspect(t.Context(), "x", "")
+	_ = client.RevokeToken(t.Context(), "x", "")
+	want := regexp.MustCompile(`^authpi-idp-go/\d+\.\d+\.\d+ Go/\d+\.\d+\S* \(` + runtime.GOOS + `; ` + runtime.GOARCH + `\)$`)
+	for _, path := range []string{"/.well-known/openid-configuration", "/jwks.json", "/token", "/userinfo", "/introspect", "/revoke"} {
+		if !want.MatchString(seen[path]) {
+			t.Errorf("%s: got User-Agent %q; want %s", path, seen[path], want)
+		}
+	}
+}
+
+// A redirect of a request that carries secrets would hand them to whoever it names.
+func TestRedirectsAreNeverFollowed(t *testing.T) {
+	t.Parallel()
+	var strayed atomic.Int32
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		strayed.Add(1)
+		_, _ = w.Write([]byte(`{"access_token":"at","active":true,"sub":"usr_1"}`))
+	}))
+	t.Cleanup(elsewhere.Close)
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		t.Run(http.StatusText(status), func(t *testing.T) {
+			t.Parallel()
+			var own *httptest.Server
+			own = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				target := elsewhere.URL
+				if r.URL.Path == "/there" {
+					strayed.Add(1)
+				}
+				if strings.HasSuffix(r.URL.Path, "/revoke") {
+					target = own.URL + "/there" // the same host is no better
+				}
+				http.Redirect(w, r, target, status)
+			}))
+			t.Cleanup(own.Close)
+			for name, hc := range map[string]*http.Client{"default client": nil, "own client": {}} {
+				client, err := authpi.NewIdpClient(authpi.Config{
+					IssuerURL: own.URL, ClientID: "c_1", ClientSecret: "hush-hush", RedirectURI: testRedirectURI, HTTPClient: hc,
+					Endpoints: authpi.Endpoints{
+						Token: own.URL + "/token", UserInfo: own.URL + "/userinfo", Revocation: own.URL + "/revoke",
+						Introspection: own.URL + "/introspect", JWKS: own.URL + "/keys",
+					},
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				calls := formCalls(t.Context(), client)
+				calls["user info"] = func() error {
+					_, err := client.UserInfo(t.Context(), &authpi.Agent{ID: "usr_1", Tokens: authpi.TokenSet{AccessToken: "at"}})
+					return err
+				}
+				for call, do := range calls {
+					var e *authpi.OAuthError
+					if err := do(); !errors.As(err, &e) || e.StatusCode != status {
+						t.Errorf("%s, %s: got %v; want an error with status %d", name, call, err, status)
+					}
+				}
+			}
+			if got := strayed.Load(); got != 0 {
+				t.Errorf("got %d requests where the redirect led; want 0", got)
+			}
+		})
+	}
+}
+
+func TestAnswersAreBounded(t *testing.T) {
+	t.Parallel()
+	const limit = 1 << 20
+	for _, tc := range []struct {
+		name string
+		size int
+		code string
+	}{
+		{"1 MiB", limit, "token_error"}, {"1 MiB and a byte", limit + 1, "invalid_response"}, {"10 MiB", 10 * limit, "invalid_response"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			read := 0
+			client := scripted(t, func(cfg *authpi.Config) { cfg.ClientSecret = "hush-hush" }, func(r *http.Request) (*http.Response, error) {
+				const frame = `{"x":""}`
+				answer := reply(r, 400, nil, "")
+				body := `{"x":"` + strings.Repeat("a", tc.size-len(frame)) + `"}`
+				answer.Body = io.NopCloser(countingReader{strings.NewReader(body), &read})
+				return answer, nil
+			})
+			_, err := client.ExchangeCode(t.Context(), "the-code", "the-verifier", nil)
+			wantCode(t, err, tc.code)
+			if read > limit+64<<10 {
+				t.Errorf("got %d bytes read; want no more than about 1 MiB", read)
+			}
+			if tc.code != "invalid_response" {
+				return
+			}
+			for name, call := range formCalls(t.Context(), client) {
+				if err := call(); !strings.Contains(err.Error(), "invalid_response") {
+					t.Errorf("%s: got %v; want invalid_response", name, err)
+				}
+			}
+			_, err = client.UserInfo(t.Context(), &authpi.Agent{ID: "u", Tokens: authpi.TokenSet{AccessToken: "at"}})
+			wantCode(t, err, "invalid_response", "1 MiB")
+		})
+	}
+}
+
+type countingReader struct {
+	io.Reader
+	read *int
+}
+
+func (c countingReader) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	*c.read += n
+	return n, err
+}
+
+func TestRetryAfter(t *testing.T) {
+	t.Parallel()
+	clock := newTestClock()
+	date := func(d time.Duration) string { return clock.Now().Add(d).Format(http.TimeFormat) }
+	for _, tc := range []struct {
+		name, header string
+		want         time.Duration
+	}{
+		{"none", "", 0},
+		{"seconds", "7", 7 * time.Second},
+		{"zero", "0", 0},
+		{"negative", "-7", 0},
+		{"with spaces", " 7 ", 7 * time.Second},
+		{"date", date(90 * time.Second), 90 * time.Second},
+		{"date that has passed", date(-time.Hour), 0},
+		{"date of another format", clock.Now().Add(time.Minute).Format(time.RFC850), time.Minute},
+		{"a year", "31536000", 24 * time.Hour},
+		{"a date in a year", date(365 * 24 * time.Hour), 24 * time.Hour},
+		{"too many digits", "99999999999999999999", 0},
+		{"a fraction", "1.5", 0},
+		{"words", "soon", 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			client := scripted(t, func(cfg *authpi.Config) { cfg.Now, cfg.ClientSecret = clock.Now, "hush-hush" }, func(r *http.Request) (*http.Response, error) {
+				header := http.Header{}
+				if tc.header != "" {
+					header.Set("Retry-After", tc.header)
+				}
+				return reply(r, 429, header, `{"error":"slow_down"}`), nil
+			})
+			for name, call := range formCalls(t.Context(), client) {
+				err := call()
+				var e *authpi.OAuthError
+				if !errors.As(err, &e) || e.RetryAfter != tc.want || e.StatusCode != 429 || e.Code != "slow_down" {
+					t.Errorf("%s: got %+v; want slow_down after %v", name, err, tc.want)
+				}
+				if authpi.SessionEnded(err) {
+					t.Errorf("%s: got the session ended by a 429; want it to live", name)
+				}
+			}
+		})
+	}
+}
+
+func TestOnlyWhatNeverLeftIsSentAgain(t *testing.T) {
+	t.Parallel()
+	dial := &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
+	reset := &net.OpError{Op: "read", Net: "tcp", Err: errors.New("connection reset by peer")}
+	for _, tc := range []struct {
+		name string
+		err  error
+		sent int
+	}{
+		{"dial error", dial, 2},
+		{"dial error, wrapped", &net.OpError{Op: "socks connect", Err: dial}, 1},
+		{"name not found", &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host"}}, 2},
+		{"reset after sending", reset, 1},
+		{"write error", &net.OpError{Op: "write", Err: errors.New("broken pipe")}, 1},
+		{"end of file", io.EOF, 1},
+		{"unexpected end of file", io.ErrUnexpectedEOF, 1},
+		{"timeout", context.DeadlineExceeded, 1},
+		{"anything else", errors.New("the transport failed"), 1},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			for i, name := range []string{"exchange", "refresh", "machine", "revoke", "introspect"} {
+				sent := 0
+				client := scripted(t, func(cfg *authpi.Config) { cfg.ClientSecret = "hush-hush" }, func(r *http.Request) (*http.Response, error) {
+					sent++
+					if len(r.PostForm) == 0 {
+						t.Errorf("attempt %d: got an empty form; want it sent whole", sent)
+					}
+					return nil, tc.err
+				})
+				err := formCalls(t.Context(), client)[name]()
+				wantCode(t, err, "transport_error")
+				if !errors.Is(err, tc.err) || authpi.SessionEnded(err) {
+					t.Errorf("%s: got %v; want a passing failure that wraps its cause", name, err)
+				}
+				if sent != tc.sent {
+					t.Errorf("%s (%d): got %d requests; want %d", name, i, sent, tc.sent)
+				}
+			}
+		})
+	}
+	t.Run("the second attempt succeeds", func(t *testing.T) {
+		t.Parallel()
+		issuer := newIssuer(t, nil)
+		client := newClient(t, issuer, nil)
+		callback, auth := startLogin(t, client, issuer, nil)
+		issuer.Inject(authpitest.Fault{Endpoint: "token", Refuse: true})
+		if _, err := client.ExchangeCallback(t.Context(), callback, auth); err != nil {
+			t.Errorf("got %v; want the exchange sent once more", err)
+		}
+		if got := issuer.Requests("token"); got != 1 {
+			t.Errorf("got %d token requests; want 1", got)
+		}
+	})
+	t.Run("an answer that was lost", func(t *testing.T) {
+		t.Parallel()
+		issuer := newSocketIssuer(t, nil)
+		client := newClient(t, issuer, nil)
+		callback, auth := startLogin(t, client, issuer, nil)
+		issuer.Inject(authpitest.Fault{Endpoint: "token", DropAnswer: true})
+		_, err := client.ExchangeCallback(t.Context(), callback, auth)
+		wantCode(t, err, "transport_error")
+		wantNone(t, err.Error(), callback.Get("code"), auth.CodeVerifier)
+		if got := issuer.Requests("token"); got != 1 {
+			t.Errorf("got %d token requests; want 1: the code is spent", got)
+		}
+	})
+}
+
+// What a foreign transport prints into its error does not reach ours.
+func TestTransportErrorsAreMasked(t *testing.T) {
+	t.Parallel()
+	client := scripted(t, func(cfg *authpi.Config) { cfg.ClientSecret = "hush-hush" }, func(r *http.Request) (*http.Response, error) {
+		return nil, errors.New("dump: " + r.PostForm.Encode() + " " + r.Header.Get("Authorization"))
+	})
+	for name, call := range formCalls(t.Context(), client) {
+		err := call()
+		e := wantCode(t, err, "transport_error", "dump: ")
+		wantNone(t, name+err.Error()+e.Description, "hush-hush", "the-code", "the-verifier", "the-refresh-token", "the-token")
+	}
+	_, err := client.UserInfo(t.Context(), &authpi.Agent{ID: "usr_1", Tokens: authpi.TokenSet{AccessToken: "the-access-token"}})
+	wantCode(t, err, "transport_error")
+	wantNone(t, err.Error(), "the-access-token")
+}
+
+func TestCancellation(t *testing.T) {
+	t.Parallel()
+	issuer := newSocketIssuer(t, &authpitest.Options{ClientSecret: "hush-hush"})
+	client := newClient(t, issuer, nil)
+	callback, auth := startLogin(t, client, issuer, nil)
+	agent := signIn(t, client, issuer, nil)
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	warm := client
+	cold := newClient(t, issuer, nil) // has neither keys nor discovery yet
+	for name, call := range map[string]func(context.Context, *authpi.IdpClient) error{
+		"ExchangeCallback": func(ctx context.Context, c *authpi.IdpClient) error {
+			_, err := c.ExchangeCallback(ctx, callback, auth)
+			return err
+		},
+		"UserInfo": func(ctx context.Context, c *authpi.IdpClient) error { _, err := c.UserInfo(ctx, agent); return err },
+		"Refresh":  func(ctx context.Context, c *authpi.IdpClient) error { _, err := c.Refresh(ctx, agent, nil); return err },
+		"ClientCredentials": func(ctx context.Context, c *authpi.IdpClient) error {
+			_, err := c.ClientCredentials(ctx, nil)
+			return err
+		},
+		"RevokeToken": func(ctx context.Context, c *authpi.IdpClient) error { return c.RevokeToken(ctx, "t", "") },
+		"Introspect":  func(ctx context.Context, c *authpi.IdpClient) error { _, err := c.Introspect(ctx, "t", ""); return err },
+		"DiscoverEndpoints": func(ctx context.Context, _ *authpi.IdpClient) error {
+			_, err := authpi.DiscoverEndpoints(ctx, issuer.URL, nil)
+			return err
+		},
+		"VerifyAccessToken, cold": func(ctx context.Context, _ *authpi.IdpClient) error {
+			_, err := cold.VerifyAccessToken(ctx, agent.Tokens.AccessToken, "")
+			return err
+		},
+	} {
+		err := call(cancelled, warm)
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: got %v; want it to wrap context.Canceled", name, err)
+		}
+		if authpi.SessionEnded(err) {
+			t.Errorf("%s: got the session ended by a cancellation", name)
+		}
+	}
+	// Nothing was spent by all this.
+	if _, err := client.ExchangeCallback(t.Context(), callback, auth); err != nil {
+		t.Errorf("the code afterwards: got %v; want it good", err)
+	}
+	if _, err := client.Refresh(t.Context(), agent, nil); err != nil {
+		t.Errorf("the refresh token afterwards: got %v; want it good", err)
+	}
+
+	limited, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	issuer.Inject(authpitest.Fault{Endpoint: "userinfo", Delay: 30 * time.Second})
+	if _, err := client.UserInfo(limited, agent); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v; want it to wrap context.DeadlineExceeded", err)
+	}
+}
+
+func TestClientCredentials(t *testing.T) {
+	t.Parallel()
+	issuer := newIssuer(t, &authpitest.Options{ClientSecret: "hush-hush"})
+	client := newClient(t, issuer, func(cfg *authpi.Config) { cfg.Resources = []string{"https://own.example"} })
+	agent, err := client.ClientCredentials(t.Context(), []string{"machines:run", "x:y"}, "https://b.example", "https://a.example")
+	if err != nil {
+		t.Fatalf("ClientCredentials: %v", err)
+	}
+	if agent.ID != "c_test" || agent.Tokens.RefreshToken != "" || agent.Tokens.IDToken != "" || !agent.HasAccess("run", "machines") || agent.IsExpired() {
+		t.Errorf("got %v; want the client's own access token", agent)
+	}
+	form := issuer.LastForm()
+	wantEqual(t, "grant_type", form["grant_type"], []string{"client_credentials"})
+	wantEqual(t, "scope", form["scope"], []string{"machines:run x:y"})
+	wantEqual(t, "resource", form["resource"], []string{"https://b.example", "https://a.example"})
+	if _, err := client.ClientCredentials(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	form = issuer.LastForm()
+	if form.Has("scope") || form.Has("resource") {
+		t.Errorf("got the form %v; want neither scope nor the client's resources", form)
+	}
+
+	// None is due, but an ID token that holds is kept, and any other is left out.
+	key := newRawKey(t)
+	for name, tc := range map[string]struct {
+		token string
+		kept  bool
+	}{
+		"good":     {key.sign(rawHeader, `{"iss":"https://idp.example/i_1","aud":"c_1","sub":"c_1","exp":4000000000,"iat":1700000000}`), true},
+		"expired":  {key.sign(rawHeader, `{"iss":"https://idp.example/i_1","aud":"c_1","sub":"c_1","exp":1700000001,"iat":1700000000}`), false},
+		"unsigned": {unsigned(`{"sub":"usr_admin"}`), false},
+	} {
+		client := scripted(t, func(cfg *authpi.Config) { cfg.ClientSecret = "hush-hush" }, func(r *http.Request) (*http.Response, error) {
+			if strings.HasSuffix(r.URL.Path, "jwks.json") {
+				return reply(r, 200, nil, key.jwks()), nil
+			}
+			return reply(r, 200, nil, `{"access_token":"at","expires_in":60,"id_token":"`+tc.token+`"}`), nil
+		})
+		agent, err := client.ClientCredentials(t.Context(), nil)
+		if err != nil || agent.ID != "c_1" || (agent.Tokens.IDToken != "") != tc.kept {
+			t.Errorf("%s: got %v, %v; want the ID token kept %t", name, agent, err, tc.kept)
+		}
+	}
+}
+
+func TestRevokeToken(t *testing.T) {
+	t.Parallel()
+	issuer := newIssuer(t, nil)
+	client := newClient(t, issuer, nil)
+	agent := signIn(t, client, issuer, nil)
+	if err := client.RevokeToken(t.Context(), agent.Tokens.RefreshToken, "refresh_token"); err != nil {
+		t.Fatalf("RevokeToken: %v", err)
+	}
+	if issuer.SessionAlive(agent.Tokens.RefreshToken) {
+		t.Error("got the session alive; want it ended")
+	}
+	wantEqual(t, "token_type_hint", issuer.LastForm()["token_type_hint"], []string{"refresh_token"})
+	if err := client.RevokeToken(t.Context(), "unknown", ""); err != nil {
+		t.Errorf("got %v; want no error for a token that is not valid any more", err)
+	}
+	if issuer.LastForm().Has("token_type_hint") {
+		t.Error("got an empty hint sent; want it left out")
+	}
+	issuer.Inject(authpitest.Fault{Endpoint: "revoke", Status: 503, Body: "busy", RetryAfter: "3"})
+	e := wantCode(t, client.RevokeToken(t.Context(), "the-token", ""), "revocation_error", "503")
+	if e.StatusCode != 503 || e.RetryAfter != 3*time.Second {
+		t.Errorf("got %+v; want status and Retry-After", e)
+	}
+	issuer.Inject(authpitest.Fault{Endpoint: "revoke", Status: 400, Body: `{"error":"unsupported_token_type"}`})
+	wantCode(t, client.RevokeToken(t.Context(), "the-token", "x"), "unsupported_token_type")
+}
+
+func TestCreateLogoutURL(t *testing.T) {
+	t.Parallel()
+	issuer := newIssuer(t, &authpitest.Options{TrailingSlash: true})
+	client := newClient(t, issuer, nil)
+	base := "https://idp.authpi.test/i_test/logout"
+	for _, tc := range []struct {
+		name string
+		opts *authpi.LogoutOptions
+		want url.Values
+	}{
+		{"nil", nil, url.Values{}},
+		{"empty", &authpi.LogoutOptions{}, url.Values{}},
+		{"hint", &authpi.LogoutOptions{IDTokenHint: "a.b.c"}, url.Values{"id_token_hint": {"a.b.c"}}},
+		{"all", &authpi.LogoutOptions{IDTokenHint: "a.b.c", PostLogoutRedirectURI: "https://app.example/?a=b&c", State: "s t&"}, url.Values{
+			"id_token_hint": {"a.b.c"}, "post_logout_redirect_uri": {"https://app.example/?a=b&c"}, "state": {"s t&"},
+		}},
+	} {
+		got, err := client.CreateLogoutURL(tc.opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u, err := url.Parse(got)
+		place, _, _ := strings.Cut(got, "?")
+		if err != nil || place != base || u.Query().Encode() != tc.want.Encode() {
+			t.Errorf("%s: got %s; want %s with %v", tc.name, got, base, tc.want)
+		}
+	}
+	agent := signIn(t, client, issuer, nil)
+	logout, err := client.CreateLogoutURL(&authpi.LogoutOptions{IDTokenHint: agent.Tokens.IDToken, PostLogoutRedirectURI: "https://app.example/bye", State: "s_1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := issuer.Client().Get(logout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = answer.Body.Close()
+	if got := answer.Header.Get("Location"); got != "https://app.example/bye?state=s_1" || issuer.SessionAlive(agent.Tokens.RefreshToken) {
+		t.Errorf("got a redirect to %q; want the session ended and the browser sent back", got)
+	}
+}
+
+// One client serves any number of goroutines: the race detector is the judge.
+func TestConcurrentUse(t *testing.T) {
+	t.Parallel()
+	issuer := newIssuer(t, &authpitest.Options{ClientSecret: "hush-hush"})
+	client := newClient(t, issuer, nil)
+	agent := signIn(t, client, issuer, nil)
+	token := issuer.AccessToken(nil)
+	var group sync.WaitGroup
+	for range 16 {
+		group.Go(func() {
+			if _, err := client.VerifyAccessToken(t.Context(), token, ""); err != nil {
+				t.Errorf("VerifyAccessToken: %v", err)
+			}
+			if _, err := client.CreateAgent(t.Context(), agent.Tokens, nil); err != nil {
+				t.Errorf("CreateAgent: %v", err)
+			}
+			if _, err := client.UserInfo(t.Context(), agent); err != nil {
+				t.Errorf("UserInfo: %v", err)
+			}
+			if _, err := client.ClientCredentials(t.Context(), nil); err != nil {
+				t.Errorf("ClientCredentials: %v", err)
+			}
+			callback, auth := startLogin(t, client, issuer, nil)
+			if _, err := client.ExchangeCallback(t.Context(), callback, auth); err != nil {
+				t.Errorf("ExchangeCallback: %v", err)
+			}
+			_ = client.String()
+		})
+	}
+	group.Wait()
+	if got := issuer.Requests("jwks"); got != 1 {
+		t.Errorf("got %d key requests; want 1", got)
+	}
+}

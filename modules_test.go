@@ -1,0 +1,166 @@
+package authpi_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const modulePath = "github.com/authpi/authpi-idp-go"
+
+// The promise to everybody who requires the module: three dependencies, their own
+// included. Heavier things live in nested modules.
+func TestCoreRequiresThreeModules(t *testing.T) {
+	t.Parallel()
+	allowed := []string{"github.com/coreos/go-oidc/v3", "golang.org/x/oauth2", "github.com/go-jose/go-jose/v4"}
+	data, err := os.ReadFile("go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var required []string
+	block := ""
+	for line := range strings.Lines(string(data)) {
+		line, _, _ = strings.Cut(line, "//")
+		words := strings.Fields(line)
+		switch {
+		case len(words) == 0:
+			continue
+		case words[0] == ")":
+			block = ""
+			continue
+		case len(words) == 2 && words[1] == "(":
+			block = words[0]
+			continue
+		case block != "":
+			words = append([]string{block}, words...)
+		}
+		switch words[0] {
+		case "module", "go":
+		case "require":
+			required = append(required, strings.Trim(words[1], `"`))
+		default:
+			t.Errorf("go.mod has a %s line, which no dependent sees", words[0])
+		}
+	}
+	for _, path := range required {
+		if !slices.Contains(allowed, path) {
+			t.Errorf("go.mod requires %s; want only %v", path, allowed)
+		}
+	}
+	if len(required) == 0 {
+		t.Error("found no require line in go.mod")
+	}
+}
+
+// What comes along with the core stays as small as the core.
+func TestPackagesKeepToTheStandardLibrary(t *testing.T) {
+	t.Parallel()
+	for folder, extra := range map[string][]string{
+		"authpihttp": {modulePath},
+		"authpitest": {"github.com/go-jose/go-jose/v4"},
+	} {
+		for path, file := range sources(t, folder) {
+			for _, spec := range file.Imports {
+				imported, err := strconv.Unquote(spec.Path.Value)
+				if err != nil {
+					t.Fatal(err)
+				}
+				first, _, _ := strings.Cut(imported, "/")
+				if strings.Contains(first, ".") && !slices.ContainsFunc(extra, func(allowed string) bool {
+					return imported == allowed || strings.HasPrefix(imported, allowed+"/")
+				}) {
+					t.Errorf("%s imports %s; want the standard library and %v", path, imported, extra)
+				}
+			}
+		}
+	}
+}
+
+// No state hides in a package: a variable is an error, a compiled pattern or
+// encoding, an array or the check that a type satisfies an interface, or is named
+// here.
+func TestNoPackageState(t *testing.T) {
+	t.Parallel()
+	limits := []string{"memoryLimits"} // read, never written
+	makers := []string{
+		"errors.New", "fmt.Errorf", "regexp.MustCompile", "template.Must",
+		"base64.RawURLEncoding.Strict",
+	}
+	folders := []string{"."}
+	internal, err := filepath.Glob("internal/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, folder := range append(folders, internal...) {
+		for path, file := range sources(t, folder) {
+			for _, decl := range file.Decls {
+				group, ok := decl.(*ast.GenDecl)
+				if !ok || group.Tok != token.VAR {
+					continue
+				}
+				for _, spec := range group.Specs {
+					spec := spec.(*ast.ValueSpec)
+					for i, name := range spec.Names {
+						if name.Name == "_" || slices.Contains(limits, name.Name) {
+							continue
+						}
+						if i >= len(spec.Values) || !isFixed(spec.Values[i], makers) {
+							t.Errorf("%s: var %s is package state", path, name.Name)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// isFixed tells whether an expression gives something that nobody changes.
+func isFixed(value ast.Expr, makers []string) bool {
+	switch value := value.(type) {
+	case *ast.CallExpr:
+		return slices.Contains(makers, dotted(value.Fun))
+	case *ast.CompositeLit:
+		array, ok := value.Type.(*ast.ArrayType)
+		return ok && array.Len != nil
+	}
+	return false
+}
+
+// dotted is a name such as base64.RawURLEncoding.Strict.
+func dotted(e ast.Expr) string {
+	switch e := e.(type) {
+	case *ast.Ident:
+		return e.Name
+	case *ast.SelectorExpr:
+		return dotted(e.X) + "." + e.Sel.Name
+	}
+	return ""
+}
+
+// sources parses the Go files of a folder, tests left out. A folder that does not
+// exist has none.
+func sources(t *testing.T, folder string) map[string]*ast.File {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(folder, "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]*ast.File{}
+	for _, path := range paths {
+		if strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[path] = file
+	}
+	return files
+}

@@ -1,0 +1,304 @@
+package authpi_test
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/authpitest"
+)
+
+// What every test's issuer knows, unless the test says otherwise.
+const (
+	testRedirectURI = "https://app.example/callback"
+	testSubject     = "usr_ada"
+)
+
+// newIssuer makes an issuer without a socket where Ada can sign in. She owns org_1 and may read
+// projects in org_2.
+func newIssuer(t testing.TB, opts *authpitest.Options) *authpitest.Server {
+	t.Helper()
+	issuer := authpitest.NewInMemory(opts)
+	t.Cleanup(issuer.Close)
+	addAda(issuer)
+	return issuer
+}
+
+// newSocketIssuer is newIssuer with a listening socket.
+func newSocketIssuer(t testing.TB, opts *authpitest.Options) *authpitest.Server {
+	t.Helper()
+	issuer := authpitest.NewServer(opts)
+	t.Cleanup(issuer.Close)
+	addAda(issuer)
+	return issuer
+}
+
+func addAda(issuer *authpitest.Server) {
+	issuer.AddUser(authpitest.User{
+		ID: testSubject, Email: "ada@example.com", EmailVerified: true, Name: "Ada Lovelace", GivenName: "Ada",
+		FamilyName: "Lovelace", Picture: "https://example.com/ada.png", Locale: "en-GB",
+		PhoneNumber: "+44 20 7946 0000", PhoneNumberVerified: true,
+	})
+	issuer.SetOrganizations(testSubject,
+		authpitest.Organization{ID: "org_1", Title: "Engines", Scopes: []string{"owner", "projects:**"}},
+		authpitest.Organization{ID: "org_2", Scopes: []string{"admin", "projects:read"}},
+	)
+}
+
+// newClient makes a client of issuer; mutate, which may be nil, changes its configuration first.
+func newClient(t testing.TB, issuer *authpitest.Server, mutate func(*authpi.Config)) *authpi.IdpClient {
+	t.Helper()
+	cfg := authpi.Config{
+		IssuerURL:    issuer.URL,
+		ClientID:     issuer.ClientID(),
+		ClientSecret: issuer.ClientSecret(),
+		RedirectURI:  testRedirectURI,
+		HTTPClient:   issuer.Client(),
+	}
+	if mutate != nil {
+		mutate(&cfg)
+	}
+	client, err := authpi.NewIdpClient(cfg)
+	if err != nil {
+		t.Fatalf("NewIdpClient: %v", err)
+	}
+	return client
+}
+
+// startLogin is Ada's way from the authorization URL back to the callback.
+func startLogin(t testing.TB, client *authpi.IdpClient, issuer *authpitest.Server, opts *authpi.AuthorizationOptions) (url.Values, authpi.AuthorizationURL) {
+	t.Helper()
+	auth, err := client.CreateAuthorizationURL([]string{"openid", "profile", "email", "phone"}, opts)
+	if err != nil {
+		t.Fatalf("CreateAuthorizationURL: %v", err)
+	}
+	raw, err := issuer.SignIn(auth.URL, testSubject)
+	if err != nil {
+		t.Fatalf("SignIn: %v", err)
+	}
+	callback, err := authpi.ParseCallback(raw)
+	if err != nil {
+		t.Fatalf("ParseCallback: %v", err)
+	}
+	return callback, *auth
+}
+
+// signIn signs Ada in; opts may be nil.
+func signIn(t testing.TB, client *authpi.IdpClient, issuer *authpitest.Server, opts *authpi.AuthorizationOptions) *authpi.Agent {
+	t.Helper()
+	callback, auth := startLogin(t, client, issuer, opts)
+	agent, err := client.ExchangeCallback(t.Context(), callback, auth)
+	if err != nil {
+		t.Fatalf("ExchangeCallback: %v", err)
+	}
+	return agent
+}
+
+// testClock is a clock that a test moves by hand. It starts at a whole second.
+type testClock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func newTestClock() *testClock { return &testClock{now: time.Unix(1760000000, 0).UTC()} }
+
+func (c *testClock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *testClock) Advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// wantCode fails the test unless err is an *OAuthError with code whose text holds every part.
+func wantCode(t testing.TB, err error, code string, parts ...string) *authpi.OAuthError {
+	t.Helper()
+	var e *authpi.OAuthError
+	if !errors.As(err, &e) {
+		t.Fatalf("got %v (%T); want an *OAuthError with the code %s", err, err, code)
+	}
+	if e.Code != code {
+		t.Fatalf("got code %q (%v); want %q", e.Code, err, code)
+	}
+	for _, part := range parts {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("got %q; want it to name %q", err, part)
+		}
+	}
+	return e
+}
+
+// wantField fails the test unless err is a *ConfigurationError about field.
+func wantField(t testing.TB, err error, field string) {
+	t.Helper()
+	var e *authpi.ConfigurationError
+	if !errors.As(err, &e) {
+		t.Fatalf("got %v (%T); want a *ConfigurationError", err, err)
+	}
+	if e.Field != field || e.Reason == "" {
+		t.Fatalf("got field %q, reason %q; want field %q and a reason", e.Field, e.Reason, field)
+	}
+}
+
+// wantNone fails the test if any of the secrets shows in text, as it is or URL-encoded.
+func wantNone(t testing.TB, text string, secrets ...string) {
+	t.Helper()
+	for _, secret := range secrets {
+		for _, form := range []string{secret, url.QueryEscape(secret), url.PathEscape(secret)} {
+			if secret != "" && strings.Contains(text, form) {
+				t.Errorf("got %.300q, which shows the secret %q; want it hidden", text, form)
+			}
+		}
+	}
+}
+
+// transportFunc is an http.RoundTripper made of a function.
+type transportFunc func(*http.Request) (*http.Response, error)
+
+func (f transportFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// reply is an answer for a transportFunc.
+func reply(r *http.Request, status int, header http.Header, body string) *http.Response {
+	all := http.Header{"Content-Type": {"application/json"}}
+	maps.Copy(all, header)
+	return &http.Response{
+		StatusCode: status, Header: all, Body: io.NopCloser(strings.NewReader(body)), Request: r,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, ContentLength: int64(len(body)),
+	}
+}
+
+// scripted is a client whose every request answer gets; the form is parsed already.
+func scripted(t testing.TB, mutate func(*authpi.Config), answer transportFunc) *authpi.IdpClient {
+	t.Helper()
+	cfg := authpi.Config{
+		IssuerURL: "https://idp.example/i_1", ClientID: "c_1", RedirectURI: testRedirectURI,
+		HTTPClient: &http.Client{Transport: transportFunc(func(r *http.Request) (*http.Response, error) {
+			if err := r.ParseForm(); err != nil {
+				return nil, err
+			}
+			return answer(r)
+		})},
+		Endpoints: authpi.Endpoints{
+			Authorization: "https://idp.example/i_1/authorize", Token: "https://idp.example/i_1/token",
+			UserInfo: "https://idp.example/i_1/userinfo", Revocation: "https://idp.example/i_1/revoke",
+			Introspection: "https://idp.example/i_1/introspect", EndSession: "https://idp.example/i_1/logout",
+			JWKS: "https://idp.example/i_1/jwks.json",
+		},
+	}
+	if mutate != nil {
+		mutate(&cfg)
+	}
+	client, err := authpi.NewIdpClient(cfg)
+	if err != nil {
+		t.Fatalf("NewIdpClient: %v", err)
+	}
+	return client
+}
+
+// rawKey signs headers and payloads byte for byte, which the issuer's own Sign does not.
+type rawKey struct{ private *ecdsa.PrivateKey }
+
+func newRawKey(t testing.TB) rawKey {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rawKey{private}
+}
+
+// jwks is the JWK Set with the key alone, under the kid "raw".
+func (k rawKey) jwks() string {
+	public, err := k.private.PublicKey.ECDH()
+	if err != nil {
+		panic(err)
+	}
+	point := public.Bytes() // 4, then x and y of 32 bytes each
+	return fmt.Sprintf(`{"keys":[{"kty":"EC","crv":"P-256","kid":"raw","x":%q,"y":%q}]}`, b64(point[1:33]), b64(point[33:]))
+}
+
+func (k rawKey) sign(header, payload string) string {
+	input := b64([]byte(header)) + "." + b64([]byte(payload))
+	digest := sha256.Sum256([]byte(input))
+	r, s, err := ecdsa.Sign(rand.Reader, k.private, digest[:])
+	if err != nil {
+		panic(err)
+	}
+	var signature [64]byte
+	r.FillBytes(signature[:32])
+	s.FillBytes(signature[32:])
+	return input + "." + b64(signature[:])
+}
+
+const rawHeader = `{"alg":"ES256","kid":"raw"}`
+
+func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
+
+// payloadOf decodes a token's claims and verifies nothing.
+func payloadOf(t testing.TB, token string) map[string]any {
+	t.Helper()
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		t.Fatalf("got %d parts; want a JWT", len(parts))
+	}
+	data, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var claims map[string]any
+	if err := json.Unmarshal(data, &claims); err != nil {
+		t.Fatal(err)
+	}
+	return claims
+}
+
+// unsigned is a token that no key has signed, as a session store may hold it.
+func unsigned(payload string) string {
+	return b64([]byte(`{"alg":"ES256"}`)) + "." + b64([]byte(payload)) + "." + b64([]byte("signature"))
+}
+
+// replaceIDToken is for Fault.Malform: it puts another ID token into a token answer.
+func replaceIDToken(change func(old string) string) func([]byte) []byte {
+	return func(body []byte) []byte {
+		var answer map[string]any
+		if err := json.Unmarshal(body, &answer); err != nil {
+			panic(err)
+		}
+		old, _ := answer["id_token"].(string)
+		return bytes.Replace(body, []byte(`"`+old+`"`), []byte(`"`+change(old)+`"`), 1)
+	}
+}
+
+// wantEqual compares two lists.
+func wantEqual(t testing.TB, what string, got, want []string) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("%s: got %q; want %q", what, got, want)
+	}
+}
+
+// leftHalfSHA256 is at_hash for the algorithms of 256 bits.
+func leftHalfSHA256(token string) string {
+	sum := sha256.Sum256([]byte(token))
+	return b64(sum[:16])
+}

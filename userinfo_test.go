@@ -1,0 +1,151 @@
+package authpi_test
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/authpitest"
+)
+
+func TestUserInfo(t *testing.T) {
+	t.Parallel()
+	created, updated := time.Unix(1700000000, 0).UTC(), time.Unix(1750000000, 0).UTC()
+	issuer := newIssuer(t, nil)
+	issuer.AddUser(authpitest.User{
+		ID: testSubject, Email: "ada@example.com", EmailVerified: true, Name: "Ada Lovelace", GivenName: "Ada", FamilyName: "Lovelace",
+		Picture: "https://example.com/ada.png", Locale: "en-GB", PhoneNumber: "+44 20", PhoneNumberVerified: true,
+		CreatedAt: created, UpdatedAt: updated, Claims: map[string]any{"department": "engines"},
+	})
+	client := newClient(t, issuer, nil)
+	agent := signIn(t, client, issuer, &authpi.AuthorizationOptions{Org: "org_1"})
+	got, err := client.UserInfo(t.Context(), agent)
+	if err != nil {
+		t.Fatalf("UserInfo: %v", err)
+	}
+	if got.Subject != testSubject || got.Email != "ada@example.com" || !got.EmailVerified || got.Name != "Ada Lovelace" || got.GivenName != "Ada" ||
+		got.FamilyName != "Lovelace" || got.Picture != "https://example.com/ada.png" || got.Locale != "en-GB" || got.PhoneNumber != "+44 20" ||
+		!got.PhoneNumberVerified || got.OrgID != "org_1" || !got.CreatedAt.Equal(created) || !got.UpdatedAt.Equal(updated) {
+		t.Errorf("got %+v; want what the issuer says", got)
+	}
+	if len(got.Organizations) != 1 || got.Organizations[0].ID != "org_1" || got.Organizations[0].Title != "Engines" {
+		t.Errorf("got %+v; want org_1", got.Organizations)
+	}
+	var own struct{ Department string }
+	if err := got.Claims(&own); err != nil || own.Department != "engines" {
+		t.Errorf("Claims: got %+v, %v; want engines", own, err)
+	}
+
+	other := *agent
+	other.ID = "usr_bob"
+	_, err = client.UserInfo(t.Context(), &other)
+	var mismatch *authpi.SubjectMismatchError
+	if !errors.As(err, &mismatch) || mismatch.Expected != "usr_bob" || mismatch.Actual != testSubject || !authpi.SessionEnded(err) {
+		t.Errorf("got %v; want a SubjectMismatchError", err)
+	}
+	_, err = client.UserInfo(t.Context(), nil)
+	wantCode(t, err, "invalid_request", "nil")
+}
+
+func TestUserInfoAnswers(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, body string
+		status     int
+		code, says string // code "": accepted
+	}{
+		{"least", `{"sub":"usr_1"}`, 200, "", ""},
+		{"odd fields", `{"sub":"usr_1","email":1,"name":[],"created_at":"x","phone_number_verified":"yes","organizations":{},"locale":null}`, 200, "", ""},
+		{"sub missing", `{"email":"a@example.com"}`, 200, "invalid_response", "sub"},
+		{"sub in other case", `{"SUB":"usr_1"}`, 200, "invalid_response", "sub"},
+		{"sub a number", `{"sub":1}`, 200, "invalid_response", "sub"},
+		{"sub twice", `{"sub":"usr_1","sub":"usr_1"}`, 200, "invalid_response", "JSON"},
+		{"another sub", `{"sub":"usr_2"}`, 200, "subject_mismatch", "usr_2"},
+		{"a list", `[]`, 200, "invalid_response", "object"},
+		{"a JWT", unsigned(`{"sub":"usr_1"}`), 200, "invalid_response", "object"},
+		{"empty", ``, 200, "invalid_response", "object"},
+		{"401", `{"error":"invalid_token","error_description":"gone"}`, 401, "userinfo_error", "gone"},
+		{"403 without body", ``, 403, "userinfo_error", "403"},
+		{"503", `busy`, 503, "userinfo_error", "503"},
+		{"201", `{"sub":"usr_1"}`, 201, "userinfo_error", "201"},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			client := scripted(t, nil, func(r *http.Request) (*http.Response, error) {
+				if r.Method != http.MethodGet || r.Header.Get("Authorization") != "Bearer the-access-token" || r.URL.RawQuery != "" {
+					t.Errorf("got %s %s with %q; want a GET with the token in its header", r.Method, r.URL, r.Header.Get("Authorization"))
+				}
+				return reply(r, tc.status, nil, tc.body), nil
+			})
+			got, err := client.UserInfo(t.Context(), &authpi.Agent{ID: "usr_1", Tokens: authpi.TokenSet{AccessToken: "the-access-token"}})
+			if tc.code == "" {
+				if err != nil || got.Subject != "usr_1" || got.Email != "" || got.Name != "" || !got.CreatedAt.IsZero() || got.PhoneNumberVerified {
+					t.Errorf("got %+v, %v; want usr_1 alone", got, err)
+				}
+				return
+			}
+			e := wantCode(t, err, tc.code, tc.says)
+			if tc.code != "subject_mismatch" && e.StatusCode != tc.status {
+				t.Errorf("got status %d; want %d", e.StatusCode, tc.status)
+			}
+			wantNone(t, err.Error(), "the-access-token")
+		})
+	}
+	for _, token := range []string{"", "a\r\nX: y", "a\x00", "é"} {
+		_, err := offline(t, nil).UserInfo(t.Context(), &authpi.Agent{ID: "usr_1", Tokens: authpi.TokenSet{AccessToken: token}})
+		wantCode(t, err, "invalid_token", "access_token")
+	}
+}
+
+func TestIntrospect(t *testing.T) {
+	t.Parallel()
+	clock := newTestClock()
+	issuer := newIssuer(t, &authpitest.Options{Now: clock.Now})
+	client := newClient(t, issuer, func(cfg *authpi.Config) { cfg.Now = clock.Now })
+	agent := signIn(t, client, issuer, nil)
+	got, err := client.Introspect(t.Context(), agent.Tokens.AccessToken, "access_token")
+	if err != nil {
+		t.Fatalf("Introspect: %v", err)
+	}
+	if !got.Active || got.Subject != testSubject || got.ClientID != "c_test" || got.TokenType != "Bearer" || !strings.Contains(got.Scope, "openid") ||
+		!got.IssuedAt.Equal(clock.Now()) || !got.ExpiresAt.Equal(clock.Now().Add(30*time.Minute)) {
+		t.Errorf("got %+v; want the token's", got)
+	}
+	if form := issuer.LastForm(); form.Get("token_type_hint") != "access_token" || form.Get("token") != agent.Tokens.AccessToken {
+		t.Errorf("got the form %v", form)
+	}
+	var own struct{ Jti string }
+	if err := got.Claims(&own); err != nil || own.Jti == "" {
+		t.Errorf("Claims: got %+v, %v; want jti", own, err)
+	}
+	if got, err := client.Introspect(t.Context(), "unknown", ""); err != nil || got.Active || got.Subject != "" {
+		t.Errorf("got %+v, %v; want not active", got, err)
+	}
+	if issuer.LastForm().Has("token_type_hint") {
+		t.Error("got an empty hint sent; want it left out")
+	}
+	for _, tc := range []struct {
+		name, body string
+		status     int
+		code       string
+	}{
+		{"active missing", `{}`, 200, "invalid_response"},
+		{"active a text", `{"active":"true"}`, 200, "invalid_response"},
+		{"active twice", `{"active":false,"active":true}`, 200, "invalid_response"},
+		{"Active", `{"Active":true}`, 200, "invalid_response"},
+		{"empty", ``, 200, "invalid_response"},
+		{"401", `{"error":"invalid_client"}`, 401, "invalid_client"},
+		{"500", `oops`, 500, "introspection_error"},
+	} {
+		client := scripted(t, nil, func(r *http.Request) (*http.Response, error) { return reply(r, tc.status, nil, tc.body), nil })
+		_, err := client.Introspect(t.Context(), "the-token", "")
+		var e *authpi.OAuthError
+		if !errors.As(err, &e) || e.Code != tc.code || e.StatusCode != tc.status {
+			t.Errorf("%s: got %v; want %s with status %d", tc.name, err, tc.code, tc.status)
+		}
+	}
+}

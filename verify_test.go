@@ -1,0 +1,837 @@
+package authpi_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/authpitest"
+)
+
+// change alters a token before it is signed.
+type change func(header, claims map[string]any)
+
+func setClaim(name string, value any) change {
+	return func(_, claims map[string]any) { claims[name] = value }
+}
+
+func setHeader(name string, value any) change {
+	return func(header, _ map[string]any) { header[name] = value }
+}
+
+func dropClaim(name string) change {
+	return func(_, claims map[string]any) { delete(claims, name) }
+}
+
+// at moves a date claim to so long before or after the issuer's now.
+func at(name string, d time.Duration) change {
+	return func(_, claims map[string]any) { claims[name] = newTestClock().now.Add(d).Unix() }
+}
+
+func both(changes ...change) change {
+	return func(header, claims map[string]any) {
+		for _, c := range changes {
+			c(header, claims)
+		}
+	}
+}
+
+func untouched(_, _ map[string]any) {}
+
+// The checks of an ID token at code exchange. Each bad token fails one of them alone; the good
+// one beside it differs in that point only.
+var idTokenChecks = []struct {
+	name      string
+	bad, good change
+	code      string // invalid_token where empty
+	names     string // what the error has to name
+}{
+	{"iss missing", dropClaim("iss"), untouched, "", "iss"},
+	{"iss of another issuer", setClaim("iss", "https://evil.example"), untouched, "", "iss"},
+	{"iss of a tenant under the same keys", setClaim("iss", "https://idp.authpi.test/i_other"), untouched, "", "iss"},
+	{"iss with a trailing slash", setClaim("iss", "https://idp.authpi.test/i_test/"), untouched, "", "iss"},
+	{"iss in other case", setClaim("iss", "https://idp.authpi.test/I_TEST"), untouched, "", "iss"},
+	{"iss as a list", setClaim("iss", []string{"https://idp.authpi.test/i_test"}), untouched, "", "iss"},
+	{"iss under a name in other case", both(dropClaim("iss"), setClaim("ISS", "https://idp.authpi.test/i_test")), untouched, "", "iss"},
+	{"iss right and ISS wrong", dropClaim("iss"), setClaim("ISS", "https://evil.example"), "", "iss"},
+
+	{"aud missing", dropClaim("aud"), untouched, "", "aud"},
+	{"aud another client", setClaim("aud", "c_other"), untouched, "", "aud"},
+	{"aud in other case", setClaim("aud", "C_TEST"), untouched, "", "aud"},
+	{"aud a number", setClaim("aud", 7), untouched, "", "aud"},
+	{"aud an empty list", setClaim("aud", []string{}), setClaim("aud", []string{"c_test"}), "", "aud"},
+	{"aud a list with a number", setClaim("aud", []any{"c_test", 7}), setClaim("aud", []any{"c_test"}), "", "aud"},
+	{"aud an object", setClaim("aud", map[string]any{"c_test": "c_test"}), untouched, "", "aud"},
+	{"aud null", setClaim("aud", nil), untouched, "", "aud"},
+	{"aud others only", setClaim("aud", []string{"c_1", "c_2"}), untouched, "", "aud"},
+
+	{"several audiences without azp", setClaim("aud", []string{"c_test", "api"}),
+		both(setClaim("aud", []string{"api", "c_test"}), setClaim("azp", "c_test")), "", "azp"},
+	{"several audiences with another azp", both(setClaim("aud", []string{"c_test", "api"}), setClaim("azp", "api")),
+		both(setClaim("aud", []string{"c_test", "api"}), setClaim("azp", "c_test")), "", "azp"},
+	{"azp another client", setClaim("azp", "c_other"), setClaim("azp", "c_test"), "", "azp"},
+	{"azp a list", setClaim("azp", []string{"c_test"}), setClaim("azp", "c_test"), "", "azp"},
+	{"azp empty", setClaim("azp", ""), setClaim("azp", "c_test"), "", "azp"},
+
+	{"exp missing", dropClaim("exp"), untouched, "", "exp"},
+	{"exp as text", setClaim("exp", "1760001800"), setClaim("exp", 1760001800), "", "exp"},
+	{"exp null", setClaim("exp", nil), untouched, "", "exp"},
+	{"exp negative", setClaim("exp", -1), untouched, "", "exp"},
+	{"exp beyond the year 9999", setClaim("exp", int64(253402300800)), setClaim("exp", int64(253402300799)), "", "exp"},
+	{"exp that overflows", setClaim("exp", 1e300), untouched, "", "exp"},
+	{"exp with a fraction", at("exp", -30*time.Second), setClaim("exp", 1760000000.75), "", "exp"},
+	{"exp passed by the skew", at("exp", -30*time.Second), at("exp", -29*time.Second), "", "exp"},
+	{"exp passed by more than the skew", at("exp", -31*time.Second), at("exp", -29*time.Second), "", "exp"},
+
+	{"iat missing", dropClaim("iat"), untouched, "", "iat"},
+	{"iat as text", setClaim("iat", "1760000000"), untouched, "", "iat"},
+	{"iat ahead by more than the skew", at("iat", 31*time.Second), at("iat", 30*time.Second), "", "iat"},
+
+	{"nbf as text", setClaim("nbf", "1760000000"), at("nbf", 0), "", "nbf"},
+	{"nbf ahead by more than the skew", at("nbf", 31*time.Second), at("nbf", 30*time.Second), "", "nbf"},
+
+	{"nonce missing", dropClaim("nonce"), untouched, "invalid_nonce", "nonce"},
+	{"nonce of another login", setClaim("nonce", "another"), untouched, "invalid_nonce", "nonce"},
+	{"nonce empty", setClaim("nonce", ""), untouched, "invalid_nonce", "nonce"},
+	{"nonce a number", setClaim("nonce", 1), untouched, "invalid_nonce", "nonce"},
+
+	{"sub missing", dropClaim("sub"), untouched, "", "sub"},
+	{"sub empty", setClaim("sub", ""), untouched, "", "sub"},
+	{"sub a number", setClaim("sub", 17), setClaim("sub", "17"), "", "sub"},
+
+	{"at_hash of another access token", setClaim("at_hash", "AAAAAAAAAAAAAAAAAAAAAA"), dropClaim("at_hash"), "", "at_hash"},
+	{"at_hash empty", setClaim("at_hash", ""), dropClaim("at_hash"), "", "at_hash"},
+	{"at_hash null", setClaim("at_hash", nil), dropClaim("at_hash"), "", "at_hash"},
+
+	{"auth_time missing", dropClaim("auth_time"), untouched, "", "auth_time"},
+	{"auth_time as text", setClaim("auth_time", "1760000000"), untouched, "", "auth_time"},
+	{"auth_time too long ago", at("auth_time", -331*time.Second), at("auth_time", -330*time.Second), "", "auth_time"},
+
+	{"alg none", setHeader("alg", "none"), untouched, "", "alg"},
+	{"alg in other case", setHeader("alg", "es256"), untouched, "", "alg"},
+	{"alg None", setHeader("alg", "None"), untouched, "", "alg"},
+	{"alg HS256 with the public key", setHeader("alg", "HS256"), untouched, "", "alg"},
+	{"alg HS512 with the client's ID", both(setHeader("alg", "HS512"), setHeader("_secret", "c_test")), untouched, "", "alg"},
+	{"alg missing", func(header, _ map[string]any) { delete(header, "alg") }, untouched, "", "alg"},
+	{"alg a number", setHeader("alg", 256), untouched, "", "alg"},
+	{"alg not accepted here", setHeader("alg", "RS256"), setHeader("alg", "ES256"), "", "alg"},
+	{"alg that the key does not have", setHeader("alg", "EdDSA"), untouched, "", "alg"},
+	{"alg under a name in other case", func(header, _ map[string]any) {
+		header["ALG"] = header["alg"]
+		delete(header, "alg")
+	}, untouched, "", "alg"},
+
+	{"kid unknown", setHeader("kid", "nobody"), untouched, "", "kid"},
+	{"kid a number", setHeader("kid", 1), func(header, _ map[string]any) { delete(header, "kid") }, "", "kid"},
+	{"kid empty", setHeader("kid", ""), func(header, _ map[string]any) { delete(header, "kid") }, "", "kid"},
+	{"kid null", setHeader("kid", nil), func(header, _ map[string]any) { delete(header, "kid") }, "", "kid"},
+
+	{"signature broken", setHeader("_signature", "bad"), untouched, "", "signature"},
+	{"signature broken without kid", func(header, _ map[string]any) {
+		delete(header, "kid")
+		header["_signature"] = "bad"
+	}, func(header, _ map[string]any) { delete(header, "kid") }, "", "signature"},
+
+	{"typ of an access token", setHeader("typ", "at+jwt"), setHeader("typ", "JWT"), "", "typ"},
+	{"typ of an access token, long form", setHeader("typ", "application/AT+JWT"), setHeader("typ", "jwt"), "", "typ"},
+	{"typ of a logout token", setHeader("typ", "logout+jwt"), setHeader("typ", "JWT"), "", "typ"},
+	{"typ a number", setHeader("typ", 1), untouched, "", "typ"},
+
+	{"crit", setHeader("crit", []string{"exp"}), setHeader("cty", "JSON"), "", "crit"},
+	{"crit empty", setHeader("crit", []string{}), untouched, "", "crit"},
+	{"b64 false", setHeader("b64", false), untouched, "", "crit"},
+	{"jku", setHeader("jku", "https://evil.example/jwks"), setHeader("x5t", "AAAA"), "", "jku"},
+	{"jwk", setHeader("jwk", map[string]any{"kty": "EC"}), untouched, "", "jwk"},
+	{"x5u", setHeader("x5u", "https://evil.example/cert"), untouched, "", "x5u"},
+}
+
+// narrowed accepts ES256 and EdDSA alone.
+func narrowed(clock *testClock) func(*authpi.Config) {
+	return func(cfg *authpi.Config) {
+		cfg.Now = clock.Now
+		cfg.SigningAlgorithms = []string{"ES256", "EdDSA"}
+	}
+}
+
+func TestIDTokenChecks(t *testing.T) {
+	t.Parallel()
+	for _, tc := range idTokenChecks {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			clock := newTestClock()
+			issuer := newIssuer(t, &authpitest.Options{Now: clock.Now})
+			client := newClient(t, issuer, narrowed(clock))
+			if tc.name == "alg that the key does not have" {
+				// The header names the ES256 key before the current one.
+				tc.bad = both(setHeader("alg", "EdDSA"), setHeader("kid", issuer.KeyIDs()[3]))
+			}
+
+			callback, auth := startLogin(t, client, issuer, &authpi.AuthorizationOptions{MaxAge: 5 * time.Minute})
+			issuer.Inject(authpitest.Fault{Endpoint: "token", IDToken: tc.bad})
+			_, err := client.ExchangeCallback(t.Context(), callback, auth)
+			code := tc.code
+			if code == "" {
+				code = "invalid_token"
+			}
+			e := wantCode(t, err, code, tc.names)
+			if !strings.HasPrefix(e.Description, tc.names) {
+				t.Errorf("got description %q; want it to begin with %q, what failed", e.Description, tc.names)
+			}
+			if sentinel := authpi.ErrInvalidToken; tc.code == "" && !errors.Is(err, sentinel) {
+				t.Errorf("errors.Is(%v, ErrInvalidToken): got false; want true", err)
+			}
+			if tc.code == "invalid_nonce" && !errors.Is(err, authpi.ErrInvalidNonce) {
+				t.Errorf("errors.Is(%v, ErrInvalidNonce): got false; want true", err)
+			}
+			wantNone(t, err.Error(), auth.Nonce, auth.State, auth.CodeVerifier, callback.Get("code"))
+
+			callback, auth = startLogin(t, client, issuer, &authpi.AuthorizationOptions{MaxAge: 5 * time.Minute})
+			issuer.Inject(authpitest.Fault{Endpoint: "token", IDToken: tc.good})
+			if _, err := client.ExchangeCallback(t.Context(), callback, auth); err != nil {
+				t.Errorf("the mended token: got %v; want it accepted", err)
+			}
+		})
+	}
+}
+
+func TestIDTokenAlgorithms(t *testing.T) {
+	t.Parallel()
+	for _, alg := range []string{"ES256", "RS256", "EdDSA"} {
+		t.Run(alg, func(t *testing.T) {
+			t.Parallel()
+			issuer := newIssuer(t, &authpitest.Options{Algorithm: alg})
+			agent := signIn(t, newClient(t, issuer, nil), issuer, nil)
+			if agent.ID != testSubject {
+				t.Errorf("got %q; want %q", agent.ID, testSubject)
+			}
+		})
+	}
+	t.Run("EdDSA with an at_hash by SHA-256", func(t *testing.T) {
+		t.Parallel()
+		issuer := newIssuer(t, &authpitest.Options{Algorithm: "EdDSA"})
+		client := newClient(t, issuer, nil)
+		callback, auth := startLogin(t, client, issuer, nil)
+		// Only the answer holds the access token, so the ID token is made anew from it.
+		issuer.Inject(authpitest.Fault{Endpoint: "token", Malform: func(body []byte) []byte {
+			var answer map[string]any
+			if err := json.Unmarshal(body, &answer); err != nil {
+				t.Error(err)
+			}
+			claims := payloadOf(t, answer["id_token"].(string))
+			claims["at_hash"] = leftHalfSHA256(answer["access_token"].(string))
+			answer["id_token"] = issuer.Sign(claims, nil)
+			body, _ = json.Marshal(answer)
+			return body
+		}})
+		if _, err := client.ExchangeCallback(t.Context(), callback, auth); err != nil {
+			t.Errorf("got %v; want it accepted: no standard names a digest for EdDSA", err)
+		}
+	})
+}
+
+// Tokens that only another hand than the issuer's could write.
+func TestIDTokenForms(t *testing.T) {
+	t.Parallel()
+	key := newRawKey(t)
+	other := newRawKey(t)
+	resign := func(change func(payload string) string) func(string) string {
+		return func(old string) string { return key.sign(rawHeader, change(old)) }
+	}
+	first := func(old, insert string) string { return strings.Replace(old, "{", "{"+insert, 1) }
+	tests := []struct {
+		name  string
+		token func(payload string) string
+		names string // "" where it is accepted
+	}{
+		{"as it was", resign(func(p string) string { return p }), ""},
+		{"iss twice", resign(func(p string) string { return first(p, `"iss":"https://evil.example",`) }), "payload"},
+		{"iss twice, once escaped", resign(func(p string) string { return first(p, `"\u0069ss":"https://evil.example",`) }), "payload"},
+		{"a repeated member deep inside", resign(func(p string) string { return first(p, `"x":[{"a":1,"a":2}],`) }), "payload"},
+		{"payload is a list", resign(func(string) string { return `[]` }), "payload"},
+		{"payload is no JSON", resign(func(p string) string { return p + "}" }), "payload"},
+		{"payload is invalid UTF-8", resign(func(p string) string { return first(p, "\"x\":\"\xff\",") }), "payload"},
+		{"alg twice", func(p string) string { return key.sign(`{"alg":"ES256","alg":"ES256","kid":"raw"}`, p) }, "header"},
+		{"header is a list", func(p string) string { return key.sign(`["ES256"]`, p) }, "header"},
+		{"header too long", func(p string) string {
+			return key.sign(`{"alg":"ES256","kid":"raw","x":"`+strings.Repeat("a", 9<<10)+`"}`, p)
+		}, "header"},
+		{"by another key under that kid", func(p string) string { return other.sign(rawHeader, p) }, "signature"},
+		{"five parts", func(p string) string { return key.sign(rawHeader, p) + ".AAAA.AAAA" }, "format"},
+		{"two parts", func(p string) string { return "eyJhbGciOiJub25lIn0." + b64([]byte(p)) }, "format"},
+		{"no signature", func(p string) string { return b64([]byte(rawHeader)) + "." + b64([]byte(p)) + "." }, "signature"},
+		{"padding", func(p string) string { return key.sign(rawHeader, p) + "==" }, "signature"},
+		{"trailing space", func(p string) string { return key.sign(rawHeader, p) + " " }, "signature"},
+		{"standard base64", func(p string) string { return key.sign(rawHeader, p) + "+/" }, "signature"},
+		{"a line end in the header", func(p string) string {
+			token := key.sign(rawHeader, p)
+			return token[:4] + `\n` + token[4:]
+		}, "header"},
+		{"longer than 512 KiB", resign(func(p string) string { return first(p, `"x":"`+strings.Repeat("a", 400<<10)+`",`) }), "length"},
+		{"a personal token", func(string) string { return "ptk_0123456789" }, "format"},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			issuer := newIssuer(t, nil)
+			client := newClient(t, issuer, nil)
+			issuer.Inject(authpitest.Fault{Endpoint: "jwks", Times: -1, Body: key.jwks()})
+			callback, auth := startLogin(t, client, issuer, nil)
+			issuer.Inject(authpitest.Fault{Endpoint: "token", Malform: replaceIDToken(func(old string) string {
+				payload, _ := json.Marshal(payloadOf(t, old))
+				return tc.token(string(payload))
+			})})
+			agent, err := client.ExchangeCallback(t.Context(), callback, auth)
+			if tc.names == "" {
+				if err != nil || agent.ID != testSubject {
+					t.Errorf("got %v, %v; want %s signed in", agent, err, testSubject)
+				}
+				return
+			}
+			wantCode(t, err, "invalid_token", tc.names+": ")
+		})
+	}
+}
+
+func TestOtherTokensAreNoIDTokens(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct{ member, code, names string }{
+		{"access_token", "invalid_token", "typ"},
+		{"refresh_token", "invalid_nonce", "nonce"},
+	} {
+		t.Run(tc.member, func(t *testing.T) {
+			t.Parallel()
+			issuer := newIssuer(t, nil)
+			client := newClient(t, issuer, nil)
+			callback, auth := startLogin(t, client, issuer, nil)
+			issuer.Inject(authpitest.Fault{Endpoint: "token", Malform: func(body []byte) []byte {
+				var answer map[string]any
+				if err := json.Unmarshal(body, &answer); err != nil {
+					t.Error(err)
+				}
+				answer["id_token"] = answer[tc.member]
+				body, _ = json.Marshal(answer)
+				return body
+			}})
+			_, err := client.ExchangeCallback(t.Context(), callback, auth)
+			wantCode(t, err, tc.code, tc.names)
+		})
+	}
+}
+
+func TestIssuerIdentity(t *testing.T) {
+	t.Parallel()
+	t.Run("trailing slash in discovery", func(t *testing.T) {
+		t.Parallel()
+		issuer := newIssuer(t, &authpitest.Options{TrailingSlash: true, AnnounceIss: true})
+		for _, configured := range []string{issuer.URL, strings.TrimSuffix(issuer.URL, "/"), issuer.URL + "//"} {
+			client := newClient(t, issuer, func(cfg *authpi.Config) { cfg.IssuerURL = configured })
+			if agent := signIn(t, client, issuer, nil); agent.ID != testSubject {
+				t.Errorf("IssuerURL %s: got %q; want %q", configured, agent.ID, testSubject)
+			}
+		}
+	})
+	t.Run("without the slash that discovery states", func(t *testing.T) {
+		t.Parallel()
+		issuer := newIssuer(t, &authpitest.Options{TrailingSlash: true})
+		client := newClient(t, issuer, nil)
+		callback, auth := startLogin(t, client, issuer, nil)
+		issuer.Inject(authpitest.Fault{IDToken: setClaim("iss", strings.TrimSuffix(issuer.URL, "/"))})
+		_, err := client.ExchangeCallback(t.Context(), callback, auth)
+		wantCode(t, err, "invalid_token", "iss")
+	})
+	t.Run("discovery states another issuer", func(t *testing.T) {
+		t.Parallel()
+		issuer := newIssuer(t, nil)
+		client := newClient(t, issuer, nil)
+		callback, auth := startLogin(t, client, issuer, nil)
+		issuer.Inject(authpitest.Fault{Endpoint: "discovery", Times: -1, Malform: func(body []byte) []byte {
+			return []byte(strings.Replace(string(body), `"issuer":"`, `"issuer":"https://evil.example/`, 1))
+		}})
+		_, err := client.ExchangeCallback(t.Context(), callback, auth)
+		wantCode(t, err, "invalid_issuer", "evil.example")
+		if got := issuer.Requests("token"); got != 0 {
+			t.Errorf("got %d token requests; want 0: the code must not be spent", got)
+		}
+	})
+	t.Run("an issuer given with the endpoints", func(t *testing.T) {
+		t.Parallel()
+		issuer := newIssuer(t, &authpitest.Options{TrailingSlash: true})
+		endpoints, err := authpi.DiscoverEndpoints(t.Context(), issuer.URL, issuer.Client())
+		if err != nil {
+			t.Fatalf("DiscoverEndpoints: %v", err)
+		}
+		if endpoints.Issuer != issuer.URL {
+			t.Fatalf("got issuer %q; want %q, slash included", endpoints.Issuer, issuer.URL)
+		}
+		issuer.ResetCounters()
+		client := newClient(t, issuer, func(cfg *authpi.Config) { cfg.Endpoints = endpoints })
+		signIn(t, client, issuer, nil)
+		if got := issuer.Requests("discovery"); got != 0 {
+			t.Errorf("got %d discovery requests; want 0", got)
+		}
+		endpoints.Issuer = strings.TrimSuffix(issuer.URL, "/")
+		client = newClient(t, issuer, func(cfg *authpi.Config) { cfg.Endpoints = endpoints })
+		callback, auth := startLogin(t, client, issuer, nil)
+		_, err = client.ExchangeCallback(t.Context(), callback, auth)
+		wantCode(t, err, "invalid_token", "iss")
+	})
+}
+
+func TestClockSkew(t *testing.T) {
+	t.Parallel()
+	const none = -1
+	tests := []struct {
+		name string
+		skew time.Duration
+		late time.Duration // how long after exp
+		ok   bool
+	}{
+		{"default, 1 ns before", 0, 30*time.Second - 1, true},
+		{"default, exactly", 0, 30 * time.Second, false},
+		{"default, 1 s beyond", 0, 31 * time.Second, false},
+		{"none, 1 ns before", none, -1, true},
+		{"none, exactly", none, 0, false},
+		{"5 s, 1 ns before", 5 * time.Second, 5*time.Second - 1, true},
+		{"5 s, exactly", 5 * time.Second, 5 * time.Second, false},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			clock := newTestClock()
+			issuer := newIssuer(t, &authpitest.Options{Now: clock.Now, AccessTokenLifetime: time.Minute})
+			client := newClient(t, issuer, func(cfg *authpi.Config) { cfg.Now, cfg.ClockSkew = clock.Now, tc.skew })
+			token := issuer.AccessToken(nil)
+			clock.Advance(time.Minute + tc.late)
+			_, err := client.VerifyAccessToken(t.Context(), token, "")
+			if tc.ok && err != nil {
+				t.Errorf("got %v; want it accepted", err)
+			}
+			if !tc.ok {
+				wantCode(t, err, "invalid_token", "exp")
+			}
+		})
+	}
+}
+
+func TestVerifyAccessToken(t *testing.T) {
+	t.Parallel()
+	issuer := newIssuer(t, nil)
+	client := newClient(t, issuer, nil)
+	orgs := []map[string]any{{"id": "org_1", "scopes": []string{"projects:read"}, "title": nil, "joined_at": 1700000000}}
+	token := issuer.AccessToken(map[string]any{
+		"sub": "key_1", "sid": "s_1", "org_id": "org_1", "organizations": orgs, "scope": "email projects:write", "act": "x",
+	})
+	agent, err := client.VerifyAccessToken(t.Context(), token, "")
+	if err != nil {
+		t.Fatalf("VerifyAccessToken: %v", err)
+	}
+	if agent.ID != "key_1" || agent.Type != authpi.PrincipalAPIKey || agent.SessionID != "s_1" || agent.OrgID != "org_1" {
+		t.Errorf("got %+v; want the token's identity", agent)
+	}
+	if !agent.AuthTime.IsZero() {
+		t.Errorf("AuthTime: got %v; want zero", agent.AuthTime)
+	}
+	want := authpi.TokenSet{AccessToken: token, TokenType: "Bearer", Scope: "email projects:write", ExpiresAt: agent.ExpiresAt()}
+	if agent.Tokens != want || agent.ExpiresIn() < 29*time.Minute || agent.IsExpired() {
+		t.Errorf("got %v, expiring in %v; want the access token alone, for 30 minutes", agent.Tokens, agent.ExpiresIn())
+	}
+	if !agent.HasAccessIn("org_1", "read", "projects") || agent.HasAccess("write", "projects") || !agent.HasScope("email") {
+		t.Errorf("got other access than the token's")
+	}
+	var extra struct{ Act string }
+	if err := agent.Claims(&extra); err != nil || extra.Act != "x" {
+		t.Errorf("Claims: got %+v, %v; want act x", extra, err)
+	}
+}
+
+var accessTokenChecks = []struct {
+	name      string
+	bad, good change
+	names     string
+}{
+	{"typ missing", func(header, _ map[string]any) { delete(header, "typ") }, setHeader("typ", "application/at+jwt"), "typ"},
+	{"typ JWT", setHeader("typ", "JWT"), setHeader("typ", "AT+JWT"), "typ"},
+	{"typ of a logout token", setHeader("typ", "logout+jwt"), untouched, "typ"},
+	{"iss missing", dropClaim("iss"), untouched, "iss"},
+	{"iss of a tenant under the same keys", setClaim("iss", "https://idp.authpi.test/i_other"), untouched, "iss"},
+	{"aud missing", dropClaim("aud"), untouched, "aud"},
+	{"aud another API", setClaim("aud", "https://other.example"), setClaim("aud", []string{"https://other.example", "c_test"}), "aud"},
+	{"aud empty text", setClaim("aud", ""), untouched, "aud"},
+	{"exp missing", dropClaim("exp"), untouched, "exp"},
+	{"exp as text", setClaim("exp", "1760001800"), untouched, "exp"},
+	{"exp passed by the skew", at("exp", -30*time.Second), at("exp", -29*time.Second), "exp"},
+	{"iat missing", dropClaim("iat"), untouched, "iat"},
+	{"iat ahead", at("iat", 31*time.Second), at("iat", 30*time.Second), "iat"},
+	{"nbf ahead", at("nbf", 31*time.Second), at("nbf", 30*time.Second), "nbf"},
+	{"sub missing", dropClaim("sub"), untouched, "sub"},
+	{"sub a number", setClaim("sub", 5), untouched, "sub"},
+	{"alg none", setHeader("alg", "none"), untouched, "alg"},
+	{"alg HS256 with the public key", setHeader("alg", "HS256"), untouched, "alg"},
+	{"alg not accepted here", setHeader("alg", "RS256"), untouched, "alg"},
+	{"kid unknown", setHeader("kid", "nobody"), setHeader("kid", nil), "kid"},
+	{"signature broken", setHeader("_signature", "bad"), untouched, "signature"},
+	{"crit", setHeader("crit", []string{"x"}), untouched, "crit"},
+	{"jku", setHeader("jku", "https://evil.example"), untouched, "jku"},
+	{"jwk", setHeader("jwk", map[string]any{}), untouched, "jwk"},
+	{"x5u", setHeader("x5u", "https://evil.example"), untouched, "x5u"},
+}
+
+func TestAccessTokenChecks(t *testing.T) {
+	t.Parallel()
+	for _, tc := range accessTokenChecks {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			clock := newTestClock()
+			issuer := newIssuer(t, &authpitest.Options{Now: clock.Now})
+			client := newClient(t, issuer, narrowed(clock))
+			sign := func(c change) string {
+				claims, header := payloadOf(t, issuer.AccessToken(nil)), map[string]any{"typ": "at+jwt"}
+				c(header, claims)
+				if tc.name == "typ missing" && len(header) == 0 {
+					header["typ"] = nil
+				}
+				return issuer.Sign(claims, header)
+			}
+			bad := sign(tc.bad)
+			for range 2 { // the second time it may come from the memory
+				_, err := client.VerifyAccessToken(t.Context(), bad, "")
+				e := wantCode(t, err, "invalid_token", "authpi: access token: invalid_token: ")
+				if !strings.HasPrefix(e.Description, tc.names+": ") || !errors.Is(err, authpi.ErrInvalidToken) {
+					t.Errorf("got %v; want ErrInvalidToken that names %s", err, tc.names)
+				}
+				wantNone(t, err.Error(), bad)
+			}
+			if _, err := client.VerifyAccessToken(t.Context(), sign(tc.good), ""); err != nil {
+				t.Errorf("the mended token: got %v; want it accepted", err)
+			}
+		})
+	}
+}
+
+func TestAccessTokenAudience(t *testing.T) {
+	t.Parallel()
+	issuer := newIssuer(t, nil)
+	client := newClient(t, issuer, nil)
+	api, own := issuer.AccessToken(map[string]any{"aud": "https://api.example"}), issuer.AccessToken(nil)
+	for range 2 {
+		if _, err := client.VerifyAccessToken(t.Context(), api, "https://api.example"); err != nil {
+			t.Errorf("got %v; want it accepted for its own API", err)
+		}
+		_, err := client.VerifyAccessToken(t.Context(), api, "https://api.example/")
+		wantCode(t, err, "invalid_token", "aud")
+		_, err = client.VerifyAccessToken(t.Context(), api, "")
+		wantCode(t, err, "invalid_token", "aud")
+		_, err = client.VerifyAccessToken(t.Context(), own, "https://api.example")
+		wantCode(t, err, "invalid_token", "aud")
+	}
+}
+
+// Whatever else people send in an Authorization header is told by its name.
+func TestOtherCredentialsAsBearer(t *testing.T) {
+	t.Parallel()
+	issuer := newIssuer(t, nil)
+	client := newClient(t, issuer, nil)
+	agent := signIn(t, client, issuer, nil)
+	tests := []struct{ name, token, says string }{
+		{"personal token", "ptk_0123456789abcdef", "personal token"},
+		{"API key", "key_0123:secret-of-the-key", "API key"},
+		{"ID token", agent.Tokens.IDToken, "an ID token"},
+		{"refresh token", agent.Tokens.RefreshToken, "refresh token"},
+		{"logout token", issuer.LogoutToken(nil), `"logout+jwt"`},
+		{"empty", "", "format"},
+		{"opaque", "2YotnFZFEjr1zCsicMWpAA", "format"},
+		{"with its scheme", "Bearer " + agent.Tokens.AccessToken, "header"},
+		{"a line of header", agent.Tokens.AccessToken + "\r\nX: y", "signature"},
+		{"five parts", agent.Tokens.AccessToken + ".A.B", "format"},
+		{"longer than 512 KiB", strings.Repeat("a", 512<<10+1), "length"},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			_, err := client.VerifyAccessToken(t.Context(), tc.token, "")
+			wantCode(t, err, "invalid_token", tc.says)
+			wantNone(t, err.Error(), tc.token, "secret-of-the-key", "0123456789abcdef")
+			_, err = client.VerifyLogoutToken(t.Context(), tc.token)
+			if tc.name != "logout token" {
+				wantCode(t, err, "invalid_token")
+			}
+		})
+	}
+}
+
+func TestVerifiedTokenIsNotRemembered(t *testing.T) {
+	t.Parallel()
+	t.Run("beyond its expiry", func(t *testing.T) {
+		t.Parallel()
+		clock := newTestClock()
+		issuer := newIssuer(t, &authpitest.Options{Now: clock.Now})
+		client := newClient(t, issuer, func(cfg *authpi.Config) { cfg.Now = clock.Now })
+		token := issuer.AccessToken(nil)
+		for _, step := range []struct {
+			advance time.Duration
+			ok      bool
+		}{{0, true}, {0, true}, {30*time.Minute - 1, true}, {1, true}, {30*time.Second - 1, true}, {1, false}, {time.Hour, false}} {
+			clock.Advance(step.advance)
+			_, err := client.VerifyAccessToken(t.Context(), token, "")
+			if (err == nil) != step.ok {
+				t.Fatalf("%v after its expiry: got %v; want accepted %t", clock.Now().Sub(newTestClock().now)-30*time.Minute, err, step.ok)
+			}
+		}
+	})
+	t.Run("beyond its key's withdrawal", func(t *testing.T) {
+		t.Parallel()
+		clock := newTestClock()
+		issuer := newIssuer(t, &authpitest.Options{Now: clock.Now, AccessTokenLifetime: 24 * time.Hour})
+		client := newClient(t, issuer, func(cfg *authpi.Config) { cfg.Now = clock.Now })
+		token := issuer.AccessToken(nil)
+		if _, err := client.VerifyAccessToken(t.Context(), token, ""); err != nil {
+			t.Fatalf("got %v; want it accepted", err)
+		}
+		issuer.RotateKeys()
+		clock.Advance(time.Hour)
+		if _, err := client.VerifyAccessToken(t.Context(), token, ""); err != nil {
+			t.Fatalf("rotated, not withdrawn: got %v; want it accepted", err)
+		}
+		issuer.WithdrawKeys()
+		clock.Advance(time.Hour)
+		_, err := client.VerifyAccessToken(t.Context(), token, "")
+		wantCode(t, err, "invalid_token", "kid")
+	})
+	t.Run("with what a caller changed", func(t *testing.T) {
+		t.Parallel()
+		issuer := newIssuer(t, nil)
+		client := newClient(t, issuer, nil)
+		token := issuer.AccessToken(map[string]any{"organizations": []map[string]any{
+			{"id": "org_1", "scopes": []string{"projects:read", "tasks:read"}}, {"id": "org_2", "scopes": []string{"admin"}},
+		}})
+		for range 3 {
+			agent, err := client.VerifyAccessToken(t.Context(), token, "")
+			if err != nil {
+				t.Fatalf("VerifyAccessToken: %v", err)
+			}
+			wantEqual(t, "org_1", agent.ScopesFor("org_1"), []string{"projects:read", "tasks:read"})
+			wantEqual(t, "org_2", agent.ScopesFor("org_2"), []string{"admin"})
+			if len(agent.Organizations) != 2 {
+				t.Fatalf("got %d organizations; want 2", len(agent.Organizations))
+			}
+			agent.Organizations[0].Scopes[0] = "owner"
+			agent.Organizations[0].Scopes = append(agent.Organizations[0].Scopes, "owner")
+			wantEqual(t, "org_2 after an append to org_1", agent.ScopesFor("org_2"), []string{"admin"})
+			agent.Organizations[1].ID = "org_9"
+			agent.Organizations = append(agent.Organizations[:1], authpi.Organization{ID: "org_3"})
+			agent.ScopesFor("org_1")[0] = "x:y"
+			agent.Tokens.Scope = "owner"
+		}
+	})
+}
+
+// While the issuer cannot be reached the token is not to blame.
+func TestKeysUnavailable(t *testing.T) {
+	t.Parallel()
+	issuer := newIssuer(t, nil)
+	client := newClient(t, issuer, nil)
+	token := issuer.AccessToken(nil)
+	for _, endpoint := range []string{"discovery", "jwks"} {
+		issuer.Inject(authpitest.Fault{Endpoint: endpoint, Times: -1, Status: 503, Body: "{}"})
+		_, err := client.VerifyAccessToken(t.Context(), token, "")
+		wantCode(t, err, "transport_error", "keys")
+		if errors.Is(err, authpi.ErrInvalidToken) || authpi.SessionEnded(err) {
+			t.Errorf("%s away: got %v; want no verdict on the token", endpoint, err)
+		}
+		issuer.ClearFaults()
+	}
+	if _, err := client.VerifyAccessToken(t.Context(), token, ""); err != nil {
+		t.Errorf("got %v; want it accepted once the issuer is back", err)
+	}
+}
+
+func TestVerifyLogoutToken(t *testing.T) {
+	t.Parallel()
+	clock := newTestClock()
+	issuer := newIssuer(t, &authpitest.Options{Now: clock.Now})
+	client := newClient(t, issuer, func(cfg *authpi.Config) { cfg.Now = clock.Now })
+	got, err := client.VerifyLogoutToken(t.Context(), issuer.LogoutToken(map[string]any{
+		"sid": "s_1", "jti": "j_1", "sub": testSubject, "aud": []string{"c_other", "c_test"},
+	}))
+	if err != nil {
+		t.Fatalf("VerifyLogoutToken: %v", err)
+	}
+	wantEqual(t, "Audience", got.Audience, []string{"c_other", "c_test"})
+	got.Audience = nil
+	want := authpi.LogoutToken{
+		Issuer: issuer.URL, Subject: testSubject, SessionID: "s_1", JTI: "j_1",
+		IssuedAt: clock.Now(), ExpiresAt: clock.Now().Add(2 * time.Minute),
+	}
+	if fmt.Sprint(*got) != fmt.Sprint(want) {
+		t.Errorf("got %+v; want %+v", *got, want)
+	}
+}
+
+const logoutEvent = "http://schemas.openid.net/event/backchannel-logout"
+
+func TestLogoutTokenChecks(t *testing.T) {
+	t.Parallel()
+	events := func(v any) change { return setClaim("events", v) }
+	tests := []struct {
+		name      string
+		bad, good change
+		names     string
+	}{
+		{"typ of an access token", setHeader("typ", "at+jwt"), setHeader("typ", "JWT"), "typ"},
+		{"typ of an event", setHeader("typ", "secevent+jwt"), setHeader("typ", "application/logout+jwt"), "typ"},
+		{"iss missing", dropClaim("iss"), untouched, "iss"},
+		{"iss of a tenant under the same keys", setClaim("iss", "https://idp.authpi.test/i_other"), setHeader("typ", nil), "iss"},
+		{"aud missing", dropClaim("aud"), untouched, "aud"},
+		{"aud another client", setClaim("aud", "c_other"), setClaim("aud", []string{"c_test"}), "aud"},
+		{"exp missing", dropClaim("exp"), untouched, "exp"},
+		{"exp passed", at("exp", -30*time.Second), at("exp", -29*time.Second), "exp"},
+		{"iat missing", dropClaim("iat"), untouched, "iat"},
+		{"iat ahead", at("iat", 31*time.Second), at("iat", 30*time.Second), "iat"},
+		{"neither sub nor sid", dropClaim("sub"), both(dropClaim("sub"), setClaim("sid", "s_1")), "sub"},
+		{"events missing", dropClaim("events"), untouched, "event"},
+		{"events of another kind", events(map[string]any{"https://example.com/event": map[string]any{}}), untouched, "event"},
+		{"events a list", events([]string{logoutEvent}), untouched, "event"},
+		{"events with the member as text", events(map[string]any{logoutEvent: "yes"}),
+			events(map[string]any{logoutEvent: map[string]any{"x": 1}, "other": 1}), "event"},
+		{"events in other case", events(map[string]any{strings.ToUpper(logoutEvent): map[string]any{}}), untouched, "event"},
+		{"nonce", setClaim("nonce", "n"), untouched, "nonce"},
+		{"nonce null", setClaim("nonce", nil), untouched, "nonce"},
+		{"jti missing", dropClaim("jti"), untouched, "jti"},
+		{"jti a number", setClaim("jti", 1), untouched, "jti"},
+		{"alg none", setHeader("alg", "none"), untouched, "alg"},
+		{"alg HS256 with the public key", setHeader("alg", "HS256"), untouched, "alg"},
+		{"kid unknown", setHeader("kid", "nobody"), setHeader("kid", nil), "kid"},
+		{"signature broken", setHeader("_signature", "bad"), untouched, "signature"},
+		{"crit", setHeader("crit", []string{"x"}), untouched, "crit"},
+		{"jku", setHeader("jku", "https://evil.example"), untouched, "jku"},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			clock := newTestClock()
+			issuer := newIssuer(t, &authpitest.Options{Now: clock.Now})
+			client := newClient(t, issuer, narrowed(clock))
+			sign := func(c change) string {
+				claims, header := payloadOf(t, issuer.LogoutToken(nil)), map[string]any{"typ": "logout+jwt"}
+				c(header, claims)
+				return issuer.Sign(claims, header)
+			}
+			_, err := client.VerifyLogoutToken(t.Context(), sign(tc.bad))
+			e := wantCode(t, err, "invalid_token", "authpi: logout token: invalid_token: ")
+			if !strings.HasPrefix(e.Description, tc.names+": ") || !errors.Is(err, authpi.ErrInvalidToken) {
+				t.Errorf("got %v; want ErrInvalidToken that names %s", err, tc.names)
+			}
+			if _, err := client.VerifyLogoutToken(t.Context(), sign(tc.good)); err != nil {
+				t.Errorf("the mended token: got %v; want it accepted", err)
+			}
+		})
+	}
+	t.Run("other tokens", func(t *testing.T) {
+		t.Parallel()
+		issuer := newIssuer(t, nil)
+		client := newClient(t, issuer, nil)
+		agent := signIn(t, client, issuer, nil)
+		for name, token := range map[string]string{
+			"ID token": agent.Tokens.IDToken, "refresh token": agent.Tokens.RefreshToken, "access token": agent.Tokens.AccessToken,
+		} {
+			if _, err := client.VerifyLogoutToken(t.Context(), token); !errors.Is(err, authpi.ErrInvalidToken) {
+				t.Errorf("%s: got %v; want ErrInvalidToken", name, err)
+			}
+		}
+	})
+}
+
+func TestVerifyStoredTokens(t *testing.T) {
+	t.Parallel()
+	issuer := newIssuer(t, nil)
+	on := func(cfg *authpi.Config) { cfg.VerifyStoredTokens = true }
+	client := newClient(t, issuer, on)
+	good := signIn(t, client, issuer, nil).Tokens
+	claims := payloadOf(t, good.IDToken)
+	with := func(c change) string {
+		changed, header := payloadOf(t, good.IDToken), map[string]any{}
+		c(header, changed)
+		return issuer.Sign(changed, header)
+	}
+	tests := []struct{ name, token, names string }{
+		{"as stored", good.IDToken, ""},
+		{"expired long ago", with(setClaim("exp", 1600000000)), ""},
+		{"without exp", with(dropClaim("exp")), ""},
+		{"unsigned", unsigned(`{"sub":"usr_ada","iss":"` + issuer.URL + `","aud":"c_test"}`), "signature"},
+		{"signature broken", with(setHeader("_signature", "bad")), "signature"},
+		{"iss of another tenant", with(setClaim("iss", "https://idp.authpi.test/i_2")), "iss"},
+		{"aud another client", with(setClaim("aud", "c_2")), "aud"},
+		{"typ of an access token", issuer.Sign(claims, map[string]any{"typ": "at+jwt"}), "typ"},
+		{"alg none", with(setHeader("alg", "none")), "alg"},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			client := newClient(t, issuer, on)
+			tokens := good
+			tokens.IDToken = tc.token
+			for range 2 {
+				agent, err := client.CreateAgent(t.Context(), tokens, nil)
+				if tc.names != "" {
+					wantCode(t, err, "invalid_token", tc.names)
+				} else if err != nil || agent.ID != testSubject {
+					t.Errorf("got %v, %v; want %s", agent, err, testSubject)
+				}
+			}
+			if tc.names != "" {
+				if agent, err := newClient(t, issuer, nil).CreateAgent(t.Context(), tokens, nil); err != nil || agent.ID != testSubject {
+					t.Errorf("without VerifyStoredTokens: got %v, %v; want it trusted as stored", agent, err)
+				}
+			}
+		})
+	}
+}
+
+// Two keys for three algorithms are asked for once, whatever the number of tokens.
+func TestKeysAreFetchedOnce(t *testing.T) {
+	t.Parallel()
+	issuer := newIssuer(t, nil)
+	client := newClient(t, issuer, nil)
+	if got := issuer.Requests(""); got != 0 {
+		t.Errorf("before the first call: got %d requests; want 0", got)
+	}
+	for range 20 {
+		if _, err := client.VerifyAccessToken(t.Context(), issuer.AccessToken(nil), ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if discovery, jwks := issuer.Requests("discovery"), issuer.Requests("jwks"); discovery != 1 || jwks != 1 {
+		t.Errorf("got %d discovery and %d key requests; want 1 and 1", discovery, jwks)
+	}
+	// Known kids fetch nothing, however bad the signature.
+	for range 20 {
+		_, _ = client.VerifyAccessToken(t.Context(), issuer.Sign(map[string]any{}, map[string]any{"_signature": "bad"}), "")
+	}
+	if got := issuer.Requests("jwks"); got != 1 {
+		t.Errorf("after bad signatures: got %d key requests; want 1", got)
+	}
+	// Forged ones a burst of two.
+	for i := range 20 {
+		_, _ = client.VerifyAccessToken(t.Context(), issuer.Sign(map[string]any{}, map[string]any{"kid": fmt.Sprint("forged", i)}), "")
+	}
+	if got := issuer.Requests("jwks"); got > 3 {
+		t.Errorf("after forged kids: got %d key requests; want at most 3", got)
+	}
+}
+
+func TestEndpointsWithoutJWKS(t *testing.T) {
+	t.Parallel()
+	client := scripted(t, func(cfg *authpi.Config) { cfg.Endpoints.JWKS = "" }, func(r *http.Request) (*http.Response, error) {
+		t.Errorf("got a request to %s; want none", r.URL)
+		return reply(r, 500, nil, ""), nil
+	})
+	_, err := client.ExchangeCode(t.Context(), "code", "verifier", nil)
+	wantField(t, err, "Endpoints.JWKS")
+	_, err = client.VerifyAccessToken(t.Context(), newRawKey(t).sign(`{"alg":"ES256","typ":"at+jwt"}`, `{}`), "")
+	wantField(t, err, "Endpoints.JWKS")
+}
