@@ -1,0 +1,59 @@
+# make test is all there is to run before a commit. It needs a Go toolchain and
+# the Go module proxy; tests that need more say so and are skipped, except under
+# CI, where .ci/run installs it. Where a C compiler is missing, so is the race
+# detector.
+
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+OLDEST      = go1.25.4
+FUZZTIME    = 10s
+TIMEOUT     = 4m
+
+NESTED  := $(sort $(shell find . -mindepth 2 -name go.mod -not -path '*/.*/*' -not -path '*/testdata/*'))
+MODULES := . $(patsubst %/go.mod,%,$(NESTED))
+RACE    := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
+
+# A module that go.work does not list is taken by itself.
+each = @set -e; for dir in $(MODULES); do ( \
+	cd $$dir; \
+	go list -m -f '{{.Dir}}' 2>/dev/null | grep -qxF "$$(pwd -P)" || export GOWORK=off; \
+	echo "== $$dir: $(1)"; $(1) ); done
+
+.NOTPARALLEL:
+.PHONY: help test fmt vet race oldest lint test-core cover fuzz
+
+test: fmt vet race oldest lint ## everything: format, vet, tests of all modules, oldest Go, staticcheck
+	@echo "== all of it passed"
+
+help: ## lists the targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1: /p' Makefile
+
+fmt: ## fails for files that gofmt would change
+	@echo "== gofmt -l ."
+	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "gofmt -w these:"; echo "$$unformatted"; exit 1; }
+
+vet: ## go vet in every module
+	$(call each,go vet ./...)
+
+race: ## the tests of every module, with the race detector
+	$(if $(RACE),,@echo "== no C compiler: without the race detector")
+	$(call each,go test $(RACE) -timeout $(TIMEOUT) ./...)
+
+oldest: ## the core's tests with the oldest Go that go.mod allows, and the versions in it
+	GOWORK=off GOTOOLCHAIN=$(OLDEST) go test -timeout $(TIMEOUT) ./...
+
+lint: ## staticcheck in every module
+	$(call each,go run $(STATICCHECK) ./...)
+
+test-core: ## the core's tests alone
+	GOWORK=off go test $(RACE) -timeout $(TIMEOUT) ./...
+
+cover: ## prints how much of the core its tests reach
+	GOWORK=off go test -coverprofile=coverage.out -coverpkg=.,./internal/... ./...
+	@go tool cover -func=coverage.out | tail -n 1
+
+fuzz: ## every fuzz target of the core for FUZZTIME
+	@set -e; export GOWORK=off; for pkg in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+			echo "== $$pkg $$target"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; done
