@@ -1,0 +1,308 @@
+package authpiredis_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	authpiredis "github.com/authpi/authpi-idp-go/redis"
+)
+
+func TestDownAtTheStart(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	var log logged
+	a, b := s.process(authpiredis.Options{Logger: log.logger()}, noRetries), s.process(authpiredis.Options{})
+	s.stop()
+	spender := spender{after: 50 * time.Millisecond}
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			value, err := a.Do(context.Background(), id(1), spender.spend("alone"))
+			answer{string(value), err}.want(t, "alone")
+		})
+	}
+	for n := range 20 {
+		wg.Go(func() { _, _ = a.Do(context.Background(), id(100+n), spend("x")) })
+	}
+	wg.Wait()
+	spender.want(t, 1)
+	log.want(t, "WARN", 1)
+	log.want(t, "INFO", 0)
+
+	s.restart()
+	eventually(t, "the client connects again", func() bool { // its pool tries once a second
+		receive(t, do(a, id(1), spender.spend("again"))).want(t, "alone")
+		return strings.Contains(log.String(), "level=INFO")
+	})
+	receive(t, do(b, id(1), spender.spend("again"))).want(t, "alone")
+	spender.want(t, 1)
+	log.want(t, "WARN", 1)
+	log.want(t, "INFO", 1)
+
+	s.stop() // another outage
+	receive(t, do(a, id(2), spender.spend("alone again"))).want(t, "alone again")
+	log.want(t, "WARN", 2)
+}
+
+func TestDownAtTheStartRequired(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	var log logged
+	c := s.process(authpiredis.Options{RequireRedis: true, Logger: log.logger()}, noRetries)
+	s.stop()
+	var spender spender
+	for range 3 {
+		_, err := c.Do(context.Background(), id(1), spender.spend("never"))
+		if !errors.Is(err, authpiredis.ErrUnavailable) || !strings.HasPrefix(err.Error(), "authpiredis: redis is unavailable: ") {
+			t.Errorf("got %v; want ErrUnavailable and its cause", err)
+		}
+	}
+	spender.want(t, 0)
+	log.want(t, "WARN", 1)
+	s.restart()
+	eventually(t, "the client connects again", func() bool {
+		a := receive(t, do(c, id(1), spender.spend("now")))
+		return a.err == nil && a.value == "now"
+	})
+	spender.want(t, 1)
+	log.want(t, "INFO", 1)
+}
+
+// An error outside Redis ends an outage too: the next call finds out.
+func TestErrorAlone(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	c := s.process(authpiredis.Options{}, noRetries)
+	s.stop()
+	failure := errors.New("503")
+	if _, err := c.Do(context.Background(), id(1), func(context.Context) ([]byte, error) { return nil, failure }); !errors.Is(err, failure) {
+		t.Errorf("got %v; want the error of spend", err)
+	}
+	receive(t, do(c, id(1), spend("next"))).want(t, "next")
+}
+
+func TestUnusableIsNotBusy(t *testing.T) {
+	t.Parallel()
+	for name, setup := range map[string][]any{
+		"readonly": {"REPLICAOF", "127.0.0.1", "1"},
+		"noperm":   {"ACL", "SETUSER", "default", "-evalsha", "-eval"},
+		"oom":      {"CONFIG", "SET", "maxmemory", "1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := startServer(t)
+			if err := s.client().Do(context.Background(), setup...).Err(); err != nil {
+				t.Fatal(err)
+			}
+			var spender spender
+			_, err := s.process(authpiredis.Options{RequireRedis: true}, noRetries).Do(context.Background(), id(1), spender.spend("never"))
+			if !errors.Is(err, authpiredis.ErrUnavailable) {
+				t.Errorf("got %v; want ErrUnavailable", err)
+			}
+			spender.want(t, 0)
+			receive(t, do(s.process(authpiredis.Options{}, noRetries), id(1), spender.spend("alone"))).want(t, "alone")
+		})
+	}
+}
+
+// A Redis that takes connections and says nothing.
+func TestHangingRedis(t *testing.T) {
+	t.Parallel()
+	for name, heeds := range map[string]bool{"client heeds contexts": true, "client does not": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := startServer(t)
+			client := s.client(func(o *redis.Options) { o.ContextTimeoutEnabled = heeds })
+			if err := client.Do(context.Background(), "CLIENT", "PAUSE", "4000", "ALL").Err(); err != nil {
+				t.Fatal(err)
+			}
+			var spender spender
+			o := authpiredis.Options{Timeout: 200 * time.Millisecond, RequireRedis: true}
+			began := time.Now()
+			if _, err := authpiredis.NewCoordinator(client, &o).Do(context.Background(), id(1), spender.spend("never")); !errors.Is(err, authpiredis.ErrUnavailable) {
+				t.Errorf("got %v; want ErrUnavailable", err)
+			}
+			o.RequireRedis = false
+			receive(t, do(authpiredis.NewCoordinator(client, &o), id(1), spender.spend("alone"))).want(t, "alone")
+			if took := time.Since(began); took > 2*time.Second {
+				t.Errorf("took %v; want little more than two timeouts of %v", took, o.Timeout)
+			}
+			spender.want(t, 1)
+		})
+	}
+}
+
+func TestDownWhileWaiting(t *testing.T) {
+	t.Parallel()
+	for name, required := range map[string]bool{"fall back": false, "required": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := startServer(t)
+			var log logged
+			o := authpiredis.Options{Lease: time.Second, Logger: log.logger(), RequireRedis: required}
+			h := hold(t, s.process(authpiredis.Options{Lease: time.Second}, noRetries), id(1))
+			var spender spender
+			got := do(s.process(o, noRetries), id(1), spender.spend("alone"))
+			s.subscribers(1)
+			s.stop()
+			began := time.Now()
+			a := receive(t, got)
+			// Renewals leave at least two thirds of the lease, less a poll.
+			if took := time.Since(began); took < 500*time.Millisecond || took > 4*time.Second {
+				t.Errorf("went on after %v; want about the lease of 1 s", took)
+			}
+			if required {
+				if !errors.Is(a.err, authpiredis.ErrUnavailable) {
+					t.Errorf("got %v; want ErrUnavailable", a.err)
+				}
+				spender.want(t, 0)
+			} else {
+				a.want(t, "alone")
+				spender.want(t, 1)
+			}
+			log.want(t, "WARN", 1)
+			h.end <- answer{value: "theirs"}
+			receive(t, h.got).want(t, "theirs")
+		})
+	}
+}
+
+// A waiter cut off for less than the lease sees the result when it is back.
+func TestBrieflyAwayWhileWaiting(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	o := authpiredis.Options{Lease: 3 * time.Second}
+	h := hold(t, s.process(o), id(1))
+	var network network
+	var spender spender
+	got := do(s.process(o, network.use), id(1), spender.spend("mine"))
+	s.subscribers(1)
+	network.set(true)
+	h.end <- answer{value: "theirs"}
+	receive(t, h.got).want(t, "theirs")
+	time.Sleep(200 * time.Millisecond)
+	network.set(false)
+	receive(t, got).want(t, "theirs")
+	spender.want(t, 0)
+}
+
+func TestDownBeforePublishing(t *testing.T) {
+	t.Parallel()
+	for name, comesBack := range map[string]bool{"for good": false, "briefly": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := startServer(t)
+			var log logged
+			var network network
+			// A lease so long that no renewal fails first.
+			a := s.process(authpiredis.Options{Lease: time.Minute, Logger: log.logger()}, network.use, noRetries)
+			h := hold(t, a, id(1))
+			network.set(true)
+			h.end <- answer{value: "spent"}
+			began := time.Now()
+			if comesBack {
+				time.AfterFunc(150*time.Millisecond, func() { network.set(false) })
+			}
+			receive(t, h.got).want(t, "spent")
+			if took := time.Since(began); took > 2500*time.Millisecond {
+				t.Errorf("took %v; want 2 s at most", took)
+			}
+			log.want(t, "WARN", 1)
+			if comesBack {
+				log.want(t, "INFO", 1)
+				receive(t, do(s.process(authpiredis.Options{}), id(1), spend("mine"))).want(t, "spent")
+			}
+			// In this process it is known either way, and the lease goes with it.
+			network.set(false)
+			receive(t, do(a, id(1), spend("mine"))).want(t, "spent")
+			receive(t, do(s.process(authpiredis.Options{}), id(1), spend("mine"))).want(t, "spent")
+		})
+	}
+}
+
+// After a restart without its data Redis knows neither scripts nor leases. The
+// holder, still at work, takes its lease again.
+func TestRestartWithoutData(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	o := authpiredis.Options{Lease: 300 * time.Millisecond}
+	h := hold(t, s.process(o), id(1))
+	s.stop()
+	time.Sleep(500 * time.Millisecond)
+	s.restart()
+	client := s.client()
+	eventually(t, "the lease is back", func() bool { return client.DBSize(context.Background()).Val() == 1 })
+	var spender spender
+	got := do(s.process(o), id(1), spender.spend("mine"))
+	s.subscribers(1)
+	time.Sleep(2 * o.Lease)
+	h.end <- answer{value: "theirs"}
+	receive(t, h.got).want(t, "theirs")
+	receive(t, got).want(t, "theirs")
+	spender.want(t, 0)
+}
+
+// A process that loses Redis for longer than its lease, in the middle of a spend.
+// Whoever publishes first is heard; each gives its own caller its own result.
+func TestFrozenHolder(t *testing.T) {
+	t.Parallel()
+	for name, successorFirst := range map[string]bool{"successor has published": true, "successor still spends": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := startServer(t)
+			var log logged
+			o := authpiredis.Options{Lease: 200 * time.Millisecond, Logger: log.logger()}
+			var network network
+			frozen := hold(t, s.process(o, network.use), id(1))
+			network.set(true)
+			successor := hold(t, s.process(authpiredis.Options{Lease: time.Minute}), id(1))
+
+			first, second, winner := frozen, successor, "frozen"
+			if successorFirst {
+				first, second, winner = successor, frozen, "successor"
+			}
+			names := map[*held]string{frozen: "frozen", successor: "successor"}
+			for _, h := range []*held{first, second} {
+				if h == frozen {
+					network.set(false)
+				}
+				h.end <- answer{value: names[h]}
+				receive(t, h.got).want(t, names[h])
+			}
+			receive(t, do(s.process(authpiredis.Options{}), id(1), spend("third"))).want(t, winner)
+			keys, err := s.client().Keys(context.Background(), "*lease").Result()
+			if err != nil || len(keys) > 0 {
+				t.Errorf("leases left: %v, %v", keys, err)
+			}
+			if successorFirst && !strings.Contains(log.String(), "published a result of the same refresh first") {
+				t.Errorf("the frozen holder's log does not say what happened:\n%s", log.String())
+			}
+		})
+	}
+}
+
+// The frozen holder fails after all: it must not free its successor's lease.
+func TestFrozenHolderFails(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	var network network
+	frozen := hold(t, s.process(authpiredis.Options{Lease: 200 * time.Millisecond}, network.use), id(1))
+	network.set(true)
+	successor := hold(t, s.process(authpiredis.Options{Lease: time.Minute}), id(1))
+	network.set(false)
+	frozen.end <- answer{err: errors.New("timeout")}
+	receive(t, frozen.got)
+	var spender spender
+	got := do(s.process(authpiredis.Options{}), id(1), spender.spend("third"))
+	s.subscribers(1)
+	successor.end <- answer{value: "successor"}
+	receive(t, successor.got).want(t, "successor")
+	receive(t, got).want(t, "successor")
+	spender.want(t, 0)
+}
