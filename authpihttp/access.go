@@ -1,0 +1,39 @@
+package authpihttp
+
+import "net/http"
+
+// RequireAccess lets through who may do action on resource in the organization that
+// the request is about, which org reads out of the route:
+//
+//	org := func(r *http.Request) string { return r.PathValue("org") }
+//	mux.Handle("POST /orgs/{org}/projects",
+//		app.RequireAgent(authpihttp.RequireAccess("write", "projects", org)(create)))
+//
+// It works behind [App.RequireAgent] and [Bearer.Require] alike. Everybody else gets
+// 403: the answer is the same for an organization that does not exist, and where org
+// gives an empty text. No request is ever let through for what its sender may do in
+// another organization. Without somebody in front to say who it is, the answer is
+// 500. RequireAccess panics where action, resource or org is missing.
+func RequireAccess(action, resource string, org func(*http.Request) string) func(http.Handler) http.Handler {
+	if action == "" || resource == "" || org == nil {
+		panic("authpihttp: RequireAccess needs an action, a resource and where to read the organization")
+	}
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			c, ok := r.Context().Value(callerKey{}).(caller)
+			if !ok {
+				noStore(w)
+				WriteError(w, r, http.StatusInternalServerError, errNobody)
+				return
+			}
+			id := org(r)
+			if id == "" || !c.agent.HasAccessIn(id, action, resource) {
+				c.forbid(w, r, resource+":"+action)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+}
+
+const errNobody = sentinel("RequireAccess stands behind neither RequireAgent nor Bearer")

@@ -1,0 +1,147 @@
+package authpihttp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	authpi "github.com/authpi/authpi-idp-go"
+)
+
+// AgentFrom gives who a request is from, behind [App.RequireAgent] or
+// [Bearer.Require].
+func AgentFrom(ctx context.Context) (agent *authpi.Agent, ok bool) {
+	c, ok := ctx.Value(callerKey{}).(caller)
+	return c.agent, ok
+}
+
+// caller is who a request is from, and how to refuse it something.
+type caller struct {
+	agent  *authpi.Agent
+	forbid func(w http.ResponseWriter, r *http.Request, scope string)
+}
+
+type callerKey struct{}
+
+func (c caller) serve(next http.Handler, w http.ResponseWriter, r *http.Request) {
+	next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, c)))
+}
+
+// RequireAgent lets signed-in users through, and puts their Agent into the context.
+// Tokens that are about to expire are refreshed and stored on the way.
+//
+// Nobody is signed in: a page goes to the login and comes back, a program gets 401
+// with JSON. The issuer or the store is away, and the tokens have expired: 503 with
+// Retry-After, and nobody is signed out for it.
+func (a *App) RequireAgent(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		agent, err := a.Agent(r)
+		switch {
+		case err == nil:
+			// A default that the handler may replace.
+			w.Header().Set("Cache-Control", "private, no-cache")
+			caller{agent, a.forbid}.serve(next, w, r)
+		case errors.Is(err, ErrNotSignedIn) && wantsPage(r):
+			noStore(w)
+			redirect(w, a.loginURL(r))
+		default:
+			a.fail(w, r, err, "")
+		}
+	})
+}
+
+// Agent gives the user that the request's session belongs to, for a page that also
+// people who are not signed in may see. The error is [ErrNotSignedIn] for those,
+// whose session may have ended just now; any other is as RequireAgent's 503.
+func (a *App) Agent(r *http.Request) (*authpi.Agent, error) {
+	ctx := r.Context()
+	l := a.readLink(ctx)
+	if l.Ref == "" {
+		return nil, ErrNotSignedIn
+	}
+	rec, err := a.open(ctx, l.Ref)
+	if err != nil {
+		return nil, err
+	}
+	if rec == nil {
+		a.putLink(ctx, link{Subject: l.Subject})
+		return nil, ErrNotSignedIn
+	}
+	a.touch(rec, l)
+	agent, err := a.client.CreateAgent(ctx, rec.tokens, a.agentOptions(l.Ref))
+	if err == nil || !errors.Is(err, errEnded) && !authpi.SessionEnded(err) {
+		return agent, err
+	}
+	if err := a.drop(ctx, l.Ref, rec.tokens); err != nil {
+		return nil, err
+	}
+	a.putLink(ctx, link{Subject: l.Subject})
+	return nil, fmt.Errorf("%w: %w", ErrNotSignedIn, err)
+}
+
+// AgentOptions store what is refreshed in the session of ctx, for
+// [authpi.IdpClient.HTTPClient], TokenSource and Refresh:
+//
+//	api := client.HTTPClient(agent, app.AgentOptions(r.Context()))
+//
+// They are good for as long as the sign-in is, also after the request.
+func (a *App) AgentOptions(ctx context.Context) *authpi.AgentOptions {
+	return a.agentOptions(a.readLink(ctx).Ref)
+}
+
+func (a *App) agentOptions(ref string) *authpi.AgentOptions {
+	return &authpi.AgentOptions{
+		Resources: slices.Clone(a.opts.Resources),
+		OnRefresh: func(ctx context.Context, tokens authpi.TokenSet) error {
+			err := a.update(ctx, ref, tokens)
+			if errors.Is(err, errEnded) {
+				a.revoke(ctx, tokens) // signed out while they were on their way
+			}
+			return err
+		},
+		Reload: func(ctx context.Context) (authpi.TokenSet, error) {
+			rec, err := a.open(ctx, ref)
+			if err != nil || rec == nil {
+				return authpi.TokenSet{}, err
+			}
+			return rec.tokens, nil
+		},
+	}
+}
+
+// loginURL is the login, with the way back for what can be asked for again.
+func (a *App) loginURL(r *http.Request) string {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return a.loginPath()
+	}
+	// Not r.URL, which http.StripPrefix changes.
+	back := a.returnTo(r.RequestURI)
+	if back == a.opts.Home {
+		return a.loginPath()
+	}
+	return a.loginPath() + "?return_to=" + url.QueryEscape(back)
+}
+
+// wantsPage tells a browser that opens a page from a program, the page's own
+// scripts included: only that one can follow a redirect to a login.
+func wantsPage(r *http.Request) bool {
+	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" && mode != "navigate" {
+		return false
+	}
+	return r.Header.Get("X-Requested-With") == "" && acceptsHTML(r)
+}
+
+func acceptsHTML(r *http.Request) bool {
+	for part := range strings.SplitSeq(strings.Join(r.Header.Values("Accept"), ","), ",") {
+		kind, params, _ := strings.Cut(part, ";")
+		if strings.EqualFold(strings.TrimSpace(kind), "text/html") {
+			q := strings.ReplaceAll(strings.ToLower(params), " ", "")
+			return q != "q=0" && !strings.HasPrefix(q, "q=0.000")
+		}
+	}
+	return false
+}

@@ -1,0 +1,458 @@
+package authpihttp_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/authpihttp"
+	"github.com/authpi/authpi-idp-go/authpitest"
+)
+
+func TestNobodySignedIn(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	b := s.browser()
+	for _, tc := range []struct {
+		name     string
+		method   string
+		path     string
+		header   map[string]string
+		status   int
+		location string
+	}{
+		{"page", "GET", "/a?b=c", nil, 303, "/auth/login?return_to=%2Fa%3Fb%3Dc"},
+		{"home page", "GET", "/", nil, 303, "/auth/login"},
+		{"head", "HEAD", "/a", nil, 303, "/auth/login?return_to=%2Fa"},
+		{"form", "POST", "/a", nil, 303, "/auth/login"},
+		{"navigation", "GET", "/a", map[string]string{"Sec-Fetch-Mode": "navigate"}, 303, "/auth/login?return_to=%2Fa"},
+		{"long page", "GET", "/" + strings.Repeat("x", 3000), nil, 303, "/auth/login"},
+		{"JSON", "GET", "/a", map[string]string{"Accept": "application/json"}, 401, ""},
+		{"anything", "GET", "/a", map[string]string{"Accept": "*/*"}, 401, ""},
+		{"no HTML", "GET", "/a", map[string]string{"Accept": "text/html;q=0, application/json"}, 401, ""},
+		{"fetch", "GET", "/a", map[string]string{"Sec-Fetch-Mode": "cors"}, 401, ""},
+		{"XMLHttpRequest", "GET", "/a", map[string]string{"X-Requested-With": "XMLHttpRequest"}, 401, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			a := b.send(tc.method, tc.path, tc.header)
+			if a.status != tc.status || a.location != tc.location {
+				t.Errorf("got %d to %q; want %d to %q", a.status, a.location, tc.status, tc.location)
+			}
+			if got := a.header.Get("Cache-Control"); got != "no-store" {
+				t.Errorf("got Cache-Control %q; want no-store", got)
+			}
+			if a.status == 401 && (!strings.Contains(a.body, `"error":"login_required"`) || a.header.Get("Content-Type") != "application/json") {
+				t.Errorf("got %s %s; want JSON", a.header.Get("Content-Type"), a.body)
+			}
+		})
+	}
+}
+
+func TestExpiredSessionRefreshesOnce(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	b := s.browser()
+	b.signIn("usr_ada")
+	before := s.signIns()[0]
+	s.expire()
+	var all sync.WaitGroup
+	for range 50 {
+		all.Go(func() { b.wantUser("usr_ada") })
+	}
+	all.Wait()
+	if got := s.issuer.Grants("refresh_token"); got != 1 {
+		t.Errorf("got %d refreshes; want 1", got)
+	}
+	after := s.signIns()
+	if len(after) != 1 || after[0].RefreshToken == before.RefreshToken || !s.issuer.SessionAlive(after[0].RefreshToken) {
+		t.Errorf("the store does not hold the rotated tokens: %v", after)
+	}
+}
+
+// Rotated tokens are stored whatever becomes of the request.
+func TestRotationOutlivesTheRequest(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name string
+		do   func(*site, *browser)
+	}{
+		{"the handler panics", func(s *site, b *browser) {
+			if _, err := b.try(context.Background(), "GET", "/panic", nil); err == nil {
+				s.t.Error("want an error")
+			}
+		}},
+		{"the client has left", func(s *site, b *browser) {
+			ctx, cancel := context.WithCancel(context.Background())
+			s.issuer.Inject(authpitest.Fault{Grant: "refresh_token", DelayAnswer: 30 * time.Millisecond})
+			go func() {
+				for s.issuer.Grants("refresh_token") == 0 {
+					time.Sleep(time.Millisecond)
+				}
+				cancel()
+			}()
+			_, _ = b.try(ctx, "GET", "/", nil)
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, nil)
+			s.mux.Handle("GET /panic", s.app.RequireAgent(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+				panic(http.ErrAbortHandler)
+			})))
+			b := s.browser()
+			b.signIn("usr_ada")
+			before := s.signIns()[0]
+			s.expire()
+			tc.do(s, b)
+			if after := s.signIns(); len(after) != 1 || after[0].RefreshToken == before.RefreshToken {
+				t.Error("the rotated tokens are not in the store")
+			}
+			b.wantUser("usr_ada")
+			if got := s.issuer.Grants("refresh_token"); got != 1 {
+				t.Errorf("got %d refreshes; want 1", got)
+			}
+		})
+	}
+}
+
+// Stores write sessions whole. Neither may a rotation undo what a handler put into
+// the session meanwhile, nor the handler the rotation.
+func TestRotationAndSessionDataKeepApart(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	loaded, rotated := make(chan bool), make(chan bool)
+	s.mux.HandleFunc("GET /slow", func(w http.ResponseWriter, r *http.Request) {
+		loaded <- true
+		<-rotated
+		s.sessions.Put(r.Context(), "note", "kept")
+		w.WriteHeader(http.StatusNoContent)
+	})
+	s.mux.HandleFunc("GET /note", func(w http.ResponseWriter, r *http.Request) {
+		_, _ = w.Write([]byte(s.sessions.GetString(r.Context(), "note")))
+	})
+	b := s.browser()
+	b.signIn("usr_ada")
+	s.expire()
+	var all sync.WaitGroup
+	all.Go(func() { b.get("/slow") })
+	<-loaded
+	b.wantUser("usr_ada") // refreshes
+	after := s.signIns()[0]
+	rotated <- true
+	all.Wait()
+	if got := s.signIns()[0]; got.RefreshToken != after.RefreshToken {
+		t.Error("a handler's session data overwrote the rotated tokens")
+	}
+	b.wantUser("usr_ada")
+	if a := b.get("/note"); a.body != "kept" {
+		t.Errorf("got note %q; want kept", a.body)
+	}
+}
+
+// Two processes with one store: the one that comes second finds what the first stored.
+func TestSeveralProcesses(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	b := s.browser()
+	b.signIn("usr_ada")
+	client, err := authpi.NewIdpClient(authpi.Config{
+		IssuerURL: s.issuer.URL, ClientID: clientID, ClientSecret: "hush", HTTPClient: s.issuer.Client(),
+		RedirectURI: origin + "/auth/callback", Now: func() time.Time { return time.Now().Add(40 * time.Minute) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := authpihttp.New(client, s.sessions, nil)
+	s.mux.Handle("GET /other", other.RequireAgent(http.HandlerFunc(s.whoami)))
+	s.expire()
+	// The second process reads the session before the first one stores the rotation.
+	var once sync.Once
+	s.store.set(func(st *store) {
+		n := st.finds
+		st.onFind = func(now int) {
+			if now == n+3 { // session, record, and now Reload
+				once.Do(func() { b.wantUser("usr_ada") })
+			}
+		}
+	})
+	if a := b.get("/other"); a.status != http.StatusOK {
+		t.Errorf("got %d %s; want 200", a.status, a.body)
+	}
+	if got := s.issuer.Grants("refresh_token"); got != 1 {
+		t.Errorf("got %d refreshes; want 1", got)
+	}
+}
+
+func TestIssuerAway(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	b := s.browser()
+	b.signIn("usr_ada")
+	s.issuer.Inject(authpitest.Fault{Times: -1, Status: 502, RetryAfter: "9"})
+	b.wantUser("usr_ada") // the token is still good
+	s.expire()
+	for _, accept := range []string{"text/html", "application/json"} {
+		a := b.send("GET", "/x", map[string]string{"Accept": accept})
+		if a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") != "9" {
+			t.Errorf("got %d, Retry-After %q; want 503 and 9", a.status, a.header.Get("Retry-After"))
+		}
+		wantNoSecrets(t, a)
+	}
+	s.issuer.ClearFaults()
+	b.wantUser("usr_ada")
+}
+
+func TestStoreAway(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	b := s.browser()
+	b.signIn("usr_ada")
+	cookie := b.cookie()
+	want503 := func(name string) {
+		t.Helper()
+		a := b.get("/x")
+		if a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" {
+			t.Errorf("%s: got %d, Retry-After %q; want 503", name, a.status, a.header.Get("Retry-After"))
+		}
+		wantNoSecrets(t, a)
+	}
+	s.store.set(func(st *store) { st.away = true })
+	want503("away")
+	if a := b.get("/auth/callback?code=c&state=unknown"); a.status != http.StatusServiceUnavailable {
+		t.Errorf("callback: got %d; want 503", a.status)
+	}
+	if a := b.send("POST", "/auth/logout", nil); a.status != http.StatusServiceUnavailable {
+		t.Errorf("logout: got %d; want 503", a.status)
+	}
+	s.store.set(func(st *store) { st.away = false; st.failsAt = map[int]error{st.finds + 2: errAway} })
+	want503("away for the record")
+	s.expire()
+	s.store.set(func(st *store) { st.failsAt = map[int]error{st.finds + 3: errAway} })
+	want503("away for Reload")
+	if got := s.issuer.Grants("refresh_token"); got != 0 {
+		t.Errorf("got %d refreshes; want 0: nothing is spent without the store", got)
+	}
+	s.store.set(func(st *store) { st.full = true })
+	want503("away for OnRefresh")
+	s.store.set(func(st *store) { st.full = false })
+	b.wantUser("usr_ada")
+	if got := s.issuer.Grants("refresh_token"); got != 1 {
+		t.Errorf("got %d refreshes; want 1", got)
+	}
+	if b.cookie() != cookie {
+		t.Error("the session's cookie was changed")
+	}
+}
+
+func TestSessionEndedAtIssuer(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	b := s.browser()
+	b.signIn("usr_ada")
+	s.issuer.EndSession("usr_ada")
+	b.wantUser("usr_ada") // nobody asks while the access token is good
+	s.expire()
+	if a := b.json("/x"); a.status != http.StatusUnauthorized {
+		t.Errorf("got %d; want 401", a.status)
+	}
+	if !errors.Is(s.lastRefusal(), authpihttp.ErrNotSignedIn) || !errors.Is(s.lastRefusal(), authpi.ErrInvalidGrant) {
+		t.Errorf("got %v; want ErrNotSignedIn and ErrInvalidGrant", s.lastRefusal())
+	}
+	if got := len(s.signIns()); got != 0 {
+		t.Errorf("got %d sign-ins in the store; want 0", got)
+	}
+	if a := b.get("/x"); a.location != "/auth/login?return_to=%2Fx" {
+		t.Errorf("got %d to %q; want 303 to the login", a.status, a.location)
+	}
+	b.signIn("usr_ada")
+	b.wantUser("usr_ada")
+}
+
+// The tokens turn out to be spent, but another process has stored others by then:
+// nobody is signed out.
+func TestSessionEndedButOvertaken(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	b := s.browser()
+	b.signIn("usr_ada")
+	s.issuer.EndSession("usr_ada")
+	s.expire()
+	old := s.signIns()[0]
+	s.store.set(func(st *store) {
+		n := st.finds
+		st.onFind = func(now int) {
+			if now != n+5 { // session, record, Reload before and after the refusal, and now to drop it
+				return
+			}
+			st.set(func(st *store) {
+				for token, i := range st.items {
+					i.data = bytes.Replace(i.data, []byte(old.AccessToken), []byte("another"), 1)
+					st.items[token] = i
+				}
+			})
+		}
+	})
+	if a := b.get("/x"); a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" {
+		t.Errorf("got %d, %v; want 503", a.status, s.lastRefusal())
+	}
+	if got := len(s.signIns()); got != 1 {
+		t.Errorf("got %d sign-ins in the store; want 1", got)
+	}
+}
+
+// An app may ask who is there without requiring it, and refresh by hand.
+func TestAgentAndAgentOptions(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	s.mux.HandleFunc("GET /public", func(w http.ResponseWriter, r *http.Request) {
+		agent, err := s.app.Agent(r)
+		switch {
+		case errors.Is(err, authpihttp.ErrNotSignedIn):
+			fmt.Fprint(w, "hello, stranger")
+		case err != nil:
+			t.Error(err)
+		default:
+			opts := s.app.AgentOptions(r.Context())
+			renewed, err := s.client.Refresh(r.Context(), agent, &authpi.RefreshOptions{OnRefresh: opts.OnRefresh, Reload: opts.Reload})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			fmt.Fprintf(w, "hello, %s of %d", renewed.ID, len(renewed.Organizations))
+		}
+	})
+	b := s.browser()
+	if a := b.get("/public"); a.body != "hello, stranger" {
+		t.Errorf("got %q", a.body)
+	}
+	b.signIn("usr_ada")
+	s.issuer.SetOrganizations("usr_ada")
+	before := s.signIns()[0]
+	if a := b.get("/public"); a.body != "hello, usr_ada of 0" {
+		t.Errorf("got %q", a.body)
+	}
+	if after := s.signIns()[0]; after.RefreshToken == before.RefreshToken {
+		t.Error("the refreshed tokens are not in the store")
+	}
+	b.wantUser("usr_ada")
+}
+
+// A caller that was overtaken does not store its older tokens over later ones.
+func TestOlderTokensAreNotStored(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	b := s.browser()
+	b.signIn("usr_ada")
+	stored := s.signIns()[0]
+	s.mux.HandleFunc("GET /late", func(_ http.ResponseWriter, r *http.Request) {
+		older := stored
+		older.AccessToken, older.RefreshToken, older.ExpiresAt = "older", "older", stored.ExpiresAt.Add(-time.Second)
+		if err := s.app.AgentOptions(r.Context()).OnRefresh(r.Context(), older); err != nil {
+			t.Error(err)
+		}
+	})
+	b.get("/late")
+	if got := s.signIns()[0]; got.AccessToken != stored.AccessToken {
+		t.Error("older tokens were stored")
+	}
+}
+
+// A store that ends idle sessions does not end the sign-in of a busy one.
+func TestIdleTimeout(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, nil)
+		s.sessions.IdleTimeout = 20 * time.Minute
+		b := s.browser()
+		b.signIn("usr_ada")
+		writes := s.store.writes
+		b.wantUser("usr_ada")
+		if got := s.store.writes - writes; got != 1 { // the middleware's own
+			t.Errorf("got %d writes for one page; want 1", got)
+		}
+		for range 30 {
+			time.Sleep(7 * time.Minute)
+			b.wantUser("usr_ada")
+		}
+		time.Sleep(21 * time.Minute)
+		b.wantUser("")
+	})
+}
+
+// The user signs out while the issuer renews the tokens: they are given back, and
+// nobody is signed in again by them.
+func TestSignOutDuringRefresh(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	b, same := s.browser(), s.browser()
+	b.signIn("usr_ada")
+	same.setCookie(b.cookie())
+	hint := s.signIns()[0].IDToken
+	s.expire()
+	s.issuer.Inject(authpitest.Fault{Grant: "refresh_token", DelayAnswer: 300 * time.Millisecond})
+	var all sync.WaitGroup
+	all.Go(func() {
+		if a := same.json("/x"); a.status != http.StatusUnauthorized {
+			t.Errorf("got %d, %v; want 401", a.status, s.lastRefusal())
+		}
+	})
+	for s.issuer.Grants("refresh_token") == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	b.send("POST", "/auth/logout", nil)
+	all.Wait()
+	same.wantUser("")
+	if got := len(s.signIns()); got != 0 {
+		t.Errorf("got %d sign-ins in the store; want 0", got)
+	}
+	if s.issuer.SessionAlive(hint) {
+		t.Error("the session lives on at the issuer")
+	}
+}
+
+// The record is gone when the tokens come, as after a sign-out in a process that
+// could not reach the issuer: they are given back.
+func TestTokensOfNobody(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	b := s.browser()
+	b.signIn("usr_ada")
+	s.expire()
+	s.issuer.Inject(authpitest.Fault{Grant: "refresh_token", DelayAnswer: 100 * time.Millisecond})
+	var all sync.WaitGroup
+	all.Go(func() { b.wantUser("") })
+	for s.issuer.Grants("refresh_token") == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	s.store.set(func(st *store) { clear(st.items) })
+	all.Wait()
+	if got := s.issuer.Sessions("usr_ada"); got != 0 {
+		t.Errorf("got %d sessions at the issuer; want 0", got)
+	}
+}
+
+func TestDamagedSession(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	s.mux.HandleFunc("GET /damage", func(_ http.ResponseWriter, r *http.Request) {
+		s.sessions.Put(r.Context(), "authpi.link", r.FormValue("with"))
+		s.sessions.Put(r.Context(), "authpi.logins", r.FormValue("with"))
+	})
+	for _, with := range []string{"", "{", "null", "[]", "[{}]", `{"ref":1}`, `{"ref":"unknown"}`} {
+		b := s.browser()
+		b.signIn("usr_ada")
+		b.get("/damage?with=" + url.QueryEscape(with))
+		b.wantUser("")
+		b.signIn("usr_ada")
+		b.wantUser("usr_ada")
+	}
+}

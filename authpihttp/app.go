@@ -1,0 +1,153 @@
+// Package authpihttp puts package authpi behind net/http: login, callback and
+// logout handlers, middleware for pages and for APIs, and back-channel logout. It
+// brings no framework and no session store; it takes yours.
+//
+//	sessions := scs.New() // github.com/alexedwards/scs/v2, with any of its stores
+//	app := authpihttp.New(client, sessions, nil)
+//
+//	mux := http.NewServeMux()
+//	app.Register(mux) // GET /auth/login, GET /auth/callback, POST /auth/logout
+//	mux.Handle("/", app.RequireAgent(home))
+//	mux.Handle("GET /orgs/{org}/projects", app.RequireAgent(
+//		authpihttp.RequireAccess("read", "projects", func(r *http.Request) string {
+//			return r.PathValue("org")
+//		})(projects)))
+//	http.ListenAndServe(":8080", sessions.LoadAndSave(mux))
+//
+// The client's RedirectURI is then https://your.host/auth/callback. Handlers find
+// out who is there with [AgentFrom]. An API is guarded by a [Bearer] instead, and
+// the same [RequireAccess] works behind it.
+//
+// # What is kept where
+//
+// The browser's session holds logins that are under way, and the name of a sign-in
+// record; the tokens are in that record, which is a session of its own in the same
+// store. No browser ever hears its name. So a rotated refresh token is stored at
+// once, inside OnRefresh, and neither can it overwrite what your handlers put into
+// the session meanwhile, nor they it: stores such as scs's write a session whole. A
+// request that is under way during a sign-out does not bring the sign-in back.
+//
+// End a sign-in with [App.SignOut] or the logout handler. Destroying the browser's
+// session by other means forgets the record, which then stays in the store until it
+// expires there.
+//
+// # Stores
+//
+// A *scs.SessionManager is a [Session] as it is. Make the store's failures look
+// like the passing ones they are with sessions.ErrorFunc = app.Unavailable.
+//
+// For a store of your own, the shortest way is an scs.Store: Find, Commit and
+// Delete over bytes. Without scs, implement [Session]: a middleware puts a pointer
+// to the request's data into its context, Load makes such a context for any token,
+// and Commit writes the data back. The test file session_test.go of this package
+// does so in about 220 lines, the middleware included.
+//
+// Beside gorilla/sessions let gorilla carry nothing but the token, since its cookie
+// stores cannot be read without a request:
+//
+//	func (s *store) middleware(next http.Handler) http.Handler {
+//		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+//			g, _ := s.gorilla.Get(r, "authpi")
+//			token, _ := g.Values["token"].(string)
+//			ctx, err := s.Load(r.Context(), token) // s implements Session
+//			if err != nil {
+//				http.Error(w, "try again", http.StatusServiceUnavailable)
+//				return
+//			}
+//			next.ServeHTTP(&writer{w, func() { // called before the first Write or WriteHeader, if the data changed
+//				g.Values["token"], _, _ = s.Commit(ctx)
+//				_ = g.Save(r, w)
+//			}}, r.WithContext(ctx))
+//		})
+//	}
+package authpihttp
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	authpi "github.com/authpi/authpi-idp-go"
+)
+
+// App signs people in to a web application and keeps their tokens in its sessions.
+// Its handlers are methods for http.ServeMux or any router. They need the sessions'
+// middleware around them, such as scs's LoadAndSave. It is safe for concurrent use.
+type App struct {
+	client   *authpi.IdpClient
+	sessions Session
+	opts     Options
+}
+
+// Options configure an [App]. A nil *Options and every zero field are good.
+type Options struct {
+	// Prefix is the path that [App.Register] mounts the handlers under, "/auth" by
+	// default. The login handler must be at Prefix + "/login": people are sent there.
+	Prefix string
+	// Home is the local path where a login without return_to ends, and a logout that
+	// has no issuer to go to. Empty: "/".
+	Home string
+	// Scopes are asked for at login and must contain "openid". Empty: openid, profile
+	// and email.
+	Scopes []string
+	// Authorize, if set, gives a login's further parameters, for example the
+	// organization that the request names. It may return nil.
+	Authorize func(r *http.Request) *authpi.AuthorizationOptions
+	// Resources are sent with each refresh, as [authpi.AgentOptions] has them.
+	Resources []string
+	// PostLogoutRedirectURI is where the issuer sends the browser after a logout, as
+	// registered there. Empty: it stays at the issuer.
+	PostLogoutRedirectURI string
+	// CrossOrigin tells which POST requests to the logout handler come from another
+	// site. Nil: those of every other origin do.
+	CrossOrigin *http.CrossOriginProtection
+	// Error answers requests that fail. Nil: [WriteError].
+	Error ErrorFunc
+}
+
+// New makes an App of a client with RedirectURI, and of the sessions to keep the
+// tokens in. A nil opts is fine.
+func New(client *authpi.IdpClient, sessions Session, opts *Options) *App {
+	a := &App{client: client, sessions: sessions}
+	if opts != nil {
+		a.opts = *opts
+	}
+	o := &a.opts
+	o.Prefix = "/" + strings.Trim(o.Prefix, "/")
+	if o.Prefix == "/" {
+		o.Prefix = "/auth"
+	}
+	if o.Home == "" {
+		o.Home = "/"
+	}
+	o.Scopes = slices.Clone(o.Scopes)
+	if len(o.Scopes) == 0 {
+		o.Scopes = []string{"openid", "profile", "email"}
+	}
+	o.Resources = slices.Clone(o.Resources)
+	if o.CrossOrigin == nil {
+		o.CrossOrigin = http.NewCrossOriginProtection()
+	}
+	if o.Error == nil {
+		o.Error = WriteError
+	}
+	return a
+}
+
+// Register mounts the handlers: GET login, GET callback and POST logout, under
+// Options.Prefix.
+func (a *App) Register(mux *http.ServeMux) {
+	mux.HandleFunc("GET "+a.loginPath(), a.Login)
+	mux.HandleFunc("GET "+a.opts.Prefix+"/callback", a.Callback)
+	mux.HandleFunc("POST "+a.opts.Prefix+"/logout", a.Logout)
+}
+
+func (a *App) loginPath() string { return a.opts.Prefix + "/login" }
+
+// redirect sends the browser on by GET, whatever it came by.
+func redirect(w http.ResponseWriter, location string) {
+	w.Header().Set("Location", location)
+	w.WriteHeader(http.StatusSeeOther)
+}
+
+func noStore(w http.ResponseWriter) { w.Header().Set("Cache-Control", "no-store") }

@@ -1,0 +1,197 @@
+package authpihttp
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"mime"
+	"net/http"
+	"sync"
+	"time"
+
+	authpi "github.com/authpi/authpi-idp-go"
+)
+
+// BackchannelOptions configure [BackchannelLogout]. A nil one is fine.
+type BackchannelOptions struct {
+	// Replays remembers logout tokens that were used. Nil: in this process, at most
+	// 16,384 of them. Set it where several processes answer for one client.
+	Replays Replays
+}
+
+// Replays remembers which logout tokens were used. It is safe for concurrent use.
+type Replays interface {
+	// Use remembers id until the given time, and reports whether it was not
+	// remembered yet: of several calls at once one is first. It is SET NX in Redis.
+	Use(ctx context.Context, id string, until time.Time) (first bool, err error)
+	// Forget takes a use back, after a logout that failed.
+	Forget(ctx context.Context, id string) error
+}
+
+// BackchannelLogout answers the issuer's own requests to end sessions (OpenID
+// Connect Back-Channel Logout 1.0). end gets each verified logout token once and
+// ends the sessions that it names: those of its SessionID, or of its Subject where
+// it has no SessionID. With scs, whose stores may be walked through:
+//
+//	mux.Handle("POST /auth/backchannel-logout", authpihttp.BackchannelLogout(client,
+//		func(ctx context.Context, t authpi.LogoutToken) error {
+//			return sessions.Iterate(ctx, func(ctx context.Context) error {
+//				return app.EndSession(ctx, t)
+//			})
+//		}, nil))
+//
+// Mount it outside of the sessions' middleware and of any protection against forged
+// requests: the issuer sends neither cookie nor origin. The answer is 200 once end
+// has returned nil, and otherwise 400 as section 2.8 has it, for a failure here too;
+// the token may then come again. Its context ends when the issuer hangs up.
+func BackchannelLogout(client *authpi.IdpClient, end func(context.Context, authpi.LogoutToken) error, opts *BackchannelOptions) http.Handler {
+	b := &backchannel{client: client, end: end}
+	if opts != nil {
+		b.replays = opts.Replays
+	}
+	if b.replays == nil {
+		b.replays = &memory{until: make(map[string]time.Time)}
+	}
+	return b
+}
+
+type backchannel struct {
+	client  *authpi.IdpClient
+	end     func(context.Context, authpi.LogoutToken) error
+	replays Replays
+}
+
+func (b *backchannel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	noStore(w)
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		writeJSON(w, http.StatusMethodNotAllowed, logoutRefusal{"invalid_request", "post the logout token"})
+		return
+	}
+	if refused := b.logout(w, r); refused != nil {
+		writeJSON(w, http.StatusBadRequest, refused)
+		return
+	}
+	w.WriteHeader(http.StatusOK)
+}
+
+type logoutRefusal struct {
+	Error       string `json:"error"`
+	Description string `json:"error_description"`
+}
+
+// logout does it, or tells why not.
+func (b *backchannel) logout(w http.ResponseWriter, r *http.Request) *logoutRefusal {
+	raw, reason := logoutTokenOf(w, r)
+	if reason != "" {
+		return &logoutRefusal{"invalid_request", reason}
+	}
+	ctx := r.Context()
+	token, err := b.client.VerifyLogoutToken(ctx, raw)
+	if err != nil {
+		refused := refusalFor(err)
+		if refused.code == "" {
+			setRetryAfter(w, err)
+			return &logoutRefusal{"temporarily_unavailable", "the logout token cannot be verified now"}
+		}
+		return &logoutRefusal{"invalid_request", quotable(refused.description)}
+	}
+	id := replayID(token)
+	first, err := b.replays.Use(ctx, id, token.ExpiresAt.Add(replayMargin))
+	if err == nil && !first {
+		return &logoutRefusal{"invalid_request", "jti: the logout token was used before"}
+	}
+	if err == nil {
+		err = b.endOnce(ctx, id, *token)
+	}
+	if err != nil {
+		setRetryAfter(w, err)
+		return &logoutRefusal{"logout_failed", "the sessions could not be ended; send it again"}
+	}
+	return nil
+}
+
+// endOnce takes the use of the token back if the sessions go on, also in a panic.
+func (b *backchannel) endOnce(ctx context.Context, id string, token authpi.LogoutToken) error {
+	done := false
+	defer func() {
+		if !done {
+			_ = b.replays.Forget(context.WithoutCancel(ctx), id)
+		}
+	}()
+	err := b.end(ctx, token)
+	done = err == nil
+	return err
+}
+
+// maxLogoutBody is far more than a logout token needs.
+const maxLogoutBody = 128 << 10
+
+func logoutTokenOf(w http.ResponseWriter, r *http.Request) (token, reason string) {
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/x-www-form-urlencoded" {
+		return "", "the body must be a form"
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxLogoutBody)
+	if err := r.ParseForm(); err != nil {
+		return "", "the form cannot be read, or is too large"
+	}
+	values := r.PostForm["logout_token"]
+	if len(values) != 1 || values[0] == "" {
+		return "", "the form must hold one logout_token"
+	}
+	return values[0], ""
+}
+
+// replayMargin is for clocks that differ: a token is accepted for that much longer.
+const replayMargin = 10 * time.Minute
+
+// replayID is a digest: a jti may be long, and is the issuer's alone.
+func replayID(token *authpi.LogoutToken) string {
+	sum := sha256.Sum256([]byte(token.Issuer + "\n" + token.JTI))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// memory is a Replays for one process.
+type memory struct {
+	mu    sync.Mutex // guards until
+	until map[string]time.Time
+}
+
+const maxReplays = 16384
+
+func (m *memory) Use(_ context.Context, id string, until time.Time) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := time.Now()
+	if known, ok := m.until[id]; ok && now.Before(known) {
+		return false, nil
+	}
+	if len(m.until) >= maxReplays {
+		m.makeRoom(now)
+	}
+	m.until[id] = until
+	return true, nil
+}
+
+// makeRoom forgets what has expired, or else what will first. Only the issuer can
+// fill the memory.
+func (m *memory) makeRoom(now time.Time) {
+	soonest := ""
+	for id, until := range m.until {
+		if !now.Before(until) {
+			delete(m.until, id)
+		} else if soonest == "" || until.Before(m.until[soonest]) {
+			soonest = id
+		}
+	}
+	if len(m.until) >= maxReplays {
+		delete(m.until, soonest)
+	}
+}
+
+func (m *memory) Forget(_ context.Context, id string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.until, id)
+	return nil
+}

@@ -1,0 +1,279 @@
+package authpihttp_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/authpihttp"
+	"github.com/authpi/authpi-idp-go/authpitest"
+)
+
+// post sends a form to the back-channel logout handler.
+func post(h http.Handler, form string) (status int, body string, header http.Header) {
+	r, err := http.NewRequest(http.MethodPost, "/", strings.NewReader(form))
+	if err != nil {
+		panic(err)
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
+	w := newRecorder()
+	h.ServeHTTP(w, r)
+	return w.Code, w.Body.String(), w.Header()
+}
+
+func TestBackchannelLogout(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	var ended []authpi.LogoutToken
+	h := authpihttp.BackchannelLogout(s.client, func(_ context.Context, token authpi.LogoutToken) error {
+		ended = append(ended, token)
+		return nil
+	}, nil)
+	token := func(claims map[string]any) string { return "logout_token=" + s.issuer.LogoutToken(claims) }
+	used := token(map[string]any{"sid": "s_1", "jti": "j_1"})
+	for _, tc := range []struct {
+		name   string
+		form   string
+		status int
+		text   string
+	}{
+		{"good", used, 200, ""},
+		{"replayed", used, 400, "jti: the logout token was used before"},
+		{"the same jti in another token", token(map[string]any{"sid": "s_2", "jti": "j_1"}), 400, "jti"},
+		{"by subject", token(map[string]any{"sub": "usr_ada", "sid": nil}), 200, ""},
+		{"none", "", 400, "one logout_token"},
+		{"empty", "logout_token=", 400, "one logout_token"},
+		{"two", token(nil) + "&" + token(nil), 400, "one logout_token"},
+		{"too large", "x=" + strings.Repeat("x", 200<<10) + "&" + token(nil), 400, "too large"},
+		{"large", "x=" + strings.Repeat("x", 64<<10) + "&" + token(nil), 200, ""},
+		{"bad form", "logout_token=%zz", 400, "cannot be read"},
+		{"no JWT", "logout_token=abc", 400, "format"},
+		{"another client's", token(map[string]any{"aud": "c_other"}), 400, "aud"},
+		{"another issuer's", token(map[string]any{"iss": "https://evil.test"}), 400, "iss"},
+		{"expired", token(map[string]any{"exp": 1}), 400, "exp"},
+		{"no event", token(map[string]any{"events": nil}), 400, "event"},
+		{"with nonce", token(map[string]any{"nonce": "n"}), 400, "nonce"},
+		{"no jti", token(map[string]any{"jti": nil}), 400, "jti"},
+		{"nobody", token(map[string]any{"sub": nil}), 400, "sub"},
+		{"ID token", "logout_token=" + s.issuer.AccessToken(nil), 400, "typ"},
+	} {
+		before := len(ended)
+		status, body, header := post(h, tc.form)
+		if status != tc.status || !strings.Contains(body, tc.text) {
+			t.Errorf("%s: got %d %s; want %d with %q", tc.name, status, body, tc.status, tc.text)
+		}
+		if got := len(ended) - before; (got == 1) != (tc.status == 200) {
+			t.Errorf("%s: ended sessions %d times", tc.name, got)
+		}
+		if header.Get("Cache-Control") != "no-store" {
+			t.Errorf("%s: got Cache-Control %q; want no-store", tc.name, header.Get("Cache-Control"))
+		}
+		if tc.status == 400 && !strings.HasPrefix(body, `{"error":"invalid_request","error_description":"`) {
+			t.Errorf("%s: got %s; want JSON", tc.name, body)
+		}
+	}
+	if len(ended) != 3 || ended[0].SessionID != "s_1" || ended[1].Subject != "usr_ada" || ended[1].SessionID != "" {
+		t.Errorf("got %v", ended)
+	}
+}
+
+func TestBackchannelLogoutRequests(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	h := authpihttp.BackchannelLogout(s.client, func(context.Context, authpi.LogoutToken) error {
+		t.Error("ended a session")
+		return nil
+	}, nil)
+	token := s.issuer.LogoutToken(nil)
+	for _, tc := range []struct {
+		name, method, target, kind, body string
+		status                           int
+	}{
+		{"GET", "GET", "/?logout_token=" + token, "", "", 405},
+		{"in the query", "POST", "/?logout_token=" + token, "application/x-www-form-urlencoded", "", 400},
+		{"JSON", "POST", "/", "application/json", `{"logout_token":"` + token + `"}`, 400},
+		{"multipart", "POST", "/", "multipart/form-data; boundary=x", "--x--", 400},
+		{"no type", "POST", "/", "", "logout_token=" + token, 400},
+	} {
+		r, err := http.NewRequest(tc.method, tc.target, strings.NewReader(tc.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", tc.kind)
+		w := newRecorder()
+		h.ServeHTTP(w, r)
+		if w.Code != tc.status {
+			t.Errorf("%s: got %d %s; want %d", tc.name, w.Code, w.Body, tc.status)
+		}
+	}
+}
+
+// A logout that failed is never called done, and may be sent again.
+func TestBackchannelLogoutFails(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	fail := errors.New("no connection to secret.internal")
+	h := authpihttp.BackchannelLogout(s.client, func(context.Context, authpi.LogoutToken) error { return fail }, nil)
+	form := "logout_token=" + s.issuer.LogoutToken(nil)
+	for range 2 {
+		status, body, header := post(h, form)
+		if status != 400 || !strings.Contains(body, `"error":"logout_failed"`) || strings.Contains(body, "secret") || header.Get("Retry-After") == "" {
+			t.Errorf("got %d %s; want 400", status, body)
+		}
+	}
+	fail = nil
+	if status, body, _ := post(h, form); status != 200 {
+		t.Errorf("got %d %s; want 200", status, body)
+	}
+	if status, _, _ := post(h, form); status != 400 {
+		t.Errorf("got %d for a replay; want 400", status)
+	}
+
+	unknown := newSite(t, nil)
+	unknown.issuer.Inject(authpitest.Fault{Times: -1, Status: 500})
+	h = authpihttp.BackchannelLogout(unknown.client, nil, nil)
+	status, body, _ := post(h, "logout_token="+unknown.issuer.LogoutToken(nil))
+	if status != 400 || !strings.Contains(body, "temporarily_unavailable") {
+		t.Errorf("without keys: got %d %s; want 400", status, body)
+	}
+}
+
+// replays is one for several processes.
+type replays struct {
+	mu  sync.Mutex // guards ids
+	ids map[string]time.Time
+	err error
+}
+
+func (r *replays) Use(_ context.Context, id string, until time.Time) (bool, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, known := r.ids[id]
+	if r.err == nil && !known {
+		r.ids[id] = until
+	}
+	return !known, r.err
+}
+
+func (r *replays) Forget(_ context.Context, id string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.ids, id)
+	return nil
+}
+
+func TestBackchannelReplaysOfSeveralProcesses(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	shared := &replays{ids: map[string]time.Time{}}
+	var mu sync.Mutex
+	ended, accepted := 0, 0
+	one := func() http.Handler {
+		return authpihttp.BackchannelLogout(s.client, func(context.Context, authpi.LogoutToken) error {
+			mu.Lock()
+			defer mu.Unlock()
+			ended++
+			return nil
+		}, &authpihttp.BackchannelOptions{Replays: shared})
+	}
+	processes := []http.Handler{one(), one(), one()}
+	form := "logout_token=" + s.issuer.LogoutToken(nil)
+	var all sync.WaitGroup
+	for i := range 30 {
+		all.Go(func() {
+			if status, _, _ := post(processes[i%3], form); status == 200 {
+				mu.Lock()
+				defer mu.Unlock()
+				accepted++
+			}
+		})
+	}
+	all.Wait()
+	if ended != 1 || accepted != 1 {
+		t.Errorf("ended %d times, accepted %d; want once", ended, accepted)
+	}
+	shared.err = errAway
+	if status, body, _ := post(processes[0], "logout_token="+s.issuer.LogoutToken(nil)); status != 400 || strings.Contains(body, "internal") {
+		t.Errorf("memory away: got %d %s; want 400", status, body)
+	}
+	if ended != 1 {
+		t.Error("ended a session that may be a replay's")
+	}
+}
+
+// One session or all sessions of a user end, and those of nobody else.
+func TestEndSession(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	h := authpihttp.BackchannelLogout(s.client, func(ctx context.Context, token authpi.LogoutToken) error {
+		return s.sessions.Iterate(ctx, func(ctx context.Context) error { return s.app.EndSession(ctx, token) })
+	}, nil)
+	ids := map[*browser]string{}
+	s.mux.Handle("GET /sid", s.app.RequireAgent(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		agent, _ := authpihttp.AgentFrom(r.Context())
+		fmt.Fprint(w, agent.SessionID)
+	})))
+	in := func(user string) *browser {
+		b := s.browser()
+		b.signIn(user)
+		ids[b] = b.get("/sid").body
+		return b
+	}
+	phone, laptop, bob, visitor := in("usr_ada"), in("usr_ada"), in("usr_bob"), s.browser()
+	visitor.start("/")
+	end := func(claims map[string]any) {
+		t.Helper()
+		if status, body, _ := post(h, "logout_token="+s.issuer.LogoutToken(claims)); status != 200 {
+			t.Fatalf("got %d %s", status, body)
+		}
+	}
+	end(map[string]any{"sub": "usr_ada", "sid": ids[phone]})
+	phone.wantUser("")
+	laptop.wantUser("usr_ada")
+	end(map[string]any{"sub": "usr_bob", "sid": ids[laptop]}) // contradicts itself
+	laptop.wantUser("usr_ada")
+	bob.wantUser("usr_bob")
+	tablet := in("usr_ada")
+	end(map[string]any{"sub": "usr_ada"})
+	laptop.wantUser("")
+	tablet.wantUser("")
+	bob.wantUser("usr_bob")
+
+	s.store.set(func(st *store) { st.full = true })
+	if status, _, _ := post(h, "logout_token="+s.issuer.LogoutToken(map[string]any{"sub": "usr_bob"})); status != 400 {
+		t.Errorf("store away: got %d; want 400", status)
+	}
+}
+
+func TestFrontchannelLogout(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	s.mux.HandleFunc("GET /front", s.app.FrontchannelLogout)
+	var sid string
+	s.mux.Handle("GET /sid", s.app.RequireAgent(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		agent, _ := authpihttp.AgentFrom(r.Context())
+		sid = agent.SessionID
+	})))
+	b := s.browser()
+	b.signIn("usr_ada")
+	b.get("/sid")
+	iss := url.QueryEscape(s.issuer.URL)
+	for _, query := range []string{"", "?sid=" + sid, "?iss=" + iss, "?iss=" + iss + "&sid=other", "?iss=https://evil.test&sid=" + sid, "?iss=" + iss + "&sid=" + sid + "&sid=" + sid} {
+		if a := b.get("/front" + query); a.status != 200 || a.body != "" || a.header.Get("Cache-Control") != "no-store" {
+			t.Errorf("%s: got %d %q", query, a.status, a.body)
+		}
+		b.wantUser("usr_ada")
+	}
+	b.get("/front?iss=" + iss + "&sid=" + sid)
+	b.wantUser("")
+	if a := b.get("/front?iss=" + iss + "&sid=" + sid); a.status != 200 {
+		t.Errorf("signed out: got %d; want 200", a.status)
+	}
+}

@@ -1,0 +1,221 @@
+package authpihttp
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	authpi "github.com/authpi/authpi-idp-go"
+)
+
+// Bearer guards an API: requests must carry an access token of the issuer's, in the
+// header Authorization: Bearer (RFC 6750). It is safe for concurrent use.
+type Bearer struct {
+	client   *authpi.IdpClient
+	opts     BearerOptions
+	metadata string // URL of the metadata document; empty: none
+}
+
+// BearerOptions configure a [Bearer]. A nil *BearerOptions takes tokens that were
+// made for the client itself.
+type BearerOptions struct {
+	// Resource is this API's identifier, which clients name when they ask for a token
+	// (RFC 8707): an https URL, for example https://api.example.com. Refusals then
+	// tell where the API's metadata is (RFC 9728); see [Bearer.Metadata].
+	Resource string
+	// Audience must be among the token's. Empty: Resource, or the client ID where that
+	// is empty, too.
+	Audience string
+	// Realm is what refusals call the API. Empty: "api".
+	Realm string
+	// Scopes must all be in the token's own scope.
+	Scopes []string
+	// ScopesSupported and AuthorizationServers, the issuer URLs, are for the metadata.
+	// Without ScopesSupported it lists Scopes.
+	ScopesSupported, AuthorizationServers []string
+	// Error writes the body of a refusal. Nil: JSON with error and error_description.
+	Error ErrorFunc
+}
+
+// NewBearer makes a guard that verifies tokens by client, which needs neither secret
+// nor RedirectURI for that. It makes no request. It returns an
+// [*authpi.ConfigurationError] for a Resource that is no such URL. A nil opts is fine.
+func NewBearer(client *authpi.IdpClient, opts *BearerOptions) (*Bearer, error) {
+	b := &Bearer{client: client}
+	if opts != nil {
+		b.opts = *opts
+	}
+	o := &b.opts
+	o.Scopes = slices.Clone(o.Scopes)
+	o.ScopesSupported = slices.Clone(o.ScopesSupported)
+	o.AuthorizationServers = slices.Clone(o.AuthorizationServers)
+	if o.ScopesSupported == nil {
+		o.ScopesSupported = o.Scopes
+	}
+	if o.Audience == "" {
+		o.Audience = o.Resource
+	}
+	if o.Realm == "" {
+		o.Realm = "api"
+	}
+	if o.Resource == "" {
+		return b, nil
+	}
+	u, err := url.Parse(o.Resource)
+	if err != nil || u.Host == "" || u.Fragment != "" || u.User != nil || u.Scheme != "https" && u.Scheme != "http" {
+		return nil, &authpi.ConfigurationError{Field: "Resource", Reason: "must be an absolute https URL without fragment (RFC 9728 section 1.2)"}
+	}
+	b.metadata = metadataURL(u)
+	return b, nil
+}
+
+// Require lets requests with a good token through, and puts its Agent into the
+// context; see [AgentFrom] and [RequireAccess].
+//
+// Others are refused by RFC 6750 section 3: 401 for no token or a bad one, 400 for a
+// request that shows its token in another way, 403 for a token without the scopes.
+// Where the issuer's keys cannot be had it is 503 with Retry-After.
+func (b *Bearer) Require(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		token, refused := tokenOf(r)
+		if refused != nil {
+			b.refuse(w, r, *refused)
+			return
+		}
+		agent, err := b.client.VerifyAccessToken(r.Context(), token, b.opts.Audience)
+		if err != nil {
+			b.refuse(w, r, refusalFor(err))
+			return
+		}
+		for _, scope := range b.opts.Scopes {
+			if !agent.HasScope(scope) {
+				b.forbid(w, r, strings.Join(b.opts.Scopes, " "))
+				return
+			}
+		}
+		caller{agent, b.forbid}.serve(next, w, r)
+	})
+}
+
+func (b *Bearer) forbid(w http.ResponseWriter, r *http.Request, scope string) {
+	b.refuse(w, r, refusal{
+		status: http.StatusForbidden, code: "insufficient_scope",
+		description: "the token does not allow this here", scope: scope, cause: ErrForbidden,
+	})
+}
+
+// refusal is an answer of RFC 6750 section 3.1. Without a code it only asks for a
+// token.
+type refusal struct {
+	status                   int
+	code, description, scope string
+	cause                    error
+}
+
+func refusalFor(err error) refusal {
+	var oauth *authpi.OAuthError
+	if errors.Is(err, authpi.ErrInvalidToken) && errors.As(err, &oauth) {
+		return refusal{status: http.StatusUnauthorized, code: "invalid_token", description: oauth.Description, cause: err}
+	}
+	if errors.As(err, &oauth) {
+		return refusal{status: http.StatusServiceUnavailable, cause: err} // no keys to verify by
+	}
+	return refusal{status: http.StatusInternalServerError, cause: err}
+}
+
+// tokenOf reads the token. A request with no bearer token at all is asked for one,
+// without an error code (RFC 6750 section 3.1); one with two, or with one where logs
+// and proxies keep it, is malformed.
+func tokenOf(r *http.Request) (token string, refused *refusal) {
+	malformed := func(description string) (string, *refusal) {
+		return "", &refusal{
+			status: http.StatusBadRequest, code: "invalid_request", description: description,
+			cause: fmt.Errorf("authpihttp: bearer token: %s", description),
+		}
+	}
+	// Not r.URL.Query, which leaves out what it cannot decode.
+	for pair := range strings.FieldsFuncSeq(r.URL.RawQuery, func(c rune) bool { return c == '&' || c == ';' }) {
+		name, _, _ := strings.Cut(pair, "=")
+		if name, err := url.QueryUnescape(name); err == nil && name == "access_token" {
+			return malformed("a token in the query is not accepted; use the Authorization header")
+		}
+	}
+	values := r.Header.Values("Authorization")
+	if len(values) > 1 {
+		return malformed("the Authorization header is repeated")
+	}
+	scheme, token := "", ""
+	if len(values) == 1 {
+		scheme, token, _ = strings.Cut(values[0], " ")
+	}
+	if !strings.EqualFold(scheme, "Bearer") {
+		return "", &refusal{status: http.StatusUnauthorized, cause: ErrNotSignedIn}
+	}
+	token = strings.Trim(token, " ")
+	if token == "" || strings.ContainsFunc(token, notInToken) {
+		return malformed("the Authorization header holds no single token")
+	}
+	return token, nil
+}
+
+// notInToken goes by b64token of RFC 6750 section 2.1, and a colon: an API key sent
+// by mistake is then refused by its name.
+func notInToken(c rune) bool {
+	return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-._~+/=:", c))
+}
+
+func (b *Bearer) refuse(w http.ResponseWriter, r *http.Request, why refusal) {
+	noStore(w)
+	switch why.status {
+	case http.StatusServiceUnavailable:
+		setRetryAfter(w, why.cause)
+	case http.StatusInternalServerError:
+	default:
+		w.Header().Set("WWW-Authenticate", b.challenge(why))
+	}
+	if b.opts.Error != nil {
+		b.opts.Error(w, r, why.status, why.cause)
+		return
+	}
+	text := messageOf(why.status, why.cause)
+	if why.code != "" {
+		text.code, text.message = why.code, quotable(why.description)
+	}
+	writeJSON(w, why.status, map[string]string{"error": text.code, "error_description": text.message})
+}
+
+// challenge is the WWW-Authenticate header of RFC 6750 section 3 and RFC 9728
+// section 5.1.
+func (b *Bearer) challenge(why refusal) string {
+	header := `Bearer realm="` + quotable(b.opts.Realm) + `"`
+	for _, param := range [...]struct{ name, value string }{
+		{"error", why.code},
+		{"error_description", why.description},
+		{"scope", why.scope},
+		{"resource_metadata", b.metadata},
+	} {
+		if param.value != "" {
+			header += ", " + param.name + `="` + quotable(param.value) + `"`
+		}
+	}
+	return header
+}
+
+// quotable cuts a text and replaces what RFC 6750 section 3 keeps out of a
+// parameter. A token's own contents may be quoted in it.
+func quotable(text string) string {
+	const limit = 300
+	clean := strings.Map(func(c rune) rune {
+		switch {
+		case c == '"' || c == '\\':
+			return '\''
+		case c < ' ' || c > '~':
+			return '?'
+		}
+		return c
+	}, text)
+	return clean[:min(len(clean), limit)]
+}

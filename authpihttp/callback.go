@@ -1,0 +1,111 @@
+package authpihttp
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"time"
+
+	authpi "github.com/authpi/authpi-idp-go"
+)
+
+// Callback is where the issuer sends the browser back to: the client's RedirectURI.
+// It checks the answer against the login that this browser has under way, stores the
+// tokens, gives the session a new ID and goes on to where the login came from. A
+// login answers one callback. Somebody who is signed in and comes back here, by the
+// back button or a reload, is sent to Options.Home. It answers GET.
+func (a *App) Callback(w http.ResponseWriter, r *http.Request) {
+	noStore(w)
+	w.Header().Set("Referrer-Policy", "no-referrer") // the address holds the code
+	if !a.allow(w, r, http.MethodGet) {
+		return
+	}
+	ctx, query := r.Context(), r.URL.Query()
+	answered, err := a.takeLogin(ctx, query.Get("state"))
+	if err != nil {
+		a.fail(w, r, err, a.loginPath())
+		return
+	}
+	if answered == nil {
+		a.answerUnknown(w, r)
+		return
+	}
+	again := a.loginPath() + "?return_to=" + url.QueryEscape(answered.ReturnTo)
+	agent, err := a.client.ExchangeCallback(ctx, query, answered.Auth)
+	if err != nil {
+		a.fail(w, r, err, again)
+		return
+	}
+	if err := a.signIn(ctx, agent); err != nil {
+		a.revoke(ctx, agent.Tokens)
+		a.fail(w, r, err, again)
+		return
+	}
+	redirect(w, answered.ReturnTo)
+}
+
+// answerUnknown is for a callback that answers no login of this browser.
+func (a *App) answerUnknown(w http.ResponseWriter, r *http.Request) {
+	rec, err := a.open(r.Context(), a.readLink(r.Context()).Ref)
+	switch {
+	case err != nil:
+		a.fail(w, r, err, a.loginPath())
+	case rec != nil:
+		redirect(w, a.opts.Home)
+	default:
+		a.fail(w, r, errNoLogin, a.loginPath())
+	}
+}
+
+// signIn makes the browser's session the agent's. The tokens are stored first, in a
+// record that nobody can reach yet; then the session gets another ID, so that
+// whoever knew it before knows nothing.
+func (a *App) signIn(ctx context.Context, agent *authpi.Agent) error {
+	fresh, err := a.create(ctx, agent)
+	if err != nil {
+		return err
+	}
+	last := a.readLink(ctx)
+	if err := a.renew(ctx, last, fresh); err != nil {
+		_, _ = a.end(ctx, fresh.Ref)
+		return err
+	}
+	_, _ = a.end(ctx, last.Ref) // nobody can reach it any more
+	return nil
+}
+
+// renew links the session to a sign-in under a new ID. What the last user left in
+// the session is not for another one.
+func (a *App) renew(ctx context.Context, last, fresh link) error {
+	change := a.sessions.RenewToken
+	if last.Subject != "" && last.Subject != fresh.Subject {
+		change = a.sessions.Destroy
+	}
+	if err := change(ctx); err != nil {
+		return &storeError{err}
+	}
+	a.putLink(ctx, fresh)
+	return a.commit(ctx)
+}
+
+// end deletes a record, and gives what it held; nil where there was none.
+func (a *App) end(ctx context.Context, ref string) (*record, error) {
+	rec, err := a.open(ctx, ref)
+	if err != nil || rec == nil {
+		return nil, err
+	}
+	return rec, a.destroy(rec.ctx)
+}
+
+// revocationLimit is short: a user is waiting, and the session is gone already.
+const revocationLimit = 3 * time.Second
+
+// revoke gives a refresh token back to the issuer. It does what it can.
+func (a *App) revoke(ctx context.Context, tokens authpi.TokenSet) {
+	if tokens.RefreshToken == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revocationLimit)
+	defer cancel()
+	_ = a.client.RevokeToken(ctx, tokens.RefreshToken, "refresh_token")
+}

@@ -1,0 +1,214 @@
+package authpihttp
+
+import (
+	"encoding/json"
+	"errors"
+	"html/template"
+	"net/http"
+	"strconv"
+	"time"
+
+	authpi "github.com/authpi/authpi-idp-go"
+)
+
+// ErrorFunc answers a request that failed, with status. The headers that the status
+// asks for, such as Retry-After or WWW-Authenticate, and Cache-Control are set
+// already. err is for the log and for [errors.Is] and [errors.As]: it wraps what
+// package authpi returned. It holds no token, but show it to nobody.
+//
+//	opts.Error = func(w http.ResponseWriter, r *http.Request, status int, err error) {
+//		slog.ErrorContext(r.Context(), "sign-in", "status", status, "error", err)
+//		authpihttp.WriteError(w, r, status, err)
+//	}
+type ErrorFunc func(w http.ResponseWriter, r *http.Request, status int, err error)
+
+// What requests are refused for, besides the errors of package authpi.
+const (
+	// ErrNotSignedIn: nobody is signed in here, or no longer.
+	ErrNotSignedIn = sentinel("not signed in")
+	// ErrForbidden: the caller may not do this, or not in this organization.
+	ErrForbidden = sentinel("not allowed")
+
+	errNoLogin     = sentinel("the callback answers no login of this browser")
+	errCrossOrigin = sentinel("the request came from another site")
+	errEnded       = sentinel("signed out meanwhile")
+	errOvertaken   = sentinel("the session was refreshed by another request meanwhile")
+)
+
+// sentinel is an error that equals itself. As a constant it cannot be replaced.
+type sentinel string
+
+func (s sentinel) Error() string { return "authpihttp: " + string(s) }
+
+// failure is an error with the address to try again at.
+type failure struct {
+	cause error
+	again string
+}
+
+func (e *failure) Error() string { return e.cause.Error() }
+func (e *failure) Unwrap() error { return e.cause }
+
+// retryPause is what Retry-After says where the issuer does not.
+const retryPause = 5 * time.Second
+
+// fail answers a request by what went wrong. again is where to try again, empty for
+// the same address.
+func (a *App) fail(w http.ResponseWriter, r *http.Request, err error, again string) {
+	noStore(w)
+	status := statusOf(err)
+	if status == http.StatusServiceUnavailable {
+		setRetryAfter(w, err)
+	}
+	a.opts.Error(w, r, status, &failure{err, again})
+}
+
+func (a *App) forbid(w http.ResponseWriter, r *http.Request, _ string) {
+	a.fail(w, r, ErrForbidden, a.opts.Home)
+}
+
+// Unavailable answers a request whose session could not be loaded or stored: 503
+// with Retry-After. It is an ErrorFunc for scs:
+//
+//	sessions.ErrorFunc = app.Unavailable
+func (a *App) Unavailable(w http.ResponseWriter, r *http.Request, err error) {
+	a.fail(w, r, &storeError{err}, "")
+}
+
+// statusOf tells whose fault an error is: the request's, the configuration's, or
+// nobody's, and then it may pass.
+func statusOf(err error) int {
+	var store *storeError
+	var oauth *authpi.OAuthError
+	switch {
+	case errors.As(err, &store), errors.Is(err, errOvertaken):
+		return http.StatusServiceUnavailable
+	case errors.Is(err, ErrNotSignedIn):
+		return http.StatusUnauthorized
+	case errors.Is(err, ErrForbidden), errors.Is(err, errCrossOrigin):
+		return http.StatusForbidden
+	case errors.Is(err, errNoLogin):
+		return http.StatusBadRequest
+	case errors.As(err, &oauth):
+		return statusOfOAuth(oauth)
+	}
+	return http.StatusInternalServerError
+}
+
+func statusOfOAuth(e *authpi.OAuthError) int {
+	switch e.StatusCode {
+	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+		return http.StatusServiceUnavailable
+	}
+	switch {
+	case e.StatusCode >= http.StatusInternalServerError:
+		return http.StatusServiceUnavailable
+	case e.Code == "transport_error", e.Code == "server_error", e.Code == "temporarily_unavailable":
+		return http.StatusServiceUnavailable
+	case e.Code == "access_denied", errors.Is(e, authpi.ErrUserBlocked):
+		return http.StatusForbidden
+	case e.Code == "invalid_request", authpi.SessionEnded(e):
+		return http.StatusBadRequest
+	}
+	return http.StatusInternalServerError
+}
+
+func setRetryAfter(w http.ResponseWriter, err error) {
+	pause := retryPause
+	var oauth *authpi.OAuthError
+	if errors.As(err, &oauth) && oauth.RetryAfter > 0 {
+		pause = oauth.RetryAfter
+	}
+	seconds := int64((pause + time.Second - 1) / time.Second)
+	w.Header().Set("Retry-After", strconv.FormatInt(seconds, 10))
+}
+
+// WriteError is the answer of this package where Options.Error is nil: a plain page
+// for people, JSON for programs, told apart by Accept. It says what to do, and
+// nothing of err.
+func WriteError(w http.ResponseWriter, r *http.Request, status int, err error) {
+	text := messageOf(status, err)
+	h := w.Header()
+	h.Add("Vary", "Accept")
+	h.Set("X-Content-Type-Options", "nosniff")
+	if !wantsPage(r) {
+		writeJSON(w, status, map[string]string{"error": text.code, "error_description": text.message})
+		return
+	}
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'")
+	w.WriteHeader(status)
+	data := page{Title: text.title, Message: text.message}
+	var f *failure
+	if errors.As(err, &f) {
+		data.Again = f.again
+	}
+	data.Offer = data.Again != "" || r.Method == http.MethodGet
+	_ = errorPage.Execute(w, data)
+}
+
+func writeJSON(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body)
+}
+
+type message struct{ code, title, message string }
+
+// messageOf is what people and programs are told.
+func messageOf(status int, err error) message {
+	switch {
+	case errors.Is(err, authpi.ErrUserBlocked):
+		return message{"user_blocked", "You cannot sign in", "This account is blocked. Please ask whoever runs this site."}
+	case errors.Is(err, authpi.ErrAccountLinkingRequired):
+		return message{"account_linking_required", "Your accounts are not linked yet", "Please sign in the way you did before, and link this one in your account."}
+	case errors.Is(err, errCrossOrigin):
+		return message{"cross_origin", "That did not come from this site", "Please go back and press the button here."}
+	}
+	switch status {
+	case http.StatusBadRequest:
+		return message{"invalid_request", "Sign-in did not work", "It took too long, was already used, or was started in another browser. Please try again."}
+	case http.StatusUnauthorized:
+		return message{"login_required", "Please sign in", "You are not signed in, or no longer."}
+	case http.StatusForbidden:
+		if errors.Is(err, ErrForbidden) {
+			return message{"forbidden", "Not allowed", "Your account may not do this here."}
+		}
+		return message{"access_denied", "Sign-in was cancelled", "You can try again whenever you like."}
+	case http.StatusMethodNotAllowed:
+		return message{"method_not_allowed", "That cannot be opened", "This address is for a form."}
+	case http.StatusServiceUnavailable:
+		return message{"temporarily_unavailable", "One moment, please", "Something we need is not answering. Please try again in a few seconds."}
+	}
+	return message{"server_error", "Something is wrong here", "It is our fault, not yours. Please try again later."}
+}
+
+type page struct {
+	Title, Message string
+	Offer          bool   // whether trying again makes sense
+	Again          string // where; empty: this very address
+}
+
+var errorPage = template.Must(template.New("error").Parse(`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="robots" content="noindex">
+<title>{{.Title}}</title>
+<style>
+body { font: 1.1rem/1.6 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 34rem; margin: 15vh auto; padding: 0 1.5rem }
+h1 { font-size: 1.6rem }
+a { color: #0b57d0 }
+@media (prefers-color-scheme: dark) { body { color: #eee; background: #181818 } a { color: #a8c7fa } }
+</style>
+</head>
+<body>
+<main>
+<h1>{{.Title}}</h1>
+<p>{{.Message}}</p>
+{{if .Offer}}<p><a href="{{.Again}}">Try again</a></p>{{end}}
+</main>
+</body>
+</html>
+`))

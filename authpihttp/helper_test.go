@@ -1,0 +1,310 @@
+package authpihttp_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/authpihttp"
+	"github.com/authpi/authpi-idp-go/authpitest"
+)
+
+const (
+	origin   = "https://app.test"
+	clientID = "c_test"
+)
+
+// site is an application with its issuer, all of it in memory.
+type site struct {
+	t        *testing.T
+	issuer   *authpitest.Server
+	client   *authpi.IdpClient
+	store    *store
+	sessions *manager
+	app      *authpihttp.App
+	mux      *http.ServeMux
+	handler  http.Handler
+
+	mu      sync.Mutex    // guards what follows
+	ahead   time.Duration // of the client's clock
+	refused []error
+}
+
+// setup changes what a site is made of.
+type setup struct {
+	issuer  authpitest.Options
+	client  authpi.Config
+	options authpihttp.Options
+}
+
+func newSite(t *testing.T, change func(*setup)) *site {
+	t.Helper()
+	s := &site{t: t, store: newStore(), mux: http.NewServeMux()}
+	made := setup{issuer: authpitest.Options{ClientID: clientID, ClientSecret: "hush", PostLogoutRedirectURIs: []string{origin + "/bye"}}}
+	made.client = authpi.Config{
+		ClientID: clientID, ClientSecret: "hush", RedirectURI: origin + "/auth/callback",
+		Now: func() time.Time {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return time.Now().Add(s.ahead)
+		},
+	}
+	made.options.PostLogoutRedirectURI = origin + "/bye"
+	made.options.Error = func(w http.ResponseWriter, r *http.Request, status int, err error) {
+		s.mu.Lock()
+		s.refused = append(s.refused, err)
+		s.mu.Unlock()
+		authpihttp.WriteError(w, r, status, err)
+	}
+	if change != nil {
+		change(&made)
+	}
+	s.issuer = authpitest.NewInMemory(&made.issuer)
+	t.Cleanup(s.issuer.Close)
+	for _, name := range []string{"ada", "bob"} {
+		s.issuer.AddUser(authpitest.User{ID: "usr_" + name, Email: name + "@example.com", EmailVerified: true})
+	}
+	s.issuer.SetOrganizations("usr_ada",
+		authpitest.Organization{ID: "org_1", Scopes: []string{"projects:read"}},
+		authpitest.Organization{ID: "org_2", Scopes: []string{"owner", "projects:**"}})
+	made.client.IssuerURL, made.client.HTTPClient = s.issuer.URL, s.issuer.Client()
+	var err error
+	if s.client, err = authpi.NewIdpClient(made.client); err != nil {
+		t.Fatal(err)
+	}
+	s.sessions = newManager(s.store)
+	s.app = authpihttp.New(s.client, s.sessions, &made.options)
+	s.sessions.ErrorFunc = s.app.Unavailable
+	s.app.Register(s.mux)
+	s.mux.Handle("/", s.app.RequireAgent(http.HandlerFunc(s.whoami)))
+	s.handler = s.sessions.LoadAndSave(s.mux)
+	return s
+}
+
+// whoami is every page of the site.
+func (s *site) whoami(w http.ResponseWriter, r *http.Request) {
+	agent, ok := authpihttp.AgentFrom(r.Context())
+	if !ok {
+		s.t.Error("no agent in the context")
+		return
+	}
+	fmt.Fprint(w, agent.ID)
+}
+
+// advance lets time go by for the client and the issuer, but not for sessions.
+func (s *site) advance(d time.Duration) {
+	s.issuer.Advance(d)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ahead += d
+}
+
+// expire makes the access tokens of half an hour expire.
+func (s *site) expire() { s.advance(40 * time.Minute) }
+
+func (s *site) lastRefusal() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.refused) == 0 {
+		return nil
+	}
+	return s.refused[len(s.refused)-1]
+}
+
+// signIns are the token sets of all sign-ins in the store.
+func (s *site) signIns() (all []authpi.TokenSet) {
+	s.t.Helper()
+	for _, i := range s.store.copy() {
+		var stored struct {
+			Values map[string]string
+		}
+		if err := json.Unmarshal(i.data, &stored); err != nil {
+			s.t.Fatal(err)
+		}
+		if text := stored.Values["authpi.tokens"]; text != "" {
+			tokens, err := authpi.ParseTokenSet([]byte(text))
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			all = append(all, tokens)
+		}
+	}
+	return all
+}
+
+// RoundTrip serves a request in the caller's goroutine, as a server would: a panic
+// ends the connection, and nothing else.
+func (s *site) RoundTrip(r *http.Request) (response *http.Response, err error) {
+	in := r.Clone(r.Context())
+	in.RequestURI, in.Host, in.RemoteAddr = r.URL.RequestURI(), r.URL.Host, "192.0.2.1:1234"
+	if in.Body == nil {
+		in.Body = http.NoBody
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("connection closed: %v", p)
+		}
+	}()
+	w := httptest.NewRecorder()
+	s.handler.ServeHTTP(w, in)
+	response = w.Result()
+	response.Request = r
+	return response, nil
+}
+
+// browser keeps cookies and follows no redirect.
+type browser struct {
+	*site
+	http *http.Client
+}
+
+func (s *site) browser() *browser {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return &browser{s, &http.Client{
+		Transport: s, Jar: jar,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+type answer struct {
+	status   int
+	location string
+	header   http.Header
+	body     string
+}
+
+// send makes a request as a browser opening a page, unless the header says otherwise:
+// an empty value removes one.
+func (b *browser) send(method, path string, header map[string]string) answer {
+	b.t.Helper()
+	a, err := b.try(context.Background(), method, path, header)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return a
+}
+
+func (b *browser) try(ctx context.Context, method, path string, header map[string]string) (answer, error) {
+	target := path
+	if !strings.HasPrefix(path, "https://") {
+		target = origin + path
+	}
+	r, err := http.NewRequestWithContext(ctx, method, target, nil)
+	if err != nil {
+		return answer{}, err
+	}
+	r.Header.Set("Accept", "text/html,application/xhtml+xml,*/*;q=0.8")
+	for name, value := range header {
+		r.Header.Set(name, value)
+	}
+	response, err := b.http.Do(r)
+	if err != nil {
+		return answer{}, err
+	}
+	body, err := io.ReadAll(response.Body)
+	return answer{response.StatusCode, response.Header.Get("Location"), response.Header, string(body)}, errors.Join(err, response.Body.Close())
+}
+
+func (b *browser) get(path string) answer {
+	b.t.Helper()
+	return b.send(http.MethodGet, path, nil)
+}
+
+func (b *browser) json(path string) answer {
+	b.t.Helper()
+	return b.send(http.MethodGet, path, map[string]string{"Accept": "application/json"})
+}
+
+// start begins a login and gives the issuer's address.
+func (b *browser) start(returnTo string) string {
+	b.t.Helper()
+	path := "/auth/login"
+	if returnTo != "" {
+		path += "?return_to=" + url.QueryEscape(returnTo)
+	}
+	a := b.get(path)
+	if a.status != http.StatusSeeOther || !strings.HasPrefix(a.location, b.issuer.URL) {
+		b.t.Fatalf("login: got %d to %q; want 303 to the issuer", a.status, a.location)
+	}
+	return a.location
+}
+
+// atIssuer signs somebody in there and gives the callback.
+func (s *site) atIssuer(authURL, user string) string {
+	s.t.Helper()
+	callback, err := s.issuer.SignIn(authURL, user)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return callback
+}
+
+// signIn does a whole login.
+func (b *browser) signIn(user string) {
+	b.t.Helper()
+	a := b.get(b.atIssuer(b.start(""), user))
+	if a.status != http.StatusSeeOther || a.location != "/" {
+		b.t.Fatalf("callback: got %d to %q, %v; want 303 to /", a.status, a.location, b.lastRefusal())
+	}
+}
+
+// wantUser checks who is signed in; nobody for an empty one.
+func (b *browser) wantUser(user string) {
+	b.t.Helper()
+	a := b.get("/")
+	switch {
+	case user == "" && a.status != http.StatusSeeOther:
+		b.t.Errorf("got %d %q; want 303 to the login", a.status, a.body)
+	case user != "" && (a.status != http.StatusOK || a.body != user):
+		b.t.Errorf("got %d %q, %v; want 200 %q", a.status, a.body, b.lastRefusal(), user)
+	}
+}
+
+// cookie is the session's.
+func (b *browser) cookie() string {
+	u, _ := url.Parse(origin)
+	for _, c := range b.http.Jar.Cookies(u) {
+		if c.Name == "session" {
+			return c.Value
+		}
+	}
+	return ""
+}
+
+func (b *browser) setCookie(value string) {
+	u, _ := url.Parse(origin)
+	b.http.Jar.SetCookies(u, []*http.Cookie{{Name: "session", Value: value, Path: "/"}})
+}
+
+// wantNoSecrets checks that a page shows nothing of a request or of what failed.
+func wantNoSecrets(t *testing.T, a answer, secrets ...string) {
+	t.Helper()
+	for _, secret := range append(secrets, "redis", "secret", "internal:", "authpi:") {
+		if secret != "" && strings.Contains(a.body, secret) {
+			t.Errorf("the page shows %q:\n%s", secret, a.body)
+		}
+	}
+}
+
+func param(t *testing.T, rawURL, name string) string {
+	t.Helper()
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u.Query().Get(name)
+}

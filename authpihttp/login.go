@@ -1,0 +1,99 @@
+package authpihttp
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"time"
+
+	authpi "github.com/authpi/authpi-idp-go"
+)
+
+// Bounds of the logins that one browser may have under way.
+const (
+	maxLogins = 8
+	loginLife = 10 * time.Minute
+)
+
+// login is one that is under way. Each tab may have its own.
+type login struct {
+	Auth     authpi.AuthorizationURL `json:"auth"`
+	ReturnTo string                  `json:"return_to"`
+	Started  int64                   `json:"started"` // seconds since the Unix epoch
+}
+
+// Login starts a login and sends the browser to the issuer. The query parameter
+// return_to is the path on this site to come back to; whatever is not plainly such
+// a path counts as Options.Home. It answers GET and HEAD.
+func (a *App) Login(w http.ResponseWriter, r *http.Request) {
+	noStore(w)
+	if !a.allow(w, r, http.MethodGet, http.MethodHead) {
+		return
+	}
+	var opts *authpi.AuthorizationOptions
+	if a.opts.Authorize != nil {
+		opts = a.opts.Authorize(r)
+	}
+	auth, err := a.client.CreateAuthorizationURL(a.opts.Scopes, opts)
+	if err != nil {
+		a.fail(w, r, err, a.opts.Home)
+		return
+	}
+	ctx := r.Context()
+	back := a.returnTo(r.URL.Query().Get("return_to"))
+	a.putLogins(ctx, append(a.readLogins(ctx), login{*auth, back, time.Now().Unix()}))
+	// Committed here and not with the response: the issuer's answer may be quick, and
+	// a store that is down is found out before the user has signed in.
+	if err := a.commit(ctx); err != nil {
+		a.fail(w, r, err, "")
+		return
+	}
+	redirect(w, auth.URL)
+}
+
+// takeLogin removes the login with this state from the session, so that it answers
+// one callback, and gives it. It is nil where there is none.
+func (a *App) takeLogin(ctx context.Context, state string) (*login, error) {
+	logins := a.readLogins(ctx)
+	i := slices.IndexFunc(logins, func(l login) bool { return state != "" && l.Auth.State == state })
+	if i < 0 {
+		return nil, nil
+	}
+	taken := logins[i]
+	a.putLogins(ctx, slices.Delete(logins, i, i+1))
+	return &taken, a.commit(ctx)
+}
+
+// readLogins gives the logins that may still be answered, the oldest first. What
+// cannot be read is none.
+func (a *App) readLogins(ctx context.Context) (logins []login) {
+	if json.Unmarshal([]byte(a.sessions.GetString(ctx, keyLogins)), &logins) != nil {
+		return nil
+	}
+	oldest := time.Now().Add(-loginLife).Unix()
+	return slices.DeleteFunc(logins, func(l login) bool { return l.Started <= oldest })
+}
+
+func (a *App) putLogins(ctx context.Context, logins []login) {
+	text := ""
+	if len(logins) > 0 {
+		data, _ := json.Marshal(logins[max(0, len(logins)-maxLogins):]) // texts and numbers
+		text = string(data)
+	}
+	a.sessions.Put(ctx, keyLogins, text)
+}
+
+// allow refuses other methods. A handler may be mounted without one in its pattern.
+func (a *App) allow(w http.ResponseWriter, r *http.Request, methods ...string) bool {
+	if slices.Contains(methods, r.Method) {
+		return true
+	}
+	for _, m := range methods {
+		w.Header().Add("Allow", m)
+	}
+	a.opts.Error(w, r, http.StatusMethodNotAllowed, errMethod)
+	return false
+}
+
+const errMethod = sentinel("the method is not allowed here")

@@ -1,0 +1,143 @@
+package authpihttp_test
+
+import (
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/authpi/authpi-idp-go/authpitest"
+)
+
+func TestLogoutOfAnotherSite(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	b := s.browser()
+	b.signIn("usr_ada")
+	for _, header := range []map[string]string{
+		{"Sec-Fetch-Site": "cross-site"},
+		{"Sec-Fetch-Site": "same-site"},
+		{"Origin": "https://evil.test"},
+		{"Origin": "null"},
+	} {
+		a := b.send(http.MethodPost, "/auth/logout", header)
+		if a.status != http.StatusForbidden {
+			t.Errorf("%v: got %d; want 403", header, a.status)
+		}
+		wantNoSecrets(t, a)
+		b.wantUser("usr_ada")
+	}
+	for _, method := range []string{http.MethodGet, http.MethodHead} {
+		b.send(method, "/auth/logout", nil)
+		b.wantUser("usr_ada")
+	}
+	if got := s.issuer.Requests("revoke"); got != 0 {
+		t.Errorf("got %d revocations; want 0", got)
+	}
+	if a := b.send(http.MethodPost, "/auth/logout", map[string]string{"Origin": origin}); a.status != http.StatusSeeOther {
+		t.Errorf("own site: got %d; want 303", a.status)
+	}
+	b.wantUser("")
+}
+
+func TestLogoutMethod(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	s.mux.HandleFunc("/bare/logout", s.app.Logout)
+	b := s.browser()
+	b.signIn("usr_ada")
+	if a := b.get("/bare/logout"); a.status != http.StatusMethodNotAllowed || a.header.Get("Allow") != "POST" {
+		t.Errorf("got %d, Allow %q; want 405", a.status, a.header.Get("Allow"))
+	}
+	b.wantUser("usr_ada")
+}
+
+func TestLogoutOfNobody(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	b := s.browser()
+	if a := b.send(http.MethodPost, "/auth/logout", nil); a.status != http.StatusSeeOther || a.location != "/" {
+		t.Errorf("got %d to %q; want 303 home", a.status, a.location)
+	}
+}
+
+// The issuer is down: the user is signed out here all the same, and soon.
+func TestLogoutWithoutIssuer(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	b := s.browser()
+	b.signIn("usr_ada")
+	s.issuer.Inject(authpitest.Fault{Times: -1, Status: 500})
+	if a := b.send(http.MethodPost, "/auth/logout", nil); a.status != http.StatusSeeOther || !strings.HasPrefix(a.location, s.issuer.URL) {
+		t.Errorf("got %d to %q; want 303 to the issuer", a.status, a.location)
+	}
+	b.wantUser("")
+}
+
+func TestLogoutWithStoreAway(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	b := s.browser()
+	b.signIn("usr_ada")
+	s.store.set(func(st *store) { st.full = true })
+	if a := b.send(http.MethodPost, "/auth/logout", nil); a.status != http.StatusServiceUnavailable {
+		t.Errorf("got %d; want 503: the user is still signed in", a.status)
+	}
+	if got := s.issuer.Requests("revoke"); got != 0 {
+		t.Errorf("got %d revocations; want 0", got)
+	}
+	s.store.set(func(st *store) { st.full = false })
+	b.wantUser("usr_ada")
+	b.send(http.MethodPost, "/auth/logout", nil)
+	b.wantUser("")
+}
+
+// The hint is the last ID token, also after refreshes that brought none.
+func TestLogoutHintOutlivesRefreshes(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(made *setup) { made.issuer.OmitIDTokenOnRefresh = true })
+	b := s.browser()
+	b.signIn("usr_ada")
+	idToken := s.signIns()[0].IDToken
+	for range 2 {
+		s.expire()
+		b.wantUser("usr_ada")
+	}
+	if got := s.signIns()[0]; got.IDToken != "" || got.SubjectHint != "usr_ada" {
+		t.Fatalf("got %v; want tokens without ID token", got)
+	}
+	a := b.send(http.MethodPost, "/auth/logout", nil)
+	if got := param(t, a.location, "id_token_hint"); got != idToken {
+		t.Errorf("got id_token_hint %q; want the first ID token", got)
+	}
+}
+
+// A request that is under way during a sign-out writes its session back afterwards,
+// which does not bring the sign-in back.
+func TestSignOutIsFinal(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	s.sessions.IdleTimeout = time.Hour // every request writes
+	loaded, signedOut := make(chan bool), make(chan bool)
+	s.mux.HandleFunc("GET /slow", func(w http.ResponseWriter, r *http.Request) {
+		loaded <- true
+		<-signedOut
+		w.WriteHeader(http.StatusNoContent)
+	})
+	b := s.browser()
+	b.signIn("usr_ada")
+	cookie := b.cookie()
+	var all sync.WaitGroup
+	all.Go(func() { b.get("/slow") })
+	<-loaded
+	other := s.browser()
+	other.setCookie(cookie)
+	other.send(http.MethodPost, "/auth/logout", nil)
+	signedOut <- true
+	all.Wait()
+	if _, back := s.store.copy()[cookie]; !back {
+		t.Fatal("the test is void: the session was not written back")
+	}
+	b.wantUser("")
+}
