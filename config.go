@@ -42,8 +42,8 @@ type Config struct {
 	// remembered for requests that still hold the old one. 0: 60 s; negative: not
 	// at all.
 	RefreshMemory time.Duration
-	// RefreshTimeout bounds one refresh, OnRefresh included, whatever happens to
-	// the contexts of its callers. 0: 30 s.
+	// RefreshTimeout bounds the request of one refresh with all that it needs, and
+	// then each caller's OnRefresh, whatever happens to the callers' contexts. 0: 30 s.
 	RefreshTimeout time.Duration
 	// AuthMethod is how a confidential client authenticates. It is never guessed.
 	AuthMethod AuthMethod

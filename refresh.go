@@ -170,6 +170,7 @@ func (c *IdpClient) renew(ctx context.Context, agent *Agent, r *renewal) (*Agent
 				return c.deliver(ctx, agent, r, known)
 			}
 			current = known.tokens
+			hops++
 		}
 		if current.RefreshToken == "" { // as the session store may have it
 			return nil, &RefreshError{cause: &OAuthError{
@@ -359,7 +360,7 @@ func (c *IdpClient) deliver(ctx context.Context, agent *Agent, r *renewal, rotat
 		rotated = latest
 	}
 	tokens := rotated.tokens
-	owner, err := c.agentOf(tokens)
+	owner, err := c.ownerOf(rotated)
 	if err == nil && owner.ID != agent.ID {
 		err = &SubjectMismatchError{Expected: agent.ID, Actual: owner.ID}
 	}
@@ -377,6 +378,14 @@ func (c *IdpClient) deliver(ctx context.Context, agent *Agent, r *renewal, rotat
 		return nil, failed
 	}
 	return owner, nil
+}
+
+// ownerOf is agentOf for a set that others wait for too: it is decoded once.
+func (c *IdpClient) ownerOf(rotated rotation) (*Agent, error) {
+	if rotated.owner == nil {
+		return c.agentOf(rotated.tokens)
+	}
+	return c.newAgent(rotated.owner.clone(), rotated.tokens), nil
 }
 
 // identify completes a renewed agent that came without ID token from the user info

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -402,6 +403,32 @@ func TestSameTokenOfAnotherUser(t *testing.T) {
 			t.Errorf("got %v, %v; want a SubjectMismatchError", agent, err)
 		}
 		store.wantCalls(t, 0, 1)
+	})
+}
+
+// An issuer that hands out an old refresh token again makes a chain without an end:
+// nobody may follow it forever.
+func TestChainThatBitesItsTail(t *testing.T) {
+	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+		tokens := e.expired()
+		tokens.RefreshToken = "refresh-a"
+		requests := 0
+		e.wire.set(func(r *http.Request) (*http.Response, error) {
+			if !strings.HasSuffix(r.URL.Path, "/token") {
+				return rtAnswer(r, http.StatusOK, `{"sub":"`+rtUser+`"}`), nil
+			}
+			requests++
+			next := map[string]string{"refresh-a": "refresh-b", "refresh-b": "refresh-a"}[rtForm(r).Get("refresh_token")]
+			return rtAnswer(r, http.StatusOK, fmt.Sprintf(`{"access_token":"at-%d","expires_in":-1,"refresh_token":%q}`, requests, next)), nil
+		})
+		for range 5 {
+			_, _ = e.create(tokens, nil)
+		}
+		if requests > 20 {
+			t.Errorf("requests: got %d; want a few", requests)
+		}
+		time.Sleep(2 * time.Minute)
+		e.mustCreate(tokens, nil) // once forgotten, all is well
 	})
 }
 

@@ -19,9 +19,10 @@ import (
 // rotation is what a spent refresh token became.
 type rotation struct {
 	tokens TokenSet
-	grant  string // what was asked for, see renewal.grant
-	stored bool   // found in the session store: nobody has to store it again
-	kept   bool   // the issuer did not rotate: the refresh token is the same
+	grant  string  // what was asked for, see renewal.grant
+	stored bool    // found in the session store: nobody has to store it again
+	kept   bool    // the issuer did not rotate: the refresh token is the same
+	owner  *claims // of the ID token, decoded once for all who wait; nil: not yet
 }
 
 // outcome is how a flight ended: with a rotation, with an error, or, where both
@@ -116,6 +117,7 @@ func (s *rotations) rememberFor(id string, became rotation, keep time.Duration) 
 	for _, text := range []*string{&t.AccessToken, &t.TokenType, &t.RefreshToken, &t.IDToken, &t.SubjectHint, &t.Scope} {
 		*text = strings.Clone(*text)
 	}
+	became.owner = nil // quickly decoded again, and much larger than the tokens
 	const overhead = 512
 	size := len(t.AccessToken) + len(t.RefreshToken) + len(t.IDToken) + len(t.Scope) + len(t.SubjectHint) + len(became.grant) + overhead
 	s.spent.Put(id, became, size, expiry)
@@ -180,6 +182,9 @@ func (c *IdpClient) spend(ctx context.Context, f *flight, agent *Agent, current 
 	if err != nil {
 		result = outcome{err: err}
 		return
+	}
+	if owner, err := storedClaims(rotated.tokens.IDToken); err == nil {
+		rotated.owner = &owner
 	}
 	c.rotations.remember(current, rotated)
 	result = outcome{rotation: &rotated}
