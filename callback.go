@@ -59,6 +59,9 @@ func (c *IdpClient) ExchangeCode(ctx context.Context, code, codeVerifier string,
 	if code == "" || codeVerifier == "" {
 		return nil, invalidRequest(op, "code and code verifier are required")
 	}
+	if opts.MaxAge < 0 {
+		return nil, invalidRequest(op, "MaxAge is negative")
+	}
 	// A code works once: whatever may fail without it fails before it is sent.
 	if err := c.readyToVerify(ctx); err != nil {
 		return nil, err
@@ -90,9 +93,10 @@ func (c *IdpClient) ExchangeCode(ctx context.Context, code, codeVerifier string,
 // a text; auth is what [IdpClient.CreateAuthorizationURL] returned, from the
 // user's own session.
 //
-// In this order it checks the state (in constant time), the issuer's error, the
-// iss parameter (RFC 9207), and the code; then the ID token, its nonce and, where
-// the login set MaxAge, its auth_time. Nothing is sent before the callback holds.
+// It checks the state (in constant time), then the issuer's error, the code and the
+// iss parameter (RFC 9207), none of them repeated; then the ID token, its nonce and,
+// where the login set MaxAge, its auth_time. No code is sent before the callback
+// holds.
 //
 // It returns an [*OAuthError]: invalid_state, the issuer's own code such as
 // access_denied, invalid_issuer, invalid_request, or as

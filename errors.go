@@ -140,7 +140,12 @@ type RefreshError struct {
 	tokens *TokenSet // nil: the issuer sent none
 }
 
-func (e *RefreshError) Error() string { return e.cause.Error() }
+func (e *RefreshError) Error() string {
+	if e.cause == nil {
+		return "authpi: refresh failed" // one that a test made up
+	}
+	return e.cause.Error()
+}
 
 // Unwrap gives the [*OAuthError] or [*SubjectMismatchError].
 func (e *RefreshError) Unwrap() error { return e.cause }

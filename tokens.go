@@ -17,9 +17,10 @@ import (
 //
 // Marshalled to JSON it is whole, in the storage form that the Python package
 // authpi-idp reads and writes too; printed in any other way it shows no token.
-// One exception is Go's own: fmt prints an unexported field of another struct
-// without asking this type, so keep a TokenSet in an exported field, or behind a
-// pointer, of whatever you print.
+// Two exceptions are Go's own. fmt prints an unexported field of another struct
+// without asking this type: keep a TokenSet in an exported field of whatever you
+// print. And slog's JSON handler marshals a slice or struct as a whole, tokens
+// included: log a TokenSet as an attribute of its own.
 type TokenSet struct {
 	// AccessToken is sent to APIs; do not parse it.
 	AccessToken string
