@@ -43,6 +43,7 @@ func main() {
 	http.HandleFunc("GET /login", func(w http.ResponseWriter, r *http.Request) {
 		auth, err := client.CreateAuthorizationURL([]string{"openid", "email"}, nil)
 		if err != nil {
+			log.Print("login: ", err)
 			http.Error(w, "sign-in is not configured", http.StatusInternalServerError)
 			return
 		}
@@ -55,6 +56,7 @@ func main() {
 		auth, _ := stored.(authpi.AuthorizationURL) // if there is none, no state fits
 		agent, err := client.ExchangeCallback(r.Context(), r.URL.Query(), auth)
 		if err != nil {
+			log.Print("callback: ", err) // holds no token, code or secret
 			http.Error(w, "you are not signed in", http.StatusBadRequest)
 			return
 		}
@@ -76,11 +78,13 @@ func main() {
 		case authpi.SessionEnded(err):
 			http.Redirect(w, r, "/login", http.StatusFound)
 		case err != nil:
+			log.Print("refresh: ", err)
 			http.Error(w, "try again in a moment", http.StatusServiceUnavailable)
-		case !agent.HasAccessIn("org_1", "read", "projects"):
-			http.Error(w, "ask for access to org_1", http.StatusForbidden)
 		default:
-			fmt.Fprintln(w, "The projects of org_1, for", agent.Email)
+			fmt.Fprintln(w, "Signed in as", agent.Email)
+			for _, org := range agent.Organizations {
+				fmt.Fprintln(w, org.ID, "may read projects:", agent.HasAccessIn(org.ID, "read", "projects"))
+			}
 		}
 	})
 

@@ -113,10 +113,10 @@ func TestProgram(t *testing.T) {
 		t.Fatal(err)
 	}
 	get(callback, 303)
-	get(app+"/", 403)
+	get(app+"/", 200)
 	srv.SetOrganizations("usr_ada", authpitest.Organization{ID: "org_1", Scopes: []string{"projects:**"}})
-	if _, body := get(app+"/", 200); !strings.Contains(body, "ada@example.com") {
-		t.Errorf("the page lacks the user: %s", body)
+	if _, body := get(app+"/", 200); !strings.Contains(body, "ada@example.com") || !strings.Contains(body, "org_1 may read projects: true") {
+		t.Errorf("the page lacks the user or the organization: %s", body)
 	}
 	if n := srv.Redemptions("refresh_token"); n != 2 {
 		t.Errorf("%d refreshes; want 2", n)
