@@ -5,13 +5,13 @@ package weburl
 import (
 	"net/netip"
 	"net/url"
-	"regexp"
 	"strings"
 	"unicode"
 )
 
 const (
 	notURL    = "must be an absolute URL such as https://idp.example.com/i_1"
+	notBack   = "must be an absolute URL: https, http on loopback, or a private-use scheme with a dot in its name, such as com.example.app:/callback"
 	plainHTTP = "must use https: http is accepted for loopback hosts only, unless AllowInsecureHTTP is set"
 )
 
@@ -20,6 +20,9 @@ const (
 func Issuer(raw string, insecure bool) string {
 	if strings.ContainsAny(raw, "?#") {
 		return "must have no query and no fragment"
+	}
+	if strings.Contains(raw, "/.well-known/") {
+		return "must be the issuer itself, without /.well-known/openid-configuration"
 	}
 	return web(raw, insecure)
 }
@@ -33,19 +36,15 @@ func Endpoint(raw string, insecure bool) string {
 	return web(raw, insecure)
 }
 
-// privateUse is RFC 8252 section 7.1: a reverse domain name as scheme, which
-// may be followed by a path without a host.
-var privateUse = regexp.MustCompile(`^(?i)[a-z][a-z0-9-]*(\.[a-z0-9][a-z0-9-]*)+:/`)
-
 // Redirect checks a redirection URI: https, http on loopback, or a private-use
 // scheme in reverse domain notation (RFC 8252 section 7).
 func Redirect(raw string, insecure bool) string {
-	if !privateUse.MatchString(raw) {
+	if !privateUse(raw) {
 		reason := Endpoint(raw, insecure)
-		if reason != "" {
-			return reason + ", or use a private-use scheme such as com.example.app:/callback"
+		if reason == notURL {
+			return notBack
 		}
-		return ""
+		return reason
 	}
 	if hasOddRune(raw) || strings.Contains(raw, "#") {
 		return "must hold no space, control character, backslash or fragment"
@@ -55,6 +54,26 @@ func Redirect(raw string, insecure bool) string {
 		return "must be a valid URL without user information or wildcard"
 	}
 	return ""
+}
+
+// privateUse tells a URI whose scheme is a reverse domain name (RFC 8252 section
+// 7.1). A path may follow it at once, without a host.
+func privateUse(raw string) bool {
+	scheme, _, found := strings.Cut(raw, ":/")
+	labels := strings.Split(scheme, ".")
+	if !found || len(labels) < 2 || scheme[0] < 'A' { // a digit may not come first
+		return false
+	}
+	for _, label := range labels {
+		if label == "" || label[0] == '-' || strings.ContainsFunc(label, notInScheme) {
+			return false
+		}
+	}
+	return true
+}
+
+func notInScheme(r rune) bool {
+	return r != '-' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
 }
 
 // Resource checks an RFC 8707 section 2 resource indicator: an absolute URI
