@@ -2,13 +2,13 @@ package authpi
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"strings"
 	"time"
 
 	"github.com/authpi/authpi-idp-go/internal/jws"
+	"github.com/authpi/authpi-idp-go/internal/redact"
 	"github.com/authpi/authpi-idp-go/internal/strictjson"
 )
 
@@ -64,6 +64,78 @@ type Organization struct {
 	JoinedAt time.Time
 }
 
+// ExpiresAt is when the access token expires.
+func (a *Agent) ExpiresAt() time.Time { return a.Tokens.ExpiresAt }
+
+// ExpiresIn is the access token's remaining life in whole seconds by the client's
+// clock, negative once it has expired.
+func (a *Agent) ExpiresIn() time.Duration { return a.Tokens.remaining(a.clock()) }
+
+// expiredMargin is how close to expiry [Agent.IsExpired] says so: the time that a
+// request may need to reach an API.
+const expiredMargin = 30 * time.Second
+
+// IsExpired reports whether the access token has expired, or will within 30 s.
+func (a *Agent) IsExpired() bool { return a.ExpiresWithin(expiredMargin) }
+
+// ExpiresWithin reports whether the access token expires within buffer, or has.
+func (a *Agent) ExpiresWithin(buffer time.Duration) bool { return a.ExpiresIn() <= buffer }
+
+// Claims decodes every claim of the token that the Agent was made from into v, as
+// [encoding/json.Unmarshal] does: acr, amr, client_id or the issuer's own. An
+// Agent made without ID token has those of the user info; a machine has none.
+func (a *Agent) Claims(v any) error { return decodeClaims(a.claims, v) }
+
+// String describes the Agent without its tokens and claims.
+func (a *Agent) String() string {
+	return fmt.Sprintf("authpi.Agent{ID:%q Type:%q OrgID:%q Organizations:%d Tokens:%s}",
+		a.ID, a.Type, a.OrgID, len(a.Organizations), a.Tokens)
+}
+
+// Format prints String for every verb and flag.
+func (a Agent) Format(f fmt.State, _ rune) { redact.Print(f, a.String()) }
+
+// LogValue gives ID, type and organization, for log/slog.
+func (a Agent) LogValue() slog.Value {
+	return slog.GroupValue(
+		slog.String("id", a.ID), slog.String("type", string(a.Type)), slog.String("org_id", a.OrgID))
+}
+
+func (a *Agent) clock() time.Time {
+	if a.now == nil {
+		return time.Now()
+	}
+	return a.now()
+}
+
+// MarshalJSON writes the claim's form: id, title, scopes, joined_at.
+func (o Organization) MarshalJSON() ([]byte, error) {
+	dst := append([]byte(nil), `{"id":`...)
+	dst = strictjson.AppendString(dst, o.ID)
+	dst = append(dst, `,"title":`...)
+	dst = strictjson.AppendStringOrNull(dst, o.Title)
+	dst = append(dst, `,"scopes":`...)
+	dst = strictjson.AppendStrings(dst, o.Scopes)
+	joined := int64(0)
+	if !o.JoinedAt.IsZero() {
+		joined = o.JoinedAt.Unix()
+	}
+	return fmt.Appendf(dst, `,"joined_at":%d}`, joined), nil
+}
+
+// UnmarshalJSON reads the claim's form, as leniently as a token's: only the id
+// must be text.
+func (o *Organization) UnmarshalJSON(data []byte) error {
+	text := "[" + string(data) + "]"
+	r := strictjson.NewReader(text)
+	orgs := parseOrganizations(&r, text)
+	if err := r.End(); err != nil || len(orgs) != 1 {
+		return invalidRequest("organization", "must be an object with a text id")
+	}
+	*o = orgs[0]
+	return nil
+}
+
 // AgentOptions are what [IdpClient.CreateAgent] does besides decoding. A nil
 // *AgentOptions refreshes and tells nobody.
 type AgentOptions struct {
@@ -112,8 +184,8 @@ func (c *IdpClient) CreateAgent(ctx context.Context, tokens TokenSet, opts *Agen
 	}
 	if tokens.isZero() {
 		// What an empty session holds: it must not pass for the client itself.
-		err := &OAuthError{Code: string(ErrTokenExpired), Description: "there are no tokens", op: "stored token set"}
-		c.tell(ctx, opts, err)
+		err := ownError(ErrTokenExpired, "stored token set", "there are no tokens")
+		c.reportError(ctx, opts, err)
 		return nil, err
 	}
 	agent, err := c.agentOf(tokens)
@@ -208,86 +280,4 @@ func principalType(id string) PrincipalType {
 		return PrincipalPersonalToken
 	}
 	return PrincipalUser
-}
-
-// expiredMargin is how close to expiry [Agent.IsExpired] says so: the time that a
-// request may need to reach an API.
-const expiredMargin = 30 * time.Second
-
-// ExpiresAt is when the access token expires.
-func (a *Agent) ExpiresAt() time.Time { return a.Tokens.ExpiresAt }
-
-// ExpiresIn is the access token's remaining life in whole seconds by the client's
-// clock, negative once it has expired.
-func (a *Agent) ExpiresIn() time.Duration { return a.Tokens.remaining(a.clock()) }
-
-// IsExpired reports whether the access token has expired, or will within 30 s.
-func (a *Agent) IsExpired() bool { return a.ExpiresWithin(expiredMargin) }
-
-// ExpiresWithin reports whether the access token expires within buffer, or has.
-func (a *Agent) ExpiresWithin(buffer time.Duration) bool { return a.ExpiresIn() <= buffer }
-
-// Claims decodes every claim of the token that the Agent was made from into v, as
-// [json.Unmarshal] does: acr, amr, client_id or the issuer's own. An Agent made
-// without ID token has those of the user info; a machine has none.
-func (a *Agent) Claims(v any) error { return decodeClaims(a.claims, v) }
-
-// String describes the Agent without its tokens and claims.
-func (a *Agent) String() string {
-	return fmt.Sprintf("authpi.Agent{ID:%q Type:%q OrgID:%q Organizations:%d Tokens:%s}",
-		a.ID, a.Type, a.OrgID, len(a.Organizations), a.Tokens)
-}
-
-// Format prints String for every verb and flag.
-func (a Agent) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(a.String())) }
-
-// LogValue gives ID, type and organization, for log/slog.
-func (a Agent) LogValue() slog.Value {
-	return slog.GroupValue(
-		slog.String("id", a.ID), slog.String("type", string(a.Type)), slog.String("org_id", a.OrgID))
-}
-
-// MarshalJSON writes the claim's form: id, title, scopes, joined_at.
-func (o Organization) MarshalJSON() ([]byte, error) {
-	dst := append([]byte(nil), `{"id":`...)
-	dst = strictjson.AppendString(dst, o.ID)
-	dst = append(dst, `,"title":`...)
-	dst = appendTextOrNull(dst, o.Title)
-	dst = append(dst, `,"scopes":`...)
-	dst = appendTexts(dst, o.Scopes)
-	joined := int64(0)
-	if !o.JoinedAt.IsZero() {
-		joined = o.JoinedAt.Unix()
-	}
-	return fmt.Appendf(dst, `,"joined_at":%d}`, joined), nil
-}
-
-// UnmarshalJSON reads the claim's form, as leniently as a token's: only the id
-// must be text.
-func (o *Organization) UnmarshalJSON(data []byte) error {
-	text := "[" + string(data) + "]"
-	r := strictjson.NewReader(text)
-	orgs := parseOrganizations(&r, text)
-	if err := r.End(); err != nil || len(orgs) != 1 {
-		return invalidRequest("organization", "must be an object with a text id")
-	}
-	*o = orgs[0]
-	return nil
-}
-
-func (a *Agent) clock() time.Time {
-	if a.now == nil {
-		return time.Now()
-	}
-	return a.now()
-}
-
-func decodeClaims(text string, v any) error {
-	if text == "" {
-		text = "{}"
-	}
-	if err := json.Unmarshal([]byte(text), v); err != nil {
-		return fmt.Errorf("authpi: claims: %w", err)
-	}
-	return nil
 }

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/authpi/authpi-idp-go/internal/endpoint"
-	"github.com/authpi/authpi-idp-go/internal/redact"
 	"github.com/authpi/authpi-idp-go/internal/strictjson"
 )
 
@@ -22,11 +21,8 @@ func (c *IdpClient) post(ctx context.Context, op, url string, form *endpoint.Par
 		form.AddSet("client_secret", c.cfg.ClientSecret)
 	}
 	answer, err := c.caller.Do(ctx, request)
-	if err == endpoint.ErrTooLong {
-		return answer, &OAuthError{Code: codeInvalidResponse, Description: err.Error(), op: op, cause: err}
-	}
 	if err != nil {
-		return answer, noAnswer(op, err, c.withOwn(secrets)...)
+		return answer, requestFailed(op, err, c.withOwn(secrets)...)
 	}
 	return answer, nil
 }
@@ -58,9 +54,7 @@ func (c *IdpClient) requestTokens(ctx context.Context, op, fallback, url string,
 	if e := c.refusal(op, codeInvalidResponse, answer, secrets...); e.Code != codeInvalidResponse {
 		return TokenSet{}, e
 	}
-	return tokens, &OAuthError{
-		Code: codeInvalidResponse, Description: reason, StatusCode: answer.Status, op: op,
-	}
+	return tokens, invalidResponse(op, reason, answer.Status, nil)
 }
 
 // defaultLifetime is assumed where the answer does not say, in seconds.
@@ -84,11 +78,11 @@ func (c *IdpClient) readTokens(body string) (tokens TokenSet, reason string) {
 		case keyTokenType:
 			tokens.TokenType, ok = r.Text()
 		case keyRefreshToken:
-			tokens.RefreshToken, ok = textOrNull(&r)
+			tokens.RefreshToken, ok = r.TextOrNull()
 		case keyIDToken:
-			tokens.IDToken, ok = textOrNull(&r)
+			tokens.IDToken, ok = r.TextOrNull()
 		case keyScope:
-			tokens.Scope, ok = textOrNull(&r)
+			tokens.Scope, ok = r.TextOrNull()
 		case "expires_in":
 			lifetime = readLifetime(&r)
 		}
@@ -153,23 +147,4 @@ func (c *IdpClient) refusal(op, fallback string, answer endpoint.Answer, secrets
 	e := issuerError(op, code, description, uri, c.withOwn(secrets)...)
 	e.StatusCode, e.RetryAfter = answer.Status, answer.RetryAfter
 	return e
-}
-
-// issuerError is an error in the issuer's own words, with all that was sent to it
-// masked.
-func issuerError(op, code, description, uri string, secrets ...string) *OAuthError {
-	return &OAuthError{
-		Code:        redact.Text(code, secrets...),
-		Description: redact.Text(description, secrets...),
-		URI:         redact.Text(uri, secrets...),
-		op:          op,
-	}
-}
-
-// said is code and description without what was being done.
-func (e *OAuthError) said() string {
-	if e.Description == "" {
-		return e.Code
-	}
-	return e.Code + ": " + e.Description
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/authpi/authpi-idp-go/internal/endpoint"
+	"github.com/authpi/authpi-idp-go/internal/redact"
 )
 
 // ExchangeOptions are what the answer to a code is checked against.
@@ -28,7 +29,7 @@ func (o ExchangeOptions) String() string {
 }
 
 // Format prints String for every verb and flag.
-func (o ExchangeOptions) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(o.String())) }
+func (o ExchangeOptions) Format(f fmt.State, _ rune) { redact.Print(f, o.String()) }
 
 // LogValue describes the options without the nonce, for log/slog.
 func (o ExchangeOptions) LogValue() slog.Value { return slog.StringValue(o.String()) }
@@ -72,7 +73,7 @@ func (c *IdpClient) ExchangeCode(ctx context.Context, code, codeVerifier string,
 	form.Add("redirect_uri", c.cfg.RedirectURI)
 	form.Add("code_verifier", codeVerifier)
 	form.AddAll("resource", c.resourcesOr(opts.Resources))
-	answer, err := c.requestTokens(ctx, op, "token_error", url, &form, code, codeVerifier)
+	answer, err := c.requestTokens(ctx, op, codeTokenError, url, &form, code, codeVerifier)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +116,7 @@ func (c *IdpClient) ExchangeCallback(ctx context.Context, callback url.Values, a
 		return nil, callbackError(callback, auth)
 	}
 	if auth.Nonce == "" {
-		return nil, &OAuthError{Code: string(ErrInvalidNonce), Description: "the stored login has no nonce", op: op}
+		return nil, ownError(ErrInvalidNonce, op, "the stored login has no nonce")
 	}
 	code := callback.Get("code")
 	if code == "" {
@@ -134,9 +135,7 @@ func checkState(callback url.Values, auth AuthorizationURL) error {
 	if auth.State != "" && len(got) == 1 && sameSecret(got[0], auth.State) {
 		return nil
 	}
-	e := &OAuthError{
-		Code: string(ErrInvalidState), Description: "the callback does not belong to this login", op: "callback",
-	}
+	e := ownError(ErrInvalidState, "callback", "the callback does not belong to this login")
 	if callback.Get("error") != "" {
 		// Nobody has proved that the issuer said it, but it is what a developer
 		// wants to read first.

@@ -1,7 +1,9 @@
 package authpi
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -11,11 +13,11 @@ import (
 
 // claims are what a token, or the user info endpoint, says of somebody, decoded
 // in one pass. A member of the wrong kind reads as missing: one odd claim does
-// not end a sign-in, and the checks in verify.go want what they need present.
+// not end a sign-in, and the checks of a token want what they need present.
 type claims struct {
 	issuer, subject, sessionID, jti       string
 	authorizedParty, nonce, atHash        optionalText
-	email, orgID, scope, clientID         string
+	email, orgID, scope                   string
 	emailVerified                         optionalBool
 	audience                              audience
 	expiry, issuedAt, notBefore, authTime numericDate
@@ -112,8 +114,6 @@ func parseClaims(text string) (claims, error) {
 			c.orgID, c.saysOrgID = r.Text()
 		case "scope":
 			c.scope, _ = r.Text()
-		case "client_id":
-			c.clientID, _ = r.Text()
 		case "exp":
 			c.expiry = parseDate(&r)
 		case "iat":
@@ -273,4 +273,14 @@ func (c claims) clone() claims {
 	}
 	c.organizations = orgs
 	return c
+}
+
+func decodeClaims(text string, v any) error {
+	if text == "" {
+		text = "{}"
+	}
+	if err := json.Unmarshal([]byte(text), v); err != nil {
+		return fmt.Errorf("authpi: claims: %w", err)
+	}
+	return nil
 }

@@ -24,7 +24,6 @@ package authpi
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -35,32 +34,28 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/endpoint"
 	"github.com/authpi/authpi-idp-go/internal/fresh"
 	"github.com/authpi/authpi-idp-go/internal/jwks"
+	"github.com/authpi/authpi-idp-go/internal/redact"
+	"github.com/authpi/authpi-idp-go/internal/strictjson"
 )
 
 // IdpClient is the relying party: one for each issuer and client ID, made once
 // and shared. It is immutable and safe for concurrent use, and it makes no
 // request before a call needs one.
 type IdpClient struct {
-	cfg       Config // with its defaults filled in
-	endpoints Endpoints
-	caller    *endpoint.Caller
-	metadata  *fresh.Value[discovery.Metadata]
-	keys      *jwks.Set
-	verified  *verifiedTokens
-	rotations *rotations
-	log       *slog.Logger
-	now       func() time.Time
+	cfg           Config // with its defaults filled in
+	endpoints     Endpoints
+	authorization string // base of every authorization URL
+	caller        *endpoint.Caller
+	metadata      *fresh.Value[discovery.Metadata]
+	keys          *jwks.Set
+	verified      *verifiedTokens
+	rotations     *rotations
+	log           *slog.Logger
+	now           func() time.Time
 }
 
 // version is the module's, as CHANGELOG.md has it.
 const version = "0.1.0"
-
-// How long the discovery document is used without asking again, and how long it
-// serves while the issuer is away.
-const (
-	metadataFresh  = time.Hour
-	metadataUsable = 24 * time.Hour
-)
 
 // NewIdpClient checks the configuration and makes a client. It makes no request.
 //
@@ -71,62 +66,30 @@ func NewIdpClient(cfg Config) (*IdpClient, error) {
 	}
 	cfg = cfg.withDefaults()
 	c := &IdpClient{
-		cfg:       cfg,
-		endpoints: cfg.endpoints(),
-		caller:    endpoint.NewCaller(cfg.HTTPClient, version, cfg.Now),
-		log:       cfg.Logger,
-		now:       cfg.Now,
+		cfg:           cfg,
+		endpoints:     cfg.endpoints(),
+		authorization: authorizationBase(cfg, cfg.endpoints()),
+		caller:        endpoint.NewCaller(cfg.HTTPClient, version, cfg.Now),
+		log:           cfg.Logger,
+		now:           cfg.Now,
 	}
-	c.metadata = fresh.New(metadataFresh, metadataUsable, c.now, func(ctx context.Context) (discovery.Metadata, error) {
-		return discovery.Fetch(ctx, c.caller, c.cfg.IssuerURL, c.cfg.AllowInsecureHTTP)
-	})
+	c.metadata = fresh.New(metadataFresh, metadataUsable, c.now, c.fetchMetadata)
 	c.keys = jwks.New(c.fetchKeys, c.now, c.log)
 	c.verified = newVerifiedTokens(c.now)
 	c.rotations = newRotations(cfg)
 	return c, nil
 }
 
-// DiscoverEndpoints reads the endpoints of an issuer that has other paths than
-// AuthPI's, for [Config].Endpoints (OpenID Connect Discovery 1.0 section 4). The
-// issuer that the document states must equal issuerURL, but for one trailing
-// slash. A nil client means one with a timeout of 30 s.
-//
-// It returns a [*ConfigurationError] for a bad issuerURL, and otherwise an
-// [*OAuthError]: invalid_issuer, invalid_response or transport_error.
-func DiscoverEndpoints(ctx context.Context, issuerURL string, client *http.Client) (Endpoints, error) {
-	if reason := checkIssuer(issuerURL, false); reason != "" {
-		return Endpoints{}, &ConfigurationError{"IssuerURL", reason}
-	}
-	m, err := discovery.Fetch(ctx, endpoint.NewCaller(client, version, time.Now), issuerURL, false)
-	if err != nil {
-		return Endpoints{}, discoveryError(err)
-	}
-	return Endpoints{
-		Issuer:        m.Issuer,
-		Authorization: m.Authorization,
-		Token:         m.Token,
-		UserInfo:      m.UserInfo,
-		Revocation:    m.Revocation,
-		Introspection: m.Introspection,
-		EndSession:    m.EndSession,
-		JWKS:          m.JWKS,
-	}, nil
+// String names issuer and client.
+func (c *IdpClient) String() string {
+	return fmt.Sprintf("authpi.IdpClient{IssuerURL:%q ClientID:%q}", c.cfg.IssuerURL, c.cfg.ClientID)
 }
 
-func discoveryError(err error) error {
-	const op = "discovery"
-	var document *discovery.DocumentError
-	var issuer *discovery.IssuerError
-	switch {
-	case errors.As(err, &document):
-		return &OAuthError{Code: codeInvalidResponse, Description: document.Reason, StatusCode: document.Status, op: op, cause: err}
-	case errors.Is(err, endpoint.ErrTooLong):
-		return &OAuthError{Code: codeInvalidResponse, Description: err.Error(), op: op, cause: err}
-	case errors.As(err, &issuer):
-		return &OAuthError{Code: codeInvalidIssuer, Description: err.Error(), op: op, cause: err}
-	}
-	return noAnswer(op, err)
-}
+// Format prints String for every verb and flag.
+func (c IdpClient) Format(f fmt.State, _ rune) { redact.Print(f, c.String()) }
+
+// LogValue names issuer and client, for log/slog.
+func (c IdpClient) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
 // ClientCredentials signs a machine in with the client's own secret (RFC 6749
 // section 4.4). Its token is short-lived and comes without a refresh token: ask
@@ -147,7 +110,7 @@ func (c *IdpClient) ClientCredentials(ctx context.Context, scopes []string, reso
 	form.Add("grant_type", "client_credentials")
 	form.AddList("scope", scopes)
 	form.AddAll("resource", resources)
-	answer, err := c.requestTokens(ctx, op, "token_error", url, &form)
+	answer, err := c.requestTokens(ctx, op, codeTokenError, url, &form)
 	if err != nil {
 		return nil, err
 	}
@@ -180,9 +143,75 @@ func (c *IdpClient) RevokeToken(ctx context.Context, token, tokenTypeHint string
 		return err
 	}
 	if answer.Status != http.StatusOK {
-		return c.refusal(op, "revocation_error", answer, token)
+		return c.refusal(op, codeRevocationError, answer, token)
 	}
 	return nil
+}
+
+// Introspection is what the issuer says of a token (RFC 7662 section 2.2). Where
+// Active is false nothing else means anything.
+type Introspection struct {
+	// Active is whether the token works now.
+	Active bool
+	// Scope is a space-separated list.
+	Subject, ClientID, Scope, TokenType string
+	// ExpiresAt and IssuedAt are zero where the issuer does not say.
+	ExpiresAt, IssuedAt time.Time
+
+	claims string
+}
+
+// Claims decodes everything that the endpoint said into v, as
+// [encoding/json.Unmarshal] does.
+func (i *Introspection) Claims(v any) error { return decodeClaims(i.claims, v) }
+
+// Introspect asks the issuer whether a token is active (RFC 7662). AuthPI shows a
+// client only its own tokens: another's is not active. An API that is called with
+// other clients' tokens uses [IdpClient.VerifyAccessToken] instead.
+//
+// tokenTypeHint is "access_token", "refresh_token" or empty. It returns an
+// [*OAuthError]: introspection_error, or the issuer's own code.
+func (c *IdpClient) Introspect(ctx context.Context, token, tokenTypeHint string) (*Introspection, error) {
+	const op = "introspect token"
+	url, err := c.needEndpoint("Introspection", c.endpoints.Introspection)
+	if err != nil {
+		return nil, err
+	}
+	var form endpoint.Params
+	form.Add("token", token)
+	form.AddSet("token_type_hint", tokenTypeHint)
+	answer, err := c.post(ctx, op, url, &form, token)
+	if err != nil {
+		return nil, err
+	}
+	if answer.Status != http.StatusOK {
+		return nil, c.refusal(op, codeIntrospectionError, answer, token)
+	}
+	result := &Introspection{claims: answer.Body}
+	r := strictjson.NewReader(answer.Body)
+	said := false
+	for m := r.Members(); m.Next(); {
+		switch m.Name {
+		case "active":
+			result.Active, said = r.Bool()
+		case "sub":
+			result.Subject, _ = r.Text()
+		case "client_id":
+			result.ClientID, _ = r.Text()
+		case "scope":
+			result.Scope, _ = r.Text()
+		case "token_type":
+			result.TokenType, _ = r.Text()
+		case "exp":
+			result.ExpiresAt = parseMoment(&r)
+		case "iat":
+			result.IssuedAt = parseMoment(&r)
+		}
+	}
+	if r.End() != nil || !said {
+		return nil, invalidResponse(op, "active must be true or false", answer.Status, nil)
+	}
+	return result, nil
 }
 
 // LogoutOptions are the parameters of a logout. Each may be empty.
@@ -201,7 +230,7 @@ func (o LogoutOptions) String() string {
 }
 
 // Format prints String for every verb and flag.
-func (o LogoutOptions) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(o.String())) }
+func (o LogoutOptions) Format(f fmt.State, _ rune) { redact.Print(f, o.String()) }
 
 // LogValue describes the options without the ID token and state, for log/slog.
 func (o LogoutOptions) LogValue() slog.Value { return slog.StringValue(o.String()) }
@@ -220,58 +249,6 @@ func (c *IdpClient) CreateLogoutURL(opts *LogoutOptions) (string, error) {
 	q.AddSet("post_logout_redirect_uri", opts.PostLogoutRedirectURI)
 	q.AddSet("state", opts.State)
 	return q.String(), nil
-}
-
-// issuerIdentity is what tokens and callbacks must come from.
-type issuerIdentity struct {
-	id         string
-	inResponse bool // callbacks carry it (RFC 9207)
-}
-
-// issuer gives the exact issuer identifier: the configured one where endpoints
-// were given, otherwise the one that discovery states.
-func (c *IdpClient) issuer(ctx context.Context) (issuerIdentity, error) {
-	if c.cfg.Endpoints != (Endpoints{}) {
-		return issuerIdentity{id: c.endpoints.Issuer}, nil
-	}
-	m, err := c.metadata.Get(ctx)
-	if err != nil {
-		return issuerIdentity{}, discoveryError(err)
-	}
-	return issuerIdentity{id: m.Issuer, inResponse: m.IssInResponse}, nil
-}
-
-// readyToVerify tells whether it is known whose tokens to expect, and where their
-// keys are.
-func (c *IdpClient) readyToVerify(ctx context.Context) error {
-	if c.cfg.Endpoints != (Endpoints{}) {
-		_, err := c.needEndpoint("JWKS", c.endpoints.JWKS)
-		return err
-	}
-	_, err := c.issuer(ctx)
-	return err
-}
-
-func (c *IdpClient) fetchKeys(ctx context.Context) ([]byte, error) {
-	url := c.endpoints.JWKS
-	if c.cfg.Endpoints == (Endpoints{}) {
-		m, err := c.metadata.Get(ctx)
-		if err != nil {
-			return nil, err
-		}
-		url = m.JWKS
-	}
-	if _, err := c.needEndpoint("JWKS", url); err != nil {
-		return nil, err
-	}
-	answer, err := c.caller.Do(ctx, endpoint.Request{URL: url})
-	if err != nil {
-		return nil, err
-	}
-	if answer.Status != http.StatusOK {
-		return nil, fmt.Errorf("the key set's endpoint answered with status %d", answer.Status)
-	}
-	return []byte(answer.Body), nil
 }
 
 func (c *IdpClient) needRedirect() error {
@@ -295,14 +272,3 @@ func (c *IdpClient) resourcesOr(resources []string) []string {
 	}
 	return slices.Clone(resources)
 }
-
-// String names issuer and client.
-func (c *IdpClient) String() string {
-	return fmt.Sprintf("authpi.IdpClient{IssuerURL:%q ClientID:%q}", c.cfg.IssuerURL, c.cfg.ClientID)
-}
-
-// Format prints String for every verb and flag.
-func (c IdpClient) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(c.String())) }
-
-// LogValue names issuer and client, for log/slog.
-func (c IdpClient) LogValue() slog.Value { return slog.StringValue(c.String()) }

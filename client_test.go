@@ -568,3 +568,52 @@ func TestConcurrentUse(t *testing.T) {
 		t.Errorf("got %d key requests; want 1", got)
 	}
 }
+
+func TestIntrospect(t *testing.T) {
+	t.Parallel()
+	clock := newTestClock()
+	issuer := newIssuer(t, &authpitest.Options{Now: clock.Now})
+	client := newClient(t, issuer, func(cfg *authpi.Config) { cfg.Now = clock.Now })
+	agent := signIn(t, client, issuer, nil)
+	got, err := client.Introspect(t.Context(), agent.Tokens.AccessToken, "access_token")
+	if err != nil {
+		t.Fatalf("Introspect: %v", err)
+	}
+	if !got.Active || got.Subject != testSubject || got.ClientID != "c_test" || got.TokenType != "Bearer" || !strings.Contains(got.Scope, "openid") ||
+		!got.IssuedAt.Equal(clock.Now()) || !got.ExpiresAt.Equal(clock.Now().Add(30*time.Minute)) {
+		t.Errorf("got %+v; want the token's", got)
+	}
+	if form := issuer.LastForm(); form.Get("token_type_hint") != "access_token" || form.Get("token") != agent.Tokens.AccessToken {
+		t.Errorf("got the form %v", form)
+	}
+	var own struct{ Jti string }
+	if err := got.Claims(&own); err != nil || own.Jti == "" {
+		t.Errorf("Claims: got %+v, %v; want jti", own, err)
+	}
+	if got, err := client.Introspect(t.Context(), "unknown", ""); err != nil || got.Active || got.Subject != "" {
+		t.Errorf("got %+v, %v; want not active", got, err)
+	}
+	if issuer.LastForm().Has("token_type_hint") {
+		t.Error("got an empty hint sent; want it left out")
+	}
+	for _, tc := range []struct {
+		name, body string
+		status     int
+		code       string
+	}{
+		{"active missing", `{}`, 200, "invalid_response"},
+		{"active a text", `{"active":"true"}`, 200, "invalid_response"},
+		{"active twice", `{"active":false,"active":true}`, 200, "invalid_response"},
+		{"Active", `{"Active":true}`, 200, "invalid_response"},
+		{"empty", ``, 200, "invalid_response"},
+		{"401", `{"error":"invalid_client"}`, 401, "invalid_client"},
+		{"500", `oops`, 500, "introspection_error"},
+	} {
+		client := scripted(t, nil, func(r *http.Request) (*http.Response, error) { return reply(r, tc.status, nil, tc.body), nil })
+		_, err := client.Introspect(t.Context(), "the-token", "")
+		var e *authpi.OAuthError
+		if !errors.As(err, &e) || e.Code != tc.code || e.StatusCode != tc.status {
+			t.Errorf("%s: got %v; want %s with status %d", tc.name, err, tc.code, tc.status)
+		}
+	}
+}

@@ -101,7 +101,7 @@ const (
 type Endpoints struct {
 	// Issuer is the exact iss of the tokens; empty: IssuerURL as given.
 	Issuer string
-
+	// The endpoints are absolute URLs, and may have a query.
 	Authorization, Token, UserInfo, Revocation, Introspection, EndSession, JWKS string
 }
 
@@ -125,7 +125,7 @@ func (cfg *Config) check() error {
 	if strings.TrimSpace(cfg.ClientID) != cfg.ClientID || strings.ContainsFunc(cfg.ClientID, unicode.IsControl) {
 		return refuse("ClientID", "must hold no control character, and no space around it")
 	}
-	if reason := checkIssuer(cfg.IssuerURL, cfg.AllowInsecureHTTP); reason != "" {
+	if reason := weburl.Issuer(cfg.IssuerURL, cfg.AllowInsecureHTTP); reason != "" {
 		return refuse("IssuerURL", reason)
 	}
 	if cfg.RedirectURI != "" {
@@ -175,10 +175,6 @@ func (cfg *Config) checkEndpoints() error {
 		}
 	}
 	return nil
-}
-
-func checkIssuer(issuerURL string, insecure bool) string {
-	return weburl.Issuer(issuerURL, insecure)
 }
 
 // withDefaults gives a copy that shares nothing the caller could change.
@@ -258,7 +254,7 @@ func (cfg Config) printable() printable {
 func (cfg Config) String() string { return fmt.Sprintf("authpi.Config%+v", cfg.printable()) }
 
 // Format prints String for every verb and flag.
-func (cfg Config) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(cfg.String())) }
+func (cfg Config) Format(f fmt.State, _ rune) { redact.Print(f, cfg.String()) }
 
 // LogValue describes the configuration without the secret, for log/slog.
 func (cfg Config) LogValue() slog.Value { return slog.StringValue(cfg.String()) }

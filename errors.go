@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/authpi/authpi-idp-go/internal/endpoint"
 	"github.com/authpi/authpi-idp-go/internal/redact"
 )
 
@@ -59,6 +60,14 @@ func (e *OAuthError) Is(target error) bool {
 // GoString keeps %#v to what Error shows.
 func (e *OAuthError) GoString() string { return fmt.Sprintf("&authpi.OAuthError{%q}", e.Error()) }
 
+// said is code and description without what was being done.
+func (e *OAuthError) said() string {
+	if e.Description == "" {
+		return e.Code
+	}
+	return e.Code + ": " + e.Description
+}
+
 // passing tells whether the same request may succeed later: no answer came, or
 // one that speaks of the issuer's state and not of the request.
 func (e *OAuthError) passing() bool {
@@ -67,6 +76,12 @@ func (e *OAuthError) passing() bool {
 		return true
 	}
 	return e.StatusCode >= 500 || e.Code == codeTransport
+}
+
+// isPassing tells whether the same refresh may succeed later.
+func isPassing(err error) bool {
+	var e *OAuthError
+	return errors.As(err, &e) && e.passing()
 }
 
 // errorCode is a sentinel that equals every OAuthError of its code. As a
@@ -111,6 +126,12 @@ const (
 	codeInvalidIssuer   = "invalid_issuer"
 	codeSubjectMismatch = "subject_mismatch"
 	codeTransport       = "transport_error"
+
+	codeTokenError         = "token_error"
+	codeRefreshError       = "refresh_error"
+	codeUserInfoError      = "userinfo_error"
+	codeRevocationError    = "revocation_error"
+	codeIntrospectionError = "introspection_error"
 )
 
 // SessionEnded reports whether signing in again is the only way on: the refresh
@@ -163,7 +184,7 @@ func (e RefreshError) Format(f fmt.State, verb rune) {
 	case verb == 'q':
 		text = strconv.Quote(text)
 	}
-	_, _ = f.Write([]byte(text))
+	redact.Print(f, text)
 }
 
 // Tokens gives the token set that the issuer sent before something failed: the
@@ -219,8 +240,36 @@ func invalidToken(op, part, reason string, cause error) *OAuthError {
 	}
 }
 
-func invalidRequest(op, reason string) *OAuthError {
-	return &OAuthError{Code: codeInvalidRequest, Description: reason, op: op}
+// ownError is what a check of this package found, told in its own words.
+func ownError(code errorCode, op, reason string) *OAuthError {
+	return &OAuthError{Code: string(code), Description: reason, op: op}
+}
+
+func invalidRequest(op, reason string) *OAuthError { return ownError(codeInvalidRequest, op, reason) }
+
+// issuerError is an error in the issuer's own words, with all that was sent to it
+// masked.
+func issuerError(op, code, description, uri string, secrets ...string) *OAuthError {
+	return &OAuthError{
+		Code:        redact.Text(code, secrets...),
+		Description: redact.Text(description, secrets...),
+		URI:         redact.Text(uri, secrets...),
+		op:          op,
+	}
+}
+
+// invalidResponse is for an answer that came but cannot be read. status is zero
+// where it was not even read to its end.
+func invalidResponse(op, reason string, status int, cause error) *OAuthError {
+	return &OAuthError{Code: codeInvalidResponse, Description: reason, StatusCode: status, op: op, cause: cause}
+}
+
+// requestFailed is for a request without an answer that could be read whole.
+func requestFailed(op string, cause error, secrets ...string) *OAuthError {
+	if errors.Is(cause, endpoint.ErrTooLong) {
+		return invalidResponse(op, cause.Error(), 0, cause)
+	}
+	return noAnswer(op, cause, secrets...)
 }
 
 // noAnswer is for what never got an answer. The cause's text may hold what was

@@ -82,8 +82,7 @@ func (c *IdpClient) CreateAuthorizationURL(scopes []string, opts *AuthorizationO
 	if err := c.needRedirect(); err != nil {
 		return nil, err
 	}
-	base, err := c.needEndpoint("Authorization", c.endpoints.Authorization)
-	if err != nil {
+	if _, err := c.needEndpoint("Authorization", c.endpoints.Authorization); err != nil {
 		return nil, err
 	}
 	if err := checkAuthorization(scopes, opts); err != nil {
@@ -96,7 +95,7 @@ func (c *IdpClient) CreateAuthorizationURL(scopes []string, opts *AuthorizationO
 		Nonce:        cmp.Or(opts.Nonce, made.part(2)),
 		Resources:    c.resourcesOr(opts.Resources),
 	}
-	auth.URL = c.authorizationQuery(base, scopes, auth, made.part(3), opts)
+	auth.URL = c.authorizationQuery(scopes, auth, made.part(3), opts)
 	return auth, nil
 }
 
@@ -120,18 +119,25 @@ func checkAuthorization(scopes []string, opts *AuthorizationOptions) error {
 	return nil
 }
 
+// authorizationBase is the part of the URL that every login of a client has.
+func authorizationBase(cfg Config, e Endpoints) string {
+	var q endpoint.Params
+	q.StartQuery(e.Authorization)
+	q.Add("client_id", cfg.ClientID)
+	q.Add("redirect_uri", cfg.RedirectURI)
+	q.Add("response_type", "code")
+	q.Add("code_challenge_method", "S256")
+	return q.String()
+}
+
 // authorizationQuery writes the URL into one buffer: this is on the way of
 // every login.
-func (c *IdpClient) authorizationQuery(base string, scopes []string, auth *AuthorizationURL, challenge string, opts *AuthorizationOptions) string {
+func (c *IdpClient) authorizationQuery(scopes []string, auth *AuthorizationURL, challenge string, opts *AuthorizationOptions) string {
 	var q endpoint.Params
-	q.StartQuery(base)
-	q.Add("client_id", c.cfg.ClientID)
-	q.Add("redirect_uri", c.cfg.RedirectURI)
-	q.Add("response_type", "code")
+	q.StartQuery(c.authorization)
 	q.AddList("scope", scopes)
 	q.Add("state", auth.State)
 	q.Add("code_challenge", challenge)
-	q.Add("code_challenge_method", "S256")
 	q.Add("nonce", auth.Nonce)
 	q.AddSet("org", opts.Org)
 	q.AddSet("login_hint", opts.LoginHint)
@@ -201,7 +207,7 @@ func (a AuthorizationURL) MarshalJSON() ([]byte, error) {
 	if a.Resources == nil {
 		return append(dst, "null}"...), nil
 	}
-	return append(appendTexts(dst, a.Resources), '}'), nil
+	return append(strictjson.AppendStrings(dst, a.Resources), '}'), nil
 }
 
 // UnmarshalJSON reads the storage form. What cannot be read is an [*OAuthError]
@@ -226,7 +232,7 @@ func (a *AuthorizationURL) UnmarshalJSON(data []byte) error {
 		case "nonce":
 			parsed.Nonce, haveNonce = r.Text()
 		case "resources":
-			parsed.Resources, resourcesOK = textsOrNull(&r)
+			parsed.Resources, resourcesOK = r.TextsOrNull()
 		default:
 			r.Skip()
 		}
@@ -251,7 +257,7 @@ func (a AuthorizationURL) String() string {
 }
 
 // Format prints String for every verb and flag.
-func (a AuthorizationURL) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(a.String())) }
+func (a AuthorizationURL) Format(f fmt.State, _ rune) { redact.Print(f, a.String()) }
 
 // LogValue describes the login without its secrets, for log/slog.
 func (a AuthorizationURL) LogValue() slog.Value { return slog.StringValue(a.String()) }
@@ -263,37 +269,7 @@ func (o AuthorizationOptions) String() string {
 }
 
 // Format prints String for every verb and flag.
-func (o AuthorizationOptions) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(o.String())) }
+func (o AuthorizationOptions) Format(f fmt.State, _ rune) { redact.Print(f, o.String()) }
 
 // LogValue describes the options without state and nonce, for log/slog.
 func (o AuthorizationOptions) LogValue() slog.Value { return slog.StringValue(o.String()) }
-
-func textsOrNull(r *strictjson.Reader) (texts []string, ok bool) {
-	switch r.Kind() {
-	case strictjson.Null:
-		r.Skip()
-		return nil, true
-	case strictjson.Array:
-		texts = []string{}
-	default:
-		r.Skip()
-		return nil, false
-	}
-	ok = true
-	for e := r.Elements(); e.Next(); {
-		text, isText := r.Text()
-		texts, ok = append(texts, text), ok && isText
-	}
-	return texts, ok
-}
-
-func appendTexts(dst []byte, texts []string) []byte {
-	dst = append(dst, '[')
-	for i, text := range texts {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = strictjson.AppendString(dst, text)
-	}
-	return append(dst, ']')
-}

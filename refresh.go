@@ -11,21 +11,6 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/redact"
 )
 
-// RefreshCoordinator lets several processes spend a refresh token once between
-// them. Within one process nothing is needed: a shared flight always stands in
-// front, so Do is called once for each id and process, with a context of its own
-// that no caller's cancellation ends. The module's redis folder has one over Redis.
-type RefreshCoordinator interface {
-	// Do runs spend at most once for an id among all who share the coordinator,
-	// and gives each of them the bytes that it returned, for a while after too. An
-	// error of spend is not kept: it means that nothing final happened.
-	//
-	// id is a digest, safe to store and log. The bytes are sealed: only a holder
-	// of the old refresh token can read them. An error means that nobody could be
-	// asked; the refresh then fails for a passing reason and spends nothing.
-	Do(ctx context.Context, id string, spend func(context.Context) ([]byte, error)) ([]byte, error)
-}
-
 // RefreshOptions are for one [IdpClient.Refresh].
 type RefreshOptions struct {
 	// OnRefresh is as in [AgentOptions].
@@ -107,7 +92,7 @@ func (c *IdpClient) createRefreshed(ctx context.Context, agent *Agent, opts *Age
 	}
 	identified, err := c.identify(ctx, agent, renewed, r)
 	if err != nil && opts.OnRefresh == nil {
-		c.tell(ctx, opts, err)
+		c.reportError(ctx, opts, err)
 	}
 	return identified, err
 }
@@ -129,12 +114,13 @@ func (c *IdpClient) renewInTime(ctx context.Context, agent *Agent, opts *AgentOp
 			"key", c.rotations.shortID(agent.Tokens.RefreshToken), "error", err)
 		return agent, nil
 	}
-	c.tell(ctx, opts, err)
+	c.reportError(ctx, opts, err)
 	return nil, err
 }
 
-// tell passes a failure on, unless it is the caller's own leaving.
-func (c *IdpClient) tell(ctx context.Context, opts *AgentOptions, err error) {
+// reportError passes a failure on to OnRefreshError, unless it is the caller's own
+// leaving.
+func (c *IdpClient) reportError(ctx context.Context, opts *AgentOptions, err error) {
 	if opts.OnRefreshError != nil && !hasLeft(ctx, err) {
 		opts.OnRefreshError(context.WithoutCancel(ctx), err)
 	}
@@ -155,9 +141,7 @@ const maxHops = 8
 // the refresh token.
 func (c *IdpClient) renew(ctx context.Context, agent *Agent, r *renewal) (*Agent, error) {
 	if agent.Tokens.RefreshToken == "" {
-		return nil, &OAuthError{
-			Code: string(ErrTokenExpired), Description: "there is no refresh token", op: opRefresh,
-		}
+		return nil, ownError(ErrTokenExpired, opRefresh, "there is no refresh token")
 	}
 	current, asked := agent.Tokens, false
 	for hops := 0; hops < maxHops; {
@@ -165,29 +149,27 @@ func (c *IdpClient) renew(ctx context.Context, agent *Agent, r *renewal) (*Agent
 			return nil, left(ctx)
 		}
 		if known, ok := c.rotations.newest(current); ok {
-			if c.serves(known, agent, r) {
+			if c.satisfies(known, agent, r) {
 				c.event(ctx, "refresh taken from memory", current)
-				return c.deliver(ctx, agent, r, known)
+				return c.handOver(ctx, agent, r, known)
 			}
 			current = known.tokens
 			hops++
 		}
 		if current.RefreshToken == "" { // as the session store may have it
-			return nil, &RefreshError{cause: &OAuthError{
-				Code: string(ErrTokenExpired), Description: "the newer tokens have no refresh token", op: opRefresh,
-			}}
+			return nil, refreshFailed(ErrTokenExpired, "the newer tokens have no refresh token", nil)
 		}
 		if r.patient && c.rotations.paused(agent.Tokens.RefreshToken) {
 			return nil, refreshFailed(codeTransport, "the last attempt failed a moment ago", nil)
 		}
-		landed, err := c.fly(ctx, agent, current, r)
+		ended, err := c.joinOrStart(ctx, agent, current, r)
 		if err != nil {
 			return nil, err
 		}
-		got := landed.rotation
-		if landed.err != nil {
-			if asked || r.reload == nil || !errors.Is(landed.err, ErrInvalidGrant) {
-				return nil, landed.err
+		got := ended.rotation
+		if ended.err != nil {
+			if asked || r.reload == nil || !errors.Is(ended.err, ErrInvalidGrant) {
+				return nil, ended.err
 			}
 			// Another process may have been first; its set would be in the store.
 			asked = true
@@ -195,7 +177,7 @@ func (c *IdpClient) renew(ctx context.Context, agent *Agent, r *renewal) (*Agent
 				return nil, err
 			}
 			if got == nil {
-				return nil, landed.err
+				return nil, ended.err
 			}
 		}
 		if got == nil {
@@ -205,8 +187,8 @@ func (c *IdpClient) renew(ctx context.Context, agent *Agent, r *renewal) (*Agent
 		// older set must not be stored over a newer one.
 		latest := c.rotations.latest(*got)
 		justSpent := latest == *got && !got.stored && got.grant == r.grant()
-		if justSpent || c.serves(latest, agent, r) {
-			return c.deliver(ctx, agent, r, latest)
+		if justSpent || c.satisfies(latest, agent, r) {
+			return c.handOver(ctx, agent, r, latest)
 		}
 		current = latest.tokens // and now this successor is spent
 		hops++
@@ -214,9 +196,9 @@ func (c *IdpClient) renew(ctx context.Context, agent *Agent, r *renewal) (*Agent
 	return nil, refreshFailed(codeTransport, "others refresh this session faster than this call can follow", nil)
 }
 
-// serves tells whether a remembered set is what the caller wants: newer than its
-// own, asked for with the same options, and good.
-func (c *IdpClient) serves(known rotation, agent *Agent, r *renewal) bool {
+// satisfies tells whether a remembered set is what the caller wants: newer than
+// its own, asked for with the same options, and good.
+func (c *IdpClient) satisfies(known rotation, agent *Agent, r *renewal) bool {
 	if known.tokens.AccessToken == agent.Tokens.AccessToken || !known.stored && known.grant != r.grant() {
 		return false
 	}
@@ -227,11 +209,11 @@ func (c *IdpClient) serves(known rotation, agent *Agent, r *renewal) bool {
 	return known.tokens.remaining(c.now()) > least
 }
 
-// fly joins the flight that spends current, or starts it.
-func (c *IdpClient) fly(ctx context.Context, agent *Agent, current TokenSet, r *renewal) (outcome, error) {
+// joinOrStart joins the flight that spends current, or starts it.
+func (c *IdpClient) joinOrStart(ctx context.Context, agent *Agent, current TokenSet, r *renewal) (outcome, error) {
 	f, first := c.rotations.join(current.RefreshToken)
 	if first {
-		if err := c.lead(ctx, f, agent, current, r); err != nil {
+		if err := c.startFlight(ctx, f, agent, current, r); err != nil {
 			return outcome{}, err
 		}
 	} else {
@@ -257,7 +239,7 @@ func (c *IdpClient) fly(ctx context.Context, agent *Agent, current TokenSet, r *
 		return f.outcome, nil
 	case <-enough:
 		if first && !c.rotations.abandon(f) {
-			<-f.done // it landed just now
+			<-f.done // it has ended just now
 			return f.outcome, nil
 		}
 		// The flight goes on; the next caller finds its result in the memory.
@@ -267,18 +249,18 @@ func (c *IdpClient) fly(ctx context.Context, agent *Agent, current TokenSet, r *
 	}
 }
 
-// lead is the first caller's part: it asks the session store, and then sends the
-// spender off on a context of its own. Whatever happens, Reload's panic included,
-// the flight lands and frees those who wait.
-func (c *IdpClient) lead(ctx context.Context, f *flight, agent *Agent, current TokenSet, r *renewal) error {
-	result, aloft := outcome{}, false
+// startFlight is the first caller's part: it asks the session store, and then has
+// the token spent under a context of its own. Whatever happens, Reload's panic
+// included, the flight ends and frees those who wait.
+func (c *IdpClient) startFlight(ctx context.Context, f *flight, agent *Agent, current TokenSet, r *renewal) error {
+	result, started := outcome{}, false
 	defer func() {
-		if !aloft {
-			c.rotations.land(f, result)
+		if !started {
+			c.rotations.finish(f, result)
 		}
 	}()
-	if known, ok := c.rotations.newest(current); ok && (!known.kept || c.serves(known, agent, r)) {
-		return nil // another flight landed while this caller was on its way here
+	if known, ok := c.rotations.newest(current); ok && (!known.kept || c.satisfies(known, agent, r)) {
+		return nil // another flight ended while this caller was on its way here
 	}
 	if r.reload != nil {
 		stored, err := c.reloadNewer(ctx, agent, current, r)
@@ -293,7 +275,7 @@ func (c *IdpClient) lead(ctx context.Context, f *flight, agent *Agent, current T
 	if ctx.Err() != nil {
 		return left(ctx)
 	}
-	aloft, r.spends = true, true
+	started, r.spends = true, true
 	detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.RefreshTimeout)
 	go func() {
 		defer cancel()
@@ -318,7 +300,7 @@ func (c *IdpClient) reloadNewer(ctx context.Context, agent *Agent, current Token
 	case err != nil:
 		return nil, refreshFailed(codeTransport, "Reload: "+redact.Text(err.Error(), append(secretsOf(stored), secretsOf(current)...)...), err)
 	case stored.isZero():
-		return nil, refreshFailed(string(ErrSessionExpired), "the session has ended meanwhile", nil)
+		return nil, refreshFailed(ErrSessionExpired, "the session has ended meanwhile", nil)
 	case !c.isNewer(stored, agent, current):
 		return nil, nil
 	}
@@ -353,10 +335,10 @@ func (c *IdpClient) isNewer(stored TokenSet, agent *Agent, current TokenSet) boo
 	return !spent
 }
 
-// deliver hands a new set to the caller's OnRefresh, unless it came from the store.
-func (c *IdpClient) deliver(ctx context.Context, agent *Agent, r *renewal, rotated rotation) (*Agent, error) {
+// handOver gives a new set to the caller's OnRefresh, unless it came from the store.
+func (c *IdpClient) handOver(ctx context.Context, agent *Agent, r *renewal, rotated rotation) (*Agent, error) {
 	// Checked last of all: a slow caller must not store an older set over a newer one.
-	if latest := c.rotations.latest(rotated); c.serves(latest, agent, r) {
+	if latest := c.rotations.latest(rotated); c.satisfies(latest, agent, r) {
 		rotated = latest
 	}
 	tokens := rotated.tokens
@@ -373,7 +355,7 @@ func (c *IdpClient) deliver(ctx context.Context, agent *Agent, r *renewal, rotat
 	detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.RefreshTimeout)
 	defer cancel()
 	if err := r.onRefresh(detached, tokens); err != nil {
-		failed := refreshFailed("refresh_error", "OnRefresh: "+redact.Text(err.Error(), append(secretsOf(tokens), secretsOf(agent.Tokens)...)...), err)
+		failed := refreshFailed(codeRefreshError, "OnRefresh: "+redact.Text(err.Error(), append(secretsOf(tokens), secretsOf(agent.Tokens)...)...), err)
 		failed.tokens = &tokens
 		return nil, failed
 	}
@@ -423,14 +405,8 @@ func (c *IdpClient) identify(ctx context.Context, before, renewed *Agent, r *ren
 	return agent, nil
 }
 
-// isPassing tells whether the same refresh may succeed later.
-func isPassing(err error) bool {
-	var e *OAuthError
-	return errors.As(err, &e) && e.passing()
-}
-
-func refreshFailed(code, description string, cause error) *RefreshError {
-	return &RefreshError{cause: &OAuthError{Code: code, Description: description, op: opRefresh, cause: cause}}
+func refreshFailed(code errorCode, description string, cause error) *RefreshError {
+	return &RefreshError{cause: &OAuthError{Code: string(code), Description: description, op: opRefresh, cause: cause}}
 }
 
 // left is the error of a caller whose context ended.

@@ -11,9 +11,7 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/endpoint"
 	"github.com/authpi/authpi-idp-go/internal/jws"
 	"github.com/authpi/authpi-idp-go/internal/recent"
-	"github.com/authpi/authpi-idp-go/internal/redact"
 	"github.com/authpi/authpi-idp-go/internal/seal"
-	"github.com/authpi/authpi-idp-go/internal/strictjson"
 )
 
 // rotation is what a spent refresh token became.
@@ -103,9 +101,9 @@ func (s *rotations) remember(spent TokenSet, became rotation) {
 	s.rememberFor(s.id(spent.RefreshToken), became, s.keep)
 }
 
-// rescue is how long a set is remembered that nobody waited for: until the session
-// comes back, for these are its only tokens.
-const rescue = 24 * time.Hour
+// orphanMemory is how long a set is remembered that nobody waited for: until the
+// session comes back, for these are its only tokens.
+const orphanMemory = 24 * time.Hour
 
 func (s *rotations) rememberFor(id string, became rotation, keep time.Duration) {
 	expiry := s.now().Add(keep)
@@ -147,7 +145,7 @@ func (s *rotations) join(refreshToken string) (f *flight, first bool) {
 }
 
 // abandon notes that f's first caller waits no longer. It is false where f has
-// landed already.
+// ended already.
 func (s *rotations) abandon(f *flight) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -155,11 +153,12 @@ func (s *rotations) abandon(f *flight) bool {
 	return f.abandoned
 }
 
-func (s *rotations) land(f *flight, o outcome) {
+// finish gives f its outcome and frees those who wait for it.
+func (s *rotations) finish(f *flight, o outcome) {
 	s.mu.Lock()
 	delete(s.running, f.id)
 	if f.abandoned && o.rotation != nil {
-		s.rememberFor(f.id, *o.rotation, max(s.keep, rescue))
+		s.rememberFor(f.id, *o.rotation, max(s.keep, orphanMemory))
 	}
 	s.mu.Unlock()
 	f.outcome = o
@@ -167,7 +166,7 @@ func (s *rotations) land(f *flight, o outcome) {
 }
 
 // spend is the flight itself. What it learned is remembered before the flight
-// lands: whoever comes in between finds the one or the other.
+// ends: whoever comes in between finds the one or the other.
 func (c *IdpClient) spend(ctx context.Context, f *flight, agent *Agent, current TokenSet, r *renewal) {
 	result := outcome{err: refreshFailed(codeTransport, "the refresh ended without an answer", nil)}
 	defer func() {
@@ -176,7 +175,7 @@ func (c *IdpClient) spend(ctx context.Context, f *flight, agent *Agent, current 
 			// anything, so only its type is told.
 			result = outcome{err: refreshFailed(codeTransport, fmt.Sprintf("the refresh panicked with a %T", fault), nil)}
 		}
-		c.rotations.land(f, result)
+		c.rotations.finish(f, result)
 	}()
 	rotated, err := c.coordinate(ctx, f.id, agent, current, r)
 	if err != nil {
@@ -188,150 +187,6 @@ func (c *IdpClient) spend(ctx context.Context, f *flight, agent *Agent, current 
 	}
 	c.rotations.remember(current, rotated)
 	result = outcome{rotation: &rotated}
-}
-
-// coordinate redeems the refresh token, or learns from another process what
-// became of it.
-func (c *IdpClient) coordinate(ctx context.Context, id string, agent *Agent, current TokenSet, r *renewal) (rotation, error) {
-	if c.cfg.Coordinator == nil {
-		return c.redeem(ctx, agent, current, r)
-	}
-	own := redemption{done: make(chan struct{})}
-	sealed, err := c.ask(ctx, id, func(context.Context) ([]byte, error) {
-		// Under the flight's context: a coordinator that ends its own in the middle,
-		// because its lease ran out, would only lose the answer.
-		rotated, err := own.once(func() (rotation, error) { return c.redeem(ctx, agent, current, r) })
-		switch {
-		case err != nil && !isDead(err):
-			return nil, err // nothing final: another process may try
-		case rotated.kept:
-			return nil, errKept
-		}
-		return seal.Seal(current.RefreshToken, id, appendResult(rotated, err))
-	})
-	if rotated, err, done := own.result(); done {
-		return rotated, err // whatever became of the coordinator since
-	}
-	if err != nil {
-		reason := redact.Text(err.Error(), secretsOf(current)...)
-		c.log.WarnContext(ctx, "authpi: refresh coordinator failed", "key", id[:12], "error", reason)
-		return rotation{}, refreshFailed(codeTransport, "the coordinator failed: "+reason, err)
-	}
-	return c.follow(ctx, current, id, sealed)
-}
-
-// errKept is what a spend returns where the issuer did not rotate: the token works
-// for everybody, and what it gave would only stand in the way of the next refresh.
-var errKept = errors.New("authpi: the issuer did not rotate, nothing to share")
-
-// isDead tells whether a refresh token is no good any more, for any process: it was
-// refused as such, or spent for tokens that were refused.
-func isDead(err error) bool {
-	var e *RefreshError
-	return errors.Is(err, ErrInvalidGrant) || errors.As(err, &e) && e.tokens != nil && SessionEnded(err)
-}
-
-// ask is the coordinator's Do, whose panic is an error: the token may be spent.
-func (c *IdpClient) ask(ctx context.Context, id string, spend func(context.Context) ([]byte, error)) (sealed []byte, err error) {
-	defer func() {
-		if fault := recover(); fault != nil {
-			err = fmt.Errorf("it panicked with a %T", fault)
-		}
-	}()
-	return c.cfg.Coordinator.Do(ctx, id, spend)
-}
-
-// redemption is this process's turn in a coordinator's Do. A coordinator that
-// calls it twice, in a goroutine of its own, or when it has given up already,
-// still redeems once, and never behind our back.
-type redemption struct {
-	done     chan struct{} // closed when rotation and err are set
-	rotation rotation
-	err      error
-
-	mu    sync.Mutex // guards all below
-	begun bool
-	over  bool // Do has returned
-}
-
-func (o *redemption) once(redeem func() (rotation, error)) (rotation, error) {
-	o.mu.Lock()
-	first, late := !o.begun, !o.begun && o.over
-	o.begun = o.begun || !late
-	o.mu.Unlock()
-	if late {
-		return rotation{}, refreshFailed(codeTransport, "the coordinator has returned already", nil)
-	}
-	if first {
-		defer close(o.done)
-		o.err = refreshFailed(codeTransport, "the refresh ended without an answer", nil)
-		o.rotation, o.err = redeem()
-		return o.rotation, o.err
-	}
-	<-o.done
-	return o.rotation, o.err
-}
-
-// result waits for a redemption that has begun, and prevents any other.
-func (o *redemption) result() (r rotation, err error, done bool) {
-	o.mu.Lock()
-	o.over = true
-	begun := o.begun
-	o.mu.Unlock()
-	if !begun {
-		return rotation{}, nil, false
-	}
-	<-o.done
-	return o.rotation, o.err, true
-}
-
-// errLooking is what a spend returns that only wants to know what others spent.
-var errLooking = errors.New("authpi: looking for a successor, nothing to spend")
-
-// follow opens what another process published under id, and goes on to what its
-// successors became: an older set must not be stored over a newer one.
-func (c *IdpClient) follow(ctx context.Context, spent TokenSet, id string, sealed []byte) (rotation, error) {
-	found, err := unseal(spent.RefreshToken, id, sealed)
-	if err != nil {
-		return rotation{}, err
-	}
-	c.event(ctx, "refresh done by another process", spent)
-	for range maxHops {
-		if found.kept || found.tokens.RefreshToken == "" {
-			break
-		}
-		newer := c.look(ctx, found.tokens)
-		if newer == nil {
-			break
-		}
-		found = *newer
-	}
-	return found, nil
-}
-
-// look asks what became of a successor. It takes the place of a flight, so that the
-// coordinator is never asked twice at once for one id, and waits for a real one.
-func (c *IdpClient) look(ctx context.Context, at TokenSet) (newer *rotation) {
-	f, first := c.rotations.join(at.RefreshToken)
-	if !first {
-		select {
-		case <-f.done:
-			return f.outcome.rotation
-		case <-ctx.Done():
-			return nil
-		}
-	}
-	defer func() { c.rotations.land(f, outcome{rotation: newer}) }()
-	sealed, err := c.ask(ctx, f.id, func(context.Context) ([]byte, error) { return nil, errLooking })
-	if err != nil {
-		return nil
-	}
-	found, err := unseal(at.RefreshToken, f.id, sealed)
-	if err != nil {
-		return nil
-	}
-	c.rotations.remember(at, found)
-	return &found
 }
 
 // redeem sends the refresh token to the issuer (RFC 6749 section 6), once, and
@@ -347,7 +202,7 @@ func (c *IdpClient) redeem(ctx context.Context, agent *Agent, current TokenSet, 
 	form.Add("refresh_token", current.RefreshToken)
 	form.AddList("scope", r.scopes)
 	form.AddAll("resource", r.resources)
-	tokens, err := c.requestTokens(ctx, opRefresh, "refresh_error", url, &form, secretsOf(current)...)
+	tokens, err := c.requestTokens(ctx, opRefresh, codeRefreshError, url, &form, secretsOf(current)...)
 	if tokens.RefreshToken == "" {
 		tokens.RefreshToken = current.RefreshToken
 	}
@@ -355,7 +210,7 @@ func (c *IdpClient) redeem(ctx context.Context, agent *Agent, current TokenSet, 
 		tokens.Scope = current.Scope
 	}
 	if err == nil {
-		err = c.settleIdentity(ctx, agent, current, &tokens)
+		err = c.verifyOrDropIDToken(ctx, agent, current, &tokens)
 	}
 	if err != nil {
 		failed := &RefreshError{cause: err}
@@ -372,11 +227,11 @@ func (c *IdpClient) redeem(ctx context.Context, agent *Agent, current TokenSet, 
 // keysWait is how long a rotated set waits for the issuer's keys.
 const keysWait = 5 * time.Second
 
-// settleIdentity verifies the new ID token against the old one. A token that was
-// checked and refused is an error. One that cannot be checked now, or is no JWT,
-// must not cost the session: the set is stored without it, under the name of the
-// agent, and the identity comes from the user info endpoint.
-func (c *IdpClient) settleIdentity(ctx context.Context, agent *Agent, current TokenSet, tokens *TokenSet) error {
+// verifyOrDropIDToken verifies the new ID token against the old one. A token that
+// was checked and refused is an error. One that cannot be checked now, or is no
+// JWT, must not cost the session: the set is stored without it, under the name of
+// the agent, and the identity comes from the user info endpoint.
+func (c *IdpClient) verifyOrDropIDToken(ctx context.Context, agent *Agent, current TokenSet, tokens *TokenSet) error {
 	if tokens.IDToken != "" {
 		err := c.verifyRefreshed(ctx, agent, current, *tokens)
 		if err == nil || isRefused(err) {
@@ -417,89 +272,4 @@ func isRefused(err error) bool {
 		}
 	}
 	return true
-}
-
-// The sealed form of an outcome, which other processes read.
-const (
-	resultTokens  = "tokens"
-	resultGrant   = "grant"
-	resultKept    = "kept"
-	resultRefused = "refused"
-)
-
-// appendResult writes a rotation, or the final refusal in its place.
-func appendResult(rotated rotation, err error) []byte {
-	var refused *OAuthError
-	if errors.As(err, &refused) {
-		dst := append([]byte(nil), `{"`+resultRefused+`":{"code":`...)
-		dst = strictjson.AppendString(dst, refused.Code)
-		dst = append(dst, `,"description":`...)
-		dst = strictjson.AppendString(dst, refused.Description)
-		dst = fmt.Appendf(dst, `,"status":%d`, refused.StatusCode)
-		var mismatch *SubjectMismatchError
-		if errors.As(err, &mismatch) {
-			dst = append(dst, `,"subjects":`...)
-			dst = appendTexts(dst, []string{mismatch.Expected, mismatch.Actual})
-		}
-		return append(dst, "}}"...)
-	}
-	tokens, _ := rotated.tokens.MarshalJSON() // never fails
-	dst := append([]byte(nil), `{"`+resultTokens+`":`...)
-	dst = append(dst, tokens...)
-	dst = append(dst, `,"`+resultGrant+`":`...)
-	dst = strictjson.AppendString(dst, rotated.grant)
-	return fmt.Appendf(dst, `,"`+resultKept+`":%t}`, rotated.kept)
-}
-
-// unseal opens what another process published for a refresh token. The error is a
-// *RefreshError: that process's final refusal, or a passing one where the text
-// cannot be opened.
-func unseal(refreshToken, id string, sealed []byte) (rotation, error) {
-	plain, err := seal.Open(refreshToken, id, sealed)
-	if err != nil {
-		return rotation{}, refreshFailed(codeTransport, "the coordinator: "+err.Error(), err)
-	}
-	var found rotation
-	var tokensErr error
-	var refusal error
-	r := strictjson.NewReader(string(plain))
-	for m := r.Members(); m.Next(); {
-		switch m.Name {
-		case resultTokens:
-			raw, _ := r.Raw()
-			found.tokens, tokensErr = ParseTokenSet([]byte(raw))
-		case resultGrant:
-			found.grant, _ = r.Text()
-		case resultKept:
-			found.kept, _ = r.Bool()
-		case resultRefused:
-			refusal = readRefusal(&r)
-		}
-	}
-	if err := errors.Join(r.End(), tokensErr); err != nil {
-		return rotation{}, refreshFailed(codeTransport, "the coordinator's result cannot be read", err)
-	}
-	return found, refusal
-}
-
-func readRefusal(r *strictjson.Reader) error {
-	refused := &OAuthError{op: opRefresh}
-	var subjects []string
-	for m := r.Members(); m.Next(); {
-		switch m.Name {
-		case "code":
-			refused.Code, _ = r.Text()
-		case "description":
-			refused.Description, _ = r.Text()
-		case "status":
-			status, _ := r.Int()
-			refused.StatusCode = int(status)
-		case "subjects":
-			subjects, _ = textsOrNull(r)
-		}
-	}
-	if len(subjects) == 2 {
-		return &RefreshError{cause: &SubjectMismatchError{Expected: subjects[0], Actual: subjects[1]}}
-	}
-	return &RefreshError{cause: refused}
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/authpi/authpi-idp-go/internal/fresh"
+	"github.com/authpi/authpi-idp-go/internal/redact"
 	"github.com/authpi/authpi-idp-go/internal/weburl"
 )
 
@@ -110,7 +111,7 @@ func (s *userSource) token(ctx context.Context) (*oauth2.Token, error) {
 		return h.token, nil
 	}
 	if !good && !s.client.autoRefresh(s.opts.AutoRefresh) {
-		return nil, &OAuthError{Code: string(ErrTokenExpired), Description: "automatic refresh is off", op: "token source"}
+		return nil, ownError(ErrTokenExpired, "token source", "automatic refresh is off")
 	}
 	renewed, err := s.client.renewInTime(ctx, h.agent, &s.opts, &renewal{
 		onRefresh: s.opts.OnRefresh, reload: s.opts.Reload, resources: s.opts.Resources,
@@ -132,7 +133,7 @@ func (s *userSource) token(ctx context.Context) (*oauth2.Token, error) {
 func (s *userSource) String() string { return "authpi token source" }
 
 // Format prints String for every verb and flag.
-func (s *userSource) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.String())) }
+func (s *userSource) Format(f fmt.State, _ rune) { redact.Print(f, s.String()) }
 
 // machineSource holds a client credentials token.
 type machineSource struct {
@@ -175,7 +176,7 @@ func (s *machineSource) Token() (*oauth2.Token, error) {
 func (s *machineSource) String() string { return "authpi client credentials source" }
 
 // Format prints String for every verb and flag.
-func (s *machineSource) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.String())) }
+func (s *machineSource) Format(f fmt.State, _ rune) { redact.Print(f, s.String()) }
 
 // bearerTransport adds the token to requests (RFC 6750 section 2.1).
 type bearerTransport struct {

@@ -60,9 +60,7 @@ const bearer = "Bearer"
 func ParseTokenSet(data []byte) (TokenSet, error) {
 	t := TokenSet{TokenType: bearer}
 	refuse := func(reason string) (TokenSet, error) {
-		return TokenSet{}, &OAuthError{
-			Code: string(ErrInvalidToken), Description: reason, op: "stored token set",
-		}
+		return TokenSet{}, ownError(ErrInvalidToken, "stored token set", reason)
 	}
 	// One copy of the text; every field is a part of it.
 	r := strictjson.NewReader(string(data))
@@ -82,13 +80,13 @@ func ParseTokenSet(data []byte) (TokenSet, error) {
 		case keyTokenType:
 			t.TokenType, ok = r.Text()
 		case keyRefreshToken:
-			t.RefreshToken, ok = textOrNull(&r)
+			t.RefreshToken, ok = r.TextOrNull()
 		case keyIDToken:
-			t.IDToken, ok = textOrNull(&r)
+			t.IDToken, ok = r.TextOrNull()
 		case keySubjectHint:
-			t.SubjectHint, ok = textOrNull(&r)
+			t.SubjectHint, ok = r.TextOrNull()
 		case keyScope:
-			t.Scope, ok = textOrNull(&r)
+			t.Scope, ok = r.TextOrNull()
 		default:
 			r.Skip()
 		}
@@ -135,7 +133,7 @@ func (t TokenSet) MarshalJSON() ([]byte, error) {
 		{`,"` + keyScope + `":`, t.Scope},
 	} {
 		dst = append(dst, optional.name...)
-		dst = appendTextOrNull(dst, optional.value)
+		dst = strictjson.AppendStringOrNull(dst, optional.value)
 	}
 	return append(dst, '}'), nil
 }
@@ -161,7 +159,7 @@ func (t TokenSet) String() string {
 }
 
 // Format prints String for every verb and flag.
-func (t TokenSet) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(t.String())) }
+func (t TokenSet) Format(f fmt.State, _ rune) { redact.Print(f, t.String()) }
 
 // LogValue describes the set without its tokens, for log/slog.
 func (t TokenSet) LogValue() slog.Value {
@@ -197,19 +195,3 @@ func (t TokenSet) remaining(now time.Time) time.Duration {
 }
 
 func unixTime(seconds int64) time.Time { return time.Unix(seconds, 0).UTC() }
-
-// textOrNull reads a text that null stands in for.
-func textOrNull(r *strictjson.Reader) (text string, ok bool) {
-	if r.Kind() == strictjson.Null {
-		r.Skip()
-		return "", true
-	}
-	return r.Text()
-}
-
-func appendTextOrNull(dst []byte, text string) []byte {
-	if text == "" {
-		return append(dst, "null"...)
-	}
-	return strictjson.AppendString(dst, text)
-}

@@ -13,8 +13,12 @@ import (
 // section 5.3). A field is empty where the issuer does not say, or where the
 // scope for it was not granted.
 type UserInfo struct {
-	Subject, Email                                            string
-	EmailVerified                                             bool
+	// Subject is the user's ID, which is the agent's. Email comes with the scope
+	// email.
+	Subject, Email string
+	EmailVerified  bool
+	// Picture is a URL, Locale a BCP 47 tag such as "en-GB", PhoneNumber best in
+	// E.164 form such as "+44 20 7946 0000" (section 5.1).
 	Name, GivenName, FamilyName, Picture, Locale, PhoneNumber string
 	PhoneNumberVerified                                       bool
 	// OrgID is the organization that the access token is narrowed to.
@@ -75,17 +79,14 @@ func (c *IdpClient) requestUserInfo(ctx context.Context, accessToken string) (bo
 		return "", invalidToken(op, "access_token", "cannot be sent in a header", nil)
 	}
 	answer, err := c.caller.Do(ctx, endpoint.Request{URL: url, Bearer: accessToken})
-	if err == endpoint.ErrTooLong {
-		return "", &OAuthError{Code: codeInvalidResponse, Description: err.Error(), op: op, cause: err}
-	}
 	if err != nil {
-		return "", noAnswer(op, err, accessToken)
+		return "", requestFailed(op, err, accessToken)
 	}
 	if answer.Status != http.StatusOK {
 		// The code is always ours: what an endpoint that is no token endpoint
 		// calls its errors says nothing about the session.
 		e := c.refusal(op, "", answer, accessToken)
-		e.Code = "userinfo_error"
+		e.Code = codeUserInfoError
 		return "", e
 	}
 	return answer.Body, nil
@@ -95,10 +96,10 @@ func (c *IdpClient) readUserInfo(body, subject string) (claims, error) {
 	const op = "user info"
 	from, err := parseClaims(body)
 	if err != nil {
-		return claims{}, &OAuthError{Code: codeInvalidResponse, Description: err.Error(), StatusCode: http.StatusOK, op: op, cause: err}
+		return claims{}, invalidResponse(op, err.Error(), http.StatusOK, err)
 	}
 	if from.subject == "" {
-		return claims{}, &OAuthError{Code: codeInvalidResponse, Description: "sub is missing", StatusCode: http.StatusOK, op: op}
+		return claims{}, invalidResponse(op, "sub is missing", http.StatusOK, nil)
 	}
 	if from.subject != subject {
 		return claims{}, &SubjectMismatchError{Expected: subject, Actual: from.subject}
@@ -139,67 +140,4 @@ func validBearer(token string) bool {
 		}
 	}
 	return token != ""
-}
-
-// Introspection is what the issuer says of a token (RFC 7662 section 2.2). Where
-// Active is false nothing else means anything.
-type Introspection struct {
-	Active                              bool
-	Subject, ClientID, Scope, TokenType string
-	ExpiresAt, IssuedAt                 time.Time // zero where the issuer does not say
-
-	claims string
-}
-
-// Claims decodes everything that the endpoint said into v, as
-// [encoding/json.Unmarshal] does.
-func (i *Introspection) Claims(v any) error { return decodeClaims(i.claims, v) }
-
-// Introspect asks the issuer whether a token is active (RFC 7662). AuthPI shows a
-// client only its own tokens: another's is not active. An API that is called with
-// other clients' tokens uses [IdpClient.VerifyAccessToken] instead.
-//
-// tokenTypeHint is "access_token", "refresh_token" or empty. It returns an
-// [*OAuthError]: introspection_error, or the issuer's own code.
-func (c *IdpClient) Introspect(ctx context.Context, token, tokenTypeHint string) (*Introspection, error) {
-	const op = "introspect token"
-	url, err := c.needEndpoint("Introspection", c.endpoints.Introspection)
-	if err != nil {
-		return nil, err
-	}
-	var form endpoint.Params
-	form.Add("token", token)
-	form.AddSet("token_type_hint", tokenTypeHint)
-	answer, err := c.post(ctx, op, url, &form, token)
-	if err != nil {
-		return nil, err
-	}
-	if answer.Status != http.StatusOK {
-		return nil, c.refusal(op, "introspection_error", answer, token)
-	}
-	result := &Introspection{claims: answer.Body}
-	r := strictjson.NewReader(answer.Body)
-	said := false
-	for m := r.Members(); m.Next(); {
-		switch m.Name {
-		case "active":
-			result.Active, said = r.Bool()
-		case "sub":
-			result.Subject, _ = r.Text()
-		case "client_id":
-			result.ClientID, _ = r.Text()
-		case "scope":
-			result.Scope, _ = r.Text()
-		case "token_type":
-			result.TokenType, _ = r.Text()
-		case "exp":
-			result.ExpiresAt = parseMoment(&r)
-		case "iat":
-			result.IssuedAt = parseMoment(&r)
-		}
-	}
-	if r.End() != nil || !said {
-		return nil, &OAuthError{Code: codeInvalidResponse, Description: "active must be true or false", StatusCode: answer.Status, op: op}
-	}
-	return result, nil
 }

@@ -3,7 +3,6 @@ package authpi
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
@@ -14,169 +13,6 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/jws"
 	"github.com/authpi/authpi-idp-go/internal/recent"
 )
-
-// expectation is what an ID token is held against, besides what every one must
-// satisfy. A zero field is not checked.
-type expectation struct {
-	op          string
-	accessToken string        // the one that came along, for at_hash
-	nonce       string        // of the login
-	maxAge      time.Duration // of the login
-	subject     string        // whose session it is, on refresh
-	previous    *claims       // the ID token that it follows, on refresh
-}
-
-// verifyIDToken checks an ID token that came from the token endpoint, in the
-// order of OpenID Connect Core section 3.1.3.7, and gives its claims.
-func (c *IdpClient) verifyIDToken(ctx context.Context, raw string, want expectation) (claims, error) {
-	token, err := parseToken(want.op, raw)
-	if err != nil {
-		return claims{}, err
-	}
-	if isTyped(token.Type) {
-		return claims{}, invalidToken(want.op, "typ", fmt.Sprintf("is %q, which no ID token has", token.Type), nil)
-	}
-	got, _, err := c.signedClaims(ctx, want.op, &token, jwks.FromIssuer)
-	if err != nil {
-		return claims{}, err
-	}
-	if err := c.checkIDToken(ctx, &got, want); err != nil {
-		return claims{}, err
-	}
-	if err := checkAccessHash(&got, token.Algorithm, want); err != nil {
-		return claims{}, err
-	}
-	return got, nil
-}
-
-func (c *IdpClient) checkIDToken(ctx context.Context, got *claims, want expectation) error {
-	refuse := func(part, reason string) error { return invalidToken(want.op, part, reason, nil) }
-	if err := c.checkIssuerOf(ctx, got, want.op); err != nil {
-		return err
-	}
-	if !got.audience.contains(c.cfg.ClientID) {
-		return refuse("aud", "is another client's")
-	}
-	if got.authorizedParty.present && got.authorizedParty.text != c.cfg.ClientID {
-		return refuse("azp", "is another client's")
-	}
-	if len(got.audience.rest) > 0 && !got.authorizedParty.present {
-		return refuse("azp", "is missing beside several audiences")
-	}
-	if err := c.checkTimes(got, want.op); err != nil {
-		return err
-	}
-	if want.nonce != "" && !sameSecret(got.nonce.text, want.nonce) {
-		return &OAuthError{
-			Code: string(ErrInvalidNonce), Description: "nonce: the ID token does not belong to this login", op: want.op,
-		}
-	}
-	if err := c.checkAuthTime(got, want); err != nil {
-		return err
-	}
-	if got.subject == "" {
-		return refuse("sub", "is missing")
-	}
-	if want.subject != "" && got.subject != want.subject {
-		return &SubjectMismatchError{Expected: want.subject, Actual: got.subject}
-	}
-	if want.previous != nil {
-		return checkContinuity(got, want)
-	}
-	return nil
-}
-
-// checkIssuerOf wants the very issuer: issuers may share signing keys, so this is
-// what keeps one tenant's tokens out of another.
-func (c *IdpClient) checkIssuerOf(ctx context.Context, got *claims, op string) error {
-	issuer, err := c.issuer(ctx)
-	if err != nil {
-		return err
-	}
-	if got.issuer != issuer.id {
-		return invalidToken(op, "iss", fmt.Sprintf("is %q; want %q", got.issuer, issuer.id), nil)
-	}
-	return nil
-}
-
-// checkTimes is for every kind of token: exp and iat required, nbf where there.
-func (c *IdpClient) checkTimes(got *claims, op string) error {
-	now, skew := c.now(), c.cfg.ClockSkew
-	refuse := func(part, reason string) error { return invalidToken(op, part, reason, nil) }
-	switch {
-	case !got.expiry.valid:
-		return refuse("exp", "is missing or no date")
-	case !now.Before(got.expiry.time().Add(skew)):
-		return refuse("exp", "has passed, at "+got.expiry.time().Format(time.RFC3339))
-	case !got.issuedAt.valid:
-		return refuse("iat", "is missing or no date")
-	case now.Before(got.issuedAt.time().Add(-skew)):
-		return refuse("iat", "lies ahead, at "+got.issuedAt.time().Format(time.RFC3339))
-	case got.notBefore.present && !got.notBefore.valid:
-		return refuse("nbf", "is no date")
-	case got.notBefore.present && now.Before(got.notBefore.time().Add(-skew)):
-		return refuse("nbf", "lies ahead, at "+got.notBefore.time().Format(time.RFC3339))
-	}
-	return nil
-}
-
-// checkAuthTime holds the issuer to the max_age that the login asked for.
-func (c *IdpClient) checkAuthTime(got *claims, want expectation) error {
-	if want.maxAge <= 0 {
-		return nil
-	}
-	if !got.authTime.valid {
-		return invalidToken(want.op, "auth_time", "is missing or no date, although max_age was asked for", nil)
-	}
-	if c.now().After(got.authTime.time().Add(want.maxAge + c.cfg.ClockSkew)) {
-		return invalidToken(want.op, "auth_time", "is longer ago than max_age", nil)
-	}
-	return nil
-}
-
-// checkContinuity is OpenID Connect Core section 12.2: what both tokens say must
-// be the same, and the audience must still hold what it held.
-func checkContinuity(got *claims, want expectation) error {
-	before := want.previous
-	refuse := func(part string) error {
-		return invalidToken(want.op, part, "differs from the ID token before the refresh", nil)
-	}
-	if before.issuer != "" && got.issuer != before.issuer {
-		return refuse("iss")
-	}
-	for _, audience := range before.audience.list() {
-		if !got.audience.contains(audience) {
-			return refuse("aud")
-		}
-	}
-	if got.authTime.present && before.authTime.present && got.authTime != before.authTime {
-		return refuse("auth_time")
-	}
-	if got.authorizedParty.present && before.authorizedParty.present && got.authorizedParty != before.authorizedParty {
-		return refuse("azp")
-	}
-	if got.nonce.present && before.nonce.present && !sameSecret(got.nonce.text, before.nonce.text) {
-		return refuse("nonce")
-	}
-	return nil
-}
-
-// checkAccessHash is OpenID Connect Core section 3.1.3.6: the left half of the
-// access token's digest, by the digest of the signature's algorithm.
-func checkAccessHash(got *claims, alg string, want expectation) error {
-	if !got.atHash.present || want.accessToken == "" {
-		return nil
-	}
-	hash, ok := jws.Hash(alg)
-	if ok && sameSecret(got.atHash.text, leftHalf(hash.New(), want.accessToken)) {
-		return nil
-	}
-	// No standard names a digest for EdDSA; issuers use the curve's own or SHA-256.
-	if alg == "EdDSA" && sameSecret(got.atHash.text, leftHalf(sha256.New(), want.accessToken)) {
-		return nil
-	}
-	return invalidToken(want.op, "at_hash", "is not the access token's", nil)
-}
 
 // VerifyAccessToken checks an access token that somebody sent to an API, without
 // asking the issuer: a JWT of RFC 9068 with typ at+jwt, signature, exact issuer,
@@ -197,7 +33,7 @@ func (c *IdpClient) VerifyAccessToken(ctx context.Context, raw, audience string)
 	if !slices.Contains([]string{"at+jwt", "application/at+jwt"}, strings.ToLower(typ)) {
 		return nil, invalidToken(op, "typ", "is not at+jwt (RFC 9068 section 4): this is "+kindOf(got, typ), nil)
 	}
-	if err := c.checkIssuerOf(ctx, &got, op); err != nil {
+	if err := c.checkIssuer(ctx, &got, op); err != nil {
 		return nil, err
 	}
 	if audience == "" {
@@ -244,7 +80,7 @@ func (c *IdpClient) VerifyLogoutToken(ctx context.Context, raw string) (*LogoutT
 	if isTyped(typ) && !slices.Contains([]string{"logout+jwt", "application/logout+jwt"}, strings.ToLower(typ)) {
 		return refuse("typ", fmt.Sprintf("is %q; want logout+jwt", typ))
 	}
-	if err := c.checkIssuerOf(ctx, &got, op); err != nil {
+	if err := c.checkIssuer(ctx, &got, op); err != nil {
 		return nil, err
 	}
 	if !got.audience.contains(c.cfg.ClientID) {
@@ -269,43 +105,6 @@ func (c *IdpClient) VerifyLogoutToken(ctx context.Context, raw string) (*LogoutT
 	}, nil
 }
 
-// verifyStored checks what does not change in a stored ID token: its signature,
-// issuer and audience. It may have expired long ago.
-func (c *IdpClient) verifyStored(ctx context.Context, raw string) error {
-	const op = "stored ID token"
-	got, typ, err := c.bearerClaims(ctx, op, raw)
-	if err != nil {
-		return err
-	}
-	if isTyped(typ) {
-		return invalidToken(op, "typ", fmt.Sprintf("is %q, which no ID token has", typ), nil)
-	}
-	if err := c.checkIssuerOf(ctx, &got, op); err != nil {
-		return err
-	}
-	if !got.audience.contains(c.cfg.ClientID) {
-		return invalidToken(op, "aud", "is another client's", nil)
-	}
-	return nil
-}
-
-// parseToken reads a JWT, and names what is none.
-func parseToken(op, raw string) (jws.Token, error) {
-	var err error
-	switch {
-	case strings.HasPrefix(raw, "ptk_"):
-		err = &jws.Error{Part: "format", Reason: "is a personal token (ptk_...), which only the issuer can check"}
-	case strings.HasPrefix(raw, "key_") && strings.Contains(raw, ":"):
-		err = &jws.Error{Part: "format", Reason: "is an API key (key_...), which only the issuer can check"}
-	default:
-		var token jws.Token
-		if token, err = jws.Parse(raw); err == nil {
-			return token, nil
-		}
-	}
-	return jws.Token{}, refusedToken(op, err)
-}
-
 // bearerClaims are the claims of a token that anybody may have sent, or changed
 // in a store: its signature holds, nothing else is checked yet.
 func (c *IdpClient) bearerClaims(ctx context.Context, op, raw string) (got claims, typ string, err error) {
@@ -325,6 +124,23 @@ func (c *IdpClient) bearerClaims(ctx context.Context, op, raw string) (got claim
 		c.verified.Put(digest, verifiedToken{got.clone(), token.Type, key}, 4*len(raw), got.expiry.time())
 	}
 	return got, token.Type, nil
+}
+
+// parseToken reads a JWT, and names what is none.
+func parseToken(op, raw string) (jws.Token, error) {
+	var err error
+	switch {
+	case strings.HasPrefix(raw, "ptk_"):
+		err = &jws.Error{Part: "format", Reason: "is a personal token (ptk_...), which only the issuer can check"}
+	case strings.HasPrefix(raw, "key_") && strings.Contains(raw, ":"):
+		err = &jws.Error{Part: "format", Reason: "is an API key (key_...), which only the issuer can check"}
+	default:
+		var token jws.Token
+		if token, err = jws.Parse(raw); err == nil {
+			return token, nil
+		}
+	}
+	return jws.Token{}, refusedToken(op, err)
 }
 
 // signedClaims verifies the signature, and only then looks at what was signed.
@@ -352,6 +168,40 @@ func refusedToken(op string, err error) error {
 	return noAnswer(op+": keys", err)
 }
 
+// checkIssuer wants the very issuer: issuers may share signing keys, so this is
+// what keeps one tenant's tokens out of another.
+func (c *IdpClient) checkIssuer(ctx context.Context, got *claims, op string) error {
+	issuer, err := c.issuer(ctx)
+	if err != nil {
+		return err
+	}
+	if got.issuer != issuer.id {
+		return invalidToken(op, "iss", fmt.Sprintf("is %q; want %q", got.issuer, issuer.id), nil)
+	}
+	return nil
+}
+
+// checkTimes is for every kind of token: exp and iat required, nbf where there.
+func (c *IdpClient) checkTimes(got *claims, op string) error {
+	now, skew := c.now(), c.cfg.ClockSkew
+	refuse := func(part, reason string) error { return invalidToken(op, part, reason, nil) }
+	switch {
+	case !got.expiry.valid:
+		return refuse("exp", "is missing or no date")
+	case !now.Before(got.expiry.time().Add(skew)):
+		return refuse("exp", "has passed, at "+got.expiry.time().Format(time.RFC3339))
+	case !got.issuedAt.valid:
+		return refuse("iat", "is missing or no date")
+	case now.Before(got.issuedAt.time().Add(-skew)):
+		return refuse("iat", "lies ahead, at "+got.issuedAt.time().Format(time.RFC3339))
+	case got.notBefore.present && !got.notBefore.valid:
+		return refuse("nbf", "is no date")
+	case got.notBefore.present && now.Before(got.notBefore.time().Add(-skew)):
+		return refuse("nbf", "lies ahead, at "+got.notBefore.time().Format(time.RFC3339))
+	}
+	return nil
+}
+
 // isTyped tells whether typ names a kind of JWT (RFC 8725 section 3.11). ID
 // tokens have none, or plain JWT.
 func isTyped(typ string) bool {
@@ -367,15 +217,6 @@ func kindOf(got claims, typ string) string {
 		return "an ID token"
 	}
 	return "an ID token or a refresh token"
-}
-
-func leftHalf(h interface {
-	Write([]byte) (int, error)
-	Sum([]byte) []byte
-}, token string) string {
-	_, _ = h.Write([]byte(token))
-	sum := h.Sum(nil)
-	return base64.RawURLEncoding.EncodeToString(sum[:len(sum)/2])
 }
 
 // verifiedToken is a token whose signature held, with the key that it held for.

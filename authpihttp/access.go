@@ -35,5 +35,3 @@ func RequireAccess(action, resource string, org func(*http.Request) string) func
 		})
 	}
 }
-
-const errNobody = sentinel("RequireAccess stands behind neither RequireAgent nor Bearer")

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -123,7 +122,7 @@ func (a *App) loginURL(r *http.Request) string {
 	if back == a.opts.Home {
 		return a.loginPath()
 	}
-	return a.loginPath() + "?return_to=" + url.QueryEscape(back)
+	return a.loginFor(back)
 }
 
 // wantsPage tells a browser that opens a page from a program, the page's own

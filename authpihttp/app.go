@@ -64,6 +64,7 @@ package authpihttp
 
 import (
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -143,6 +144,23 @@ func (a *App) Register(mux *http.ServeMux) {
 }
 
 func (a *App) loginPath() string { return a.opts.Prefix + "/login" }
+
+// loginFor is the login that comes back to a path on this site.
+func (a *App) loginFor(back string) string {
+	return a.loginPath() + "?return_to=" + url.QueryEscape(back)
+}
+
+// allow refuses other methods. A handler may be mounted without one in its pattern.
+func (a *App) allow(w http.ResponseWriter, r *http.Request, methods ...string) bool {
+	if slices.Contains(methods, r.Method) {
+		return true
+	}
+	for _, m := range methods {
+		w.Header().Add("Allow", m)
+	}
+	a.opts.Error(w, r, http.StatusMethodNotAllowed, errMethod)
+	return false
+}
 
 // redirect sends the browser on by GET, whatever it came by.
 func redirect(w http.ResponseWriter, location string) {

@@ -65,7 +65,7 @@ func (b *backchannel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	noStore(w)
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
-		writeJSON(w, http.StatusMethodNotAllowed, logoutRefusal{"invalid_request", "post the logout token"})
+		writeJSON(w, http.StatusMethodNotAllowed, errorBody{"invalid_request", "post the logout token"})
 		return
 	}
 	if refused := b.logout(w, r); refused != nil {
@@ -75,16 +75,11 @@ func (b *backchannel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusOK)
 }
 
-type logoutRefusal struct {
-	Error       string `json:"error"`
-	Description string `json:"error_description"`
-}
-
 // logout does it, or tells why not.
-func (b *backchannel) logout(w http.ResponseWriter, r *http.Request) *logoutRefusal {
+func (b *backchannel) logout(w http.ResponseWriter, r *http.Request) *errorBody {
 	raw, reason := logoutTokenOf(w, r)
 	if reason != "" {
-		return &logoutRefusal{"invalid_request", reason}
+		return &errorBody{"invalid_request", reason}
 	}
 	ctx := r.Context()
 	token, err := b.client.VerifyLogoutToken(ctx, raw)
@@ -92,21 +87,21 @@ func (b *backchannel) logout(w http.ResponseWriter, r *http.Request) *logoutRefu
 		refused := refusalFor(err)
 		if refused.code == "" {
 			setRetryAfter(w, err)
-			return &logoutRefusal{"temporarily_unavailable", "the logout token cannot be verified now"}
+			return &errorBody{"temporarily_unavailable", "the logout token cannot be verified now"}
 		}
-		return &logoutRefusal{"invalid_request", quotable(refused.description)}
+		return &errorBody{"invalid_request", quotable(refused.description)}
 	}
 	id := replayID(token)
 	first, err := b.replays.Use(ctx, id, token.ExpiresAt.Add(replayMargin))
 	if err == nil && !first {
-		return &logoutRefusal{"invalid_request", "jti: the logout token was used before"}
+		return &errorBody{"invalid_request", "jti: the logout token was used before"}
 	}
 	if err == nil {
 		err = b.endOnce(ctx, id, *token)
 	}
 	if err != nil {
 		setRetryAfter(w, err)
-		return &logoutRefusal{"logout_failed", "the sessions could not be ended; send it again"}
+		return &errorBody{"logout_failed", "the sessions could not be ended; send it again"}
 	}
 	return nil
 }

@@ -184,7 +184,7 @@ func (b *Bearer) refuse(w http.ResponseWriter, r *http.Request, why refusal) {
 	if why.code != "" {
 		text.code, text.message = why.code, quotable(why.description)
 	}
-	writeJSON(w, why.status, map[string]string{"error": text.code, "error_description": text.message})
+	writeJSON(w, why.status, errorBody{text.code, text.message})
 }
 
 // challenge is the WWW-Authenticate header of RFC 6750 section 3 and RFC 9728

@@ -3,8 +3,6 @@ package authpihttp
 import (
 	"context"
 	"net/http"
-	"net/url"
-	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
 )
@@ -30,7 +28,7 @@ func (a *App) Callback(w http.ResponseWriter, r *http.Request) {
 		a.answerUnknown(w, r)
 		return
 	}
-	again := a.loginPath() + "?return_to=" + url.QueryEscape(answered.ReturnTo)
+	again := a.loginFor(answered.ReturnTo)
 	agent, err := a.client.ExchangeCallback(ctx, query, answered.Auth)
 	if err != nil {
 		a.fail(w, r, err, again)
@@ -86,26 +84,4 @@ func (a *App) renew(ctx context.Context, last, fresh link) error {
 	}
 	a.putLink(ctx, fresh)
 	return a.commit(ctx)
-}
-
-// end deletes a record, and gives what it held; nil where there was none.
-func (a *App) end(ctx context.Context, ref string) (*record, error) {
-	rec, err := a.open(ctx, ref)
-	if err != nil || rec == nil {
-		return nil, err
-	}
-	return rec, a.destroy(rec.ctx)
-}
-
-// revocationLimit is short: a user is waiting, and the session is gone already.
-const revocationLimit = 3 * time.Second
-
-// revoke gives a refresh token back to the issuer. It does what it can.
-func (a *App) revoke(ctx context.Context, tokens authpi.TokenSet) {
-	if tokens.RefreshToken == "" {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revocationLimit)
-	defer cancel()
-	_ = a.client.RevokeToken(ctx, tokens.RefreshToken, "refresh_token")
 }

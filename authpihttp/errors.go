@@ -29,6 +29,8 @@ const (
 	// ErrForbidden: the caller may not do this, or not in this organization.
 	ErrForbidden = sentinel("not allowed")
 
+	errMethod      = sentinel("the method is not allowed here")
+	errNobody      = sentinel("RequireAccess stands behind neither RequireAgent nor Bearer")
 	errNoLogin     = sentinel("the callback answers no login of this browser")
 	errCrossOrigin = sentinel("the request came from another site")
 	errEnded       = sentinel("signed out meanwhile")
@@ -132,7 +134,7 @@ func WriteError(w http.ResponseWriter, r *http.Request, status int, err error) {
 	h.Add("Vary", "Accept")
 	h.Set("X-Content-Type-Options", "nosniff")
 	if !wantsPage(r) {
-		writeJSON(w, status, map[string]string{"error": text.code, "error_description": text.message})
+		writeJSON(w, status, errorBody{text.code, text.message})
 		return
 	}
 	h.Set("Content-Type", "text/html; charset=utf-8")
@@ -145,6 +147,12 @@ func WriteError(w http.ResponseWriter, r *http.Request, status int, err error) {
 	}
 	data.Offer = data.Again != "" || r.Method == http.MethodGet
 	_ = errorPage.Execute(w, data)
+}
+
+// errorBody is how programs are told (RFC 6749 section 5.2).
+type errorBody struct {
+	Error       string `json:"error"`
+	Description string `json:"error_description"`
 }
 
 func writeJSON(w http.ResponseWriter, status int, body any) {

@@ -83,17 +83,3 @@ func (a *App) putLogins(ctx context.Context, logins []login) {
 	}
 	a.sessions.Put(ctx, keyLogins, text)
 }
-
-// allow refuses other methods. A handler may be mounted without one in its pattern.
-func (a *App) allow(w http.ResponseWriter, r *http.Request, methods ...string) bool {
-	if slices.Contains(methods, r.Method) {
-		return true
-	}
-	for _, m := range methods {
-		w.Header().Add("Allow", m)
-	}
-	a.opts.Error(w, r, http.StatusMethodNotAllowed, errMethod)
-	return false
-}
-
-const errMethod = sentinel("the method is not allowed here")

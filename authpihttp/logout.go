@@ -3,6 +3,7 @@ package authpihttp
 import (
 	"context"
 	"net/http"
+	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
 )
@@ -67,4 +68,17 @@ func (a *App) logoutURL(rec *record) string {
 		return a.opts.Home // an issuer without a logout of its own
 	}
 	return url
+}
+
+// revocationLimit is short: a user is waiting, and the session is gone already.
+const revocationLimit = 3 * time.Second
+
+// revoke gives a refresh token back to the issuer. It does what it can.
+func (a *App) revoke(ctx context.Context, tokens authpi.TokenSet) {
+	if tokens.RefreshToken == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revocationLimit)
+	defer cancel()
+	_ = a.client.RevokeToken(ctx, tokens.RefreshToken, "refresh_token")
 }

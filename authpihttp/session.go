@@ -204,6 +204,15 @@ func (a *App) drop(ctx context.Context, ref string, tokens authpi.TokenSet) erro
 	return a.destroy(rec.ctx)
 }
 
+// end deletes a record, and gives what it held; nil where there was none.
+func (a *App) end(ctx context.Context, ref string) (*record, error) {
+	rec, err := a.open(ctx, ref)
+	if err != nil || rec == nil {
+		return nil, err
+	}
+	return rec, a.destroy(rec.ctx)
+}
+
 func (a *App) destroy(ctx context.Context) error {
 	if err := a.sessions.Destroy(ctx); err != nil {
 		return &storeError{err}

@@ -5,13 +5,9 @@ import "net/http"
 // revoke is RFC 7009. A refresh token ends its session, an access token only itself; a token
 // that does not work any more is no error.
 func (s *Server) revoke(x *exchange) *answer {
-	c, refusal := s.authenticate(x.Request)
+	c, token, refusal := s.clientAndToken(x)
 	if refusal != nil {
 		return refusal
-	}
-	token := x.PostForm.Get("token")
-	if token == "" {
-		return badRequest("invalid_request", "token is missing").answer()
 	}
 	claims, access := s.checkAccessToken(token)
 	s.mu.Lock()
@@ -31,13 +27,9 @@ func (s *Server) revoke(x *exchange) *answer {
 
 // introspect is RFC 7662. A client sees its own tokens; all others are inactive.
 func (s *Server) introspect(x *exchange) *answer {
-	c, refusal := s.authenticate(x.Request)
+	c, token, refusal := s.clientAndToken(x)
 	if refusal != nil {
 		return refusal
-	}
-	token := x.PostForm.Get("token")
-	if token == "" {
-		return badRequest("invalid_request", "token is missing").answer()
 	}
 	claims, kind := s.introspected(token)
 	if claims == nil || claims["client_id"] != c.ID {
@@ -64,4 +56,17 @@ func (s *Server) introspected(token string) (map[string]any, string) {
 		return nil, ""
 	}
 	return claims, "refresh_token"
+}
+
+// clientAndToken reads what both requests hold. A non-nil answer is the refusal.
+func (s *Server) clientAndToken(x *exchange) (c Client, token string, refusal *answer) {
+	c, refusal = s.authenticate(x.Request)
+	if refusal != nil {
+		return Client{}, "", refusal
+	}
+	token = x.PostForm.Get("token")
+	if token == "" {
+		return Client{}, "", badRequest("invalid_request", "token is missing").answer()
+	}
+	return c, token, nil
 }

@@ -34,25 +34,6 @@ type browser struct {
 	since  time.Time
 }
 
-// live tells whether the session's tokens still work. The caller holds s.mu.
-func (ses *session) live(now time.Time) bool {
-	return ses.started && !ses.ended && now.Before(ses.expires)
-}
-
-// endSessions ends all sessions of a user, at the issuer too. The caller holds s.mu.
-func (s *Server) endSessions(userID string) {
-	for _, ses := range s.sessions {
-		if ses.userID == userID {
-			ses.ended = true
-		}
-	}
-	for id, b := range s.browsers {
-		if b.userID == userID {
-			delete(s.browsers, id)
-		}
-	}
-}
-
 // EndSession revokes all sessions of a user, as an administrator would: refresh tokens,
 // access tokens at userinfo and introspection, pending codes and the sign-in at the issuer.
 func (s *Server) EndSession(userID string) {
@@ -89,4 +70,23 @@ func (s *Server) Sessions(userID string) int {
 		}
 	}
 	return n
+}
+
+// live tells whether the session's tokens still work. The caller holds s.mu.
+func (ses *session) live(now time.Time) bool {
+	return ses.started && !ses.ended && now.Before(ses.expires)
+}
+
+// endSessions ends all sessions of a user, at the issuer too. The caller holds s.mu.
+func (s *Server) endSessions(userID string) {
+	for _, ses := range s.sessions {
+		if ses.userID == userID {
+			ses.ended = true
+		}
+	}
+	for id, b := range s.browsers {
+		if b.userID == userID {
+			delete(s.browsers, id)
+		}
+	}
 }

@@ -64,33 +64,33 @@ redis.call('DEL', KEYS[2])
 redis.pcall('PUBLISH', ARGV[2], ARGV[3])
 return 1`
 
-// sight is what a claim found: a result, the lease in our hands, or in another's
+// claimed is what a claim found: a result, the lease in our hands, or in another's
 // for what is left of it.
-type sight struct {
+type claimed struct {
 	done, held bool
 	value      []byte
 	left       time.Duration
 }
 
-func (t *try) claim(ctx context.Context, limit time.Duration) (sight, error) {
+func (t *try) claim(ctx context.Context, limit time.Duration) (claimed, error) {
 	reply, err := t.call(ctx, limit, t.c.scripts.claim, t.token, t.c.opts.Lease.Milliseconds())
 	if err != nil {
-		return sight{}, err
+		return claimed{}, err
 	}
 	parts, _ := reply.([]any)
 	switch {
 	case len(parts) == 1 && parts[0] == "held":
-		return sight{held: true}, nil
+		return claimed{held: true}, nil
 	case len(parts) == 2 && parts[0] == "done":
 		if value, ok := parts[1].(string); ok {
-			return sight{done: true, value: []byte(value)}, nil
+			return claimed{done: true, value: []byte(value)}, nil
 		}
 	case len(parts) == 2 && parts[0] == "busy":
 		if ms, ok := parts[1].(int64); ok {
-			return sight{left: time.Duration(ms) * time.Millisecond}, nil
+			return claimed{left: time.Duration(ms) * time.Millisecond}, nil
 		}
 	}
-	return sight{}, fmt.Errorf("unexpected reply of type %T", reply)
+	return claimed{}, fmt.Errorf("unexpected reply of type %T", reply)
 }
 
 // offer publishes value. It reports false where another result was there before.

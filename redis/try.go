@@ -28,7 +28,7 @@ func (t *try) run(ctx context.Context, spend func(context.Context) ([]byte, erro
 		}
 		if ctx.Err() != nil {
 			if seen.held || err != nil { // it may have arrived
-				t.release(ctx, farewell)
+				t.release(ctx, leaveWait)
 			}
 			return nil, fmt.Errorf("authpiredis: waiting for another process: %w", ctx.Err())
 		}
@@ -67,9 +67,9 @@ const (
 	publishPause = 300 * time.Millisecond
 )
 
-// glance is the part of Timeout that a Redis gets which did not answer before: in
+// awayDivisor shortens Timeout for a Redis that did not answer before: in
 // an outage every refresh waits for it once more.
-const glance = 4
+const awayDivisor = 4
 
 // spend does the work, keeps the lease alive meanwhile, and publishes the result.
 // Where Redis is away it does the same: should Redis come back in time, the others
@@ -77,7 +77,7 @@ const glance = 4
 func (t *try) spend(ctx context.Context, spend func(context.Context) ([]byte, error), away bool) ([]byte, error) {
 	limit := t.c.opts.Timeout
 	if away {
-		limit /= glance
+		limit /= awayDivisor
 	}
 	stop := t.keepAlive(ctx)
 	final := false
@@ -139,7 +139,7 @@ func (t *try) keepAlive(ctx context.Context) (stop func()) {
 func (t *try) publish(ctx context.Context, value []byte, away bool) bool {
 	tries, limit := publishTries, t.c.opts.Timeout
 	if away {
-		tries, limit = 1, limit/glance
+		tries, limit = 1, limit/awayDivisor
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishTime)
 	defer cancel()

@@ -52,9 +52,9 @@ func (w *wakeups) join(id string) (wake <-chan struct{}, leave func()) {
 	return news, sync.OnceFunc(func() { w.leave(id) })
 }
 
-// farewell is how long a caller that leaves waits for what it leaves behind, such
+// leaveWait is how long a caller that leaves waits for what it leaves behind, such
 // as the end of the subscription. It takes longer only where Redis hangs.
-const farewell = 100 * time.Millisecond
+const leaveWait = 100 * time.Millisecond
 
 func (w *wakeups) leave(id string) {
 	w.mu.Lock()
@@ -68,7 +68,7 @@ func (w *wakeups) leave(id string) {
 	w.mu.Unlock()
 	if last != nil {
 		last.cancel()
-		await(context.Background(), last.ended, farewell)
+		await(context.Background(), last.ended, leaveWait)
 	}
 }
 

@@ -27,6 +27,10 @@ const (
 	Timeout = 30 * time.Second
 
 	maxHeader = 256 << 10
+
+	// maxIdle is how many connections are kept between two crowds of requests. Over
+	// HTTP/2 one does; over HTTP/1.1 each request of a crowd needs its own.
+	maxIdle = 1024
 )
 
 // ErrTooLong is the error for an answer of more than MaxBody bytes.
@@ -68,8 +72,8 @@ func newTransport() *http.Transport {
 		DialContext:            (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 		ForceAttemptHTTP2:      true,
 		TLSHandshakeTimeout:    10 * time.Second,
-		MaxIdleConns:           256,
-		MaxIdleConnsPerHost:    256, // the default of 2 closes connections as fast as a busy login opens them
+		MaxIdleConns:           maxIdle,
+		MaxIdleConnsPerHost:    maxIdle, // the default of 2 closes connections as fast as a busy login opens them
 		IdleConnTimeout:        90 * time.Second,
 		MaxResponseHeaderBytes: maxHeader,
 		DisableCompression:     true, // answers are short, and a compressed bomb cannot be sent

@@ -12,7 +12,7 @@ type Params struct {
 
 // StartQuery begins the query of a URL, which may have one already.
 func (p *Params) StartQuery(base string) {
-	const usual = 512 // bytes of an authorization request's parameters
+	const usual = 320 // bytes of an authorization request's parameters
 	p.text.Grow(len(base) + usual)
 	p.text.WriteString(base)
 	p.separator = '?'

@@ -27,7 +27,7 @@ type flight struct {
 
 // wait waits for the end of f, until late is closed at most; a nil late never is. Its error wraps
 // ctx.Err().
-func (f *flight) wait(ctx context.Context, late <-chan struct{}) (landed bool, err error) {
+func (f *flight) wait(ctx context.Context, late <-chan struct{}) (ended bool, err error) {
 	select {
 	case <-f.done:
 	case <-late:
@@ -39,12 +39,12 @@ func (f *flight) wait(ctx context.Context, late <-chan struct{}) (landed bool, e
 	default:
 	}
 	if err := ctx.Err(); err != nil {
-		return false, ended(err)
+		return false, waitError(err)
 	}
 	return false, nil
 }
 
-func ended(err error) error {
+func waitError(err error) error {
 	return fmt.Errorf("jwks: waiting for the issuer's keys: %w", err)
 }
 
@@ -74,12 +74,12 @@ func (s *Set) begin(ctx context.Context, t *jws.Token, from Source, c charge) *f
 		f.token = *t
 	}
 	s.flight = f
-	go s.fly(context.WithoutCancel(ctx), f)
+	go s.run(context.WithoutCancel(ctx), f)
 	return f
 }
 
-// fly fetches and ends f, whatever the fetch does: a panic in it must not leave callers waiting.
-func (s *Set) fly(ctx context.Context, f *flight) {
+// run fetches and ends f, whatever the fetch does: a panic in it must not leave callers waiting.
+func (s *Set) run(ctx context.Context, f *flight) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	lateness := time.AfterFunc(patience, func() { close(f.late) })
@@ -93,7 +93,7 @@ func (s *Set) fly(ctx context.Context, f *flight) {
 		if r := recover(); r != nil {
 			sn, err = nil, fmt.Errorf("jwks: the fetch panicked: %v", r)
 		}
-		s.land(ctx, f, sn, err)
+		s.finish(ctx, f, sn, err)
 	}()
 
 	at := s.now()
@@ -107,8 +107,8 @@ func (s *Set) fly(ctx context.Context, f *flight) {
 	sn.seq, sn.fetched = f.seq, at
 }
 
-// land records how f ended, settles its charge and lets its callers go.
-func (s *Set) land(ctx context.Context, f *flight, sn *snapshot, err error) {
+// finish records how f ended, settles its charge and lets its callers go.
+func (s *Set) finish(ctx context.Context, f *flight, sn *snapshot, err error) {
 	defer close(f.done)
 	helped := sn != nil && f.charge != free && sn.has(&f.token)
 

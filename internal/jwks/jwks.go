@@ -161,7 +161,7 @@ func (s *Set) usable(ctx context.Context, t *jws.Token, from Source) (sn *snapsh
 		return sn, nil, nil
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, nil, ended(err)
+		return nil, nil, waitError(err)
 	}
 	f, stale := s.renewal(ctx, t, from)
 	if f == nil {
@@ -171,11 +171,11 @@ func (s *Set) usable(ctx context.Context, t *jws.Token, from Source) (sn *snapsh
 	if stale == nil {
 		late = nil // nothing could serve meanwhile
 	}
-	landed, err := f.wait(ctx, late)
+	ended, err := f.wait(ctx, late)
 	switch {
 	case err != nil:
 		return nil, nil, err
-	case !landed:
+	case !ended:
 		return stale, nil, nil
 	case f.err == nil:
 		return f.set, nil, nil
@@ -231,7 +231,7 @@ func (s *Set) newer(ctx context.Context, sn *snapshot, arrived uint64, t *jws.To
 		return nil, nil
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, ended(err)
+		return nil, waitError(err)
 	}
 	f, current := s.extra(ctx, sn, t, from)
 	switch {

@@ -80,15 +80,6 @@ func (m *Map[K, V]) Put(key K, value V, size int, expiry time.Time) {
 	}
 }
 
-// Delete forgets what is under key.
-func (m *Map[K, V]) Delete(key K) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if at, ok := m.byKey[key]; ok {
-		m.drop(at)
-	}
-}
-
 // Len is the number of values held, expired ones that nobody asked for included.
 func (m *Map[K, V]) Len() int {
 	m.mu.Lock()

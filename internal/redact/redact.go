@@ -2,6 +2,8 @@
 package redact
 
 import (
+	"fmt"
+	"io"
 	"net/url"
 	"regexp"
 	"slices"
@@ -51,6 +53,11 @@ func Secret(s string) string {
 	}
 	return Mark
 }
+
+// Print writes what a type wants to be seen of it. A Format method that calls it,
+// whatever the verb and flags, keeps fmt from walking through the fields as %#v and
+// %x would.
+func Print(f fmt.State, text string) { _, _ = io.WriteString(f, text) }
 
 func printable(r rune) rune {
 	if unicode.IsControl(r) {

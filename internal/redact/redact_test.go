@@ -1,6 +1,7 @@
 package redact_test
 
 import (
+	"fmt"
 	"net/url"
 	"strings"
 	"testing"
@@ -52,6 +53,21 @@ func TestSecret(t *testing.T) {
 	}
 	if got := redact.Secret(""); got != "" {
 		t.Errorf("got %q; want nothing for nothing", got)
+	}
+}
+
+// sealed shows itself as [redacted] by redact.Print.
+type sealed struct{ secret string }
+
+func (s sealed) Format(f fmt.State, _ rune) { redact.Print(f, redact.Secret(s.secret)) }
+
+func TestPrint(t *testing.T) {
+	t.Parallel()
+	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x", "%T %[1]v"} {
+		got := fmt.Sprintf(format, sealed{"hunter2"})
+		if !strings.HasSuffix(got, redact.Mark) || strings.Contains(got, "hunter2") {
+			t.Errorf("%s: got %q; want the mark alone", format, got)
+		}
 	}
 }
 

@@ -42,6 +42,36 @@ func TestAppendString(t *testing.T) {
 	}
 }
 
+func TestAppendStringOrNull(t *testing.T) {
+	t.Parallel()
+	for s, want := range map[string]string{"": "x=null", "a\"b": `x="a\"b"`} {
+		if got := string(strictjson.AppendStringOrNull([]byte("x="), s)); got != want {
+			t.Errorf("%q: got %s; want %s", s, got, want)
+		}
+	}
+}
+
+func TestAppendStrings(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name  string
+		texts []string
+		want  string
+	}{
+		{"nil", nil, `x=[]`},
+		{"empty", []string{}, `x=[]`},
+		{"one", []string{"a"}, `x=["a"]`},
+		{"several", []string{"b", "", "a\"b"}, `x=["b","","a\"b"]`},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			if got := string(strictjson.AppendStrings([]byte("x="), tc.texts)); got != tc.want {
+				t.Errorf("got %s; want %s", got, tc.want)
+			}
+		})
+	}
+}
+
 func FuzzAppendString(f *testing.F) {
 	for _, s := range []string{
 		"", "a", "projects:read", "a\"b\\c/d", "\b\t\n\f\r\v\x00\x1f\x7f", "<&>\u2028\u2029",

@@ -104,6 +104,36 @@ func (r *Reader) Text() (s string, ok bool) {
 	return s, r.what == ""
 }
 
+// TextOrNull is Text for a string that null may stand in for, as the empty one.
+func (r *Reader) TextOrNull() (s string, ok bool) {
+	if r.Kind() == Null {
+		r.Skip()
+		return "", r.what == ""
+	}
+	return r.Text()
+}
+
+// TextsOrNull reads the next value, whatever it is. ok tells whether it was an array of strings
+// alone, or null, for which texts is nil; for an empty array it is not.
+func (r *Reader) TextsOrNull() (texts []string, ok bool) {
+	switch r.Kind() {
+	case Null:
+		r.Skip()
+		return nil, r.what == ""
+	case Array:
+		texts = []string{}
+	default:
+		r.Skip()
+		return nil, false
+	}
+	ok = true
+	for e := r.Elements(); e.Next(); {
+		text, isText := r.Text()
+		texts, ok = append(texts, text), ok && isText
+	}
+	return texts, ok && r.what == ""
+}
+
 // Bool reads the next value, whatever it is. ok tells whether it was true or false; any other
 // value is skipped.
 func (r *Reader) Bool() (v, ok bool) {

@@ -2,6 +2,7 @@ package strictjson_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -409,6 +410,70 @@ func TestText(t *testing.T) {
 			}
 			checkSeven(t, &r, &e)
 		})
+	}
+}
+
+func TestTextOrNull(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name, text, want string
+		ok               bool
+	}{
+		{"text", `"org_1"`, "org_1", true},
+		{"null", `null`, "", true},
+		{"false", `false`, "", false},
+		{"array", `[null]`, "", false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			r := strictjson.NewReader(" [" + tc.text + " ,7]")
+			e := r.Elements()
+			e.Next()
+			if got, ok := r.TextOrNull(); got != tc.want || ok != tc.ok {
+				t.Errorf("got %q, %v; want %q, %v", got, ok, tc.want, tc.ok)
+			}
+			checkSeven(t, &r, &e)
+		})
+	}
+	for _, text := range []string{"", "nul", `"a`} {
+		r := strictjson.NewReader(text)
+		if _, ok := r.TextOrNull(); ok || r.End() == nil {
+			t.Errorf("%q: got it read; want a fault", text)
+		}
+	}
+}
+
+func TestTextsOrNull(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name, text string
+		want       []string
+		ok         bool
+	}{
+		{"none", `[]`, []string{}, true},
+		{"two, order and repeats kept", `["b","a","b"]`, []string{"b", "a", "b"}, true},
+		{"null", `null`, nil, true},
+		{"a number among them", `["a",1]`, []string{"a", ""}, false},
+		{"null among them", `[null]`, []string{""}, false},
+		{"text", `"a"`, nil, false},
+		{"object", `{"a":"b"}`, nil, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			r := strictjson.NewReader(" [" + tc.text + " ,7]")
+			e := r.Elements()
+			e.Next()
+			if got, ok := r.TextsOrNull(); !slices.Equal(got, tc.want) || (got == nil) != (tc.want == nil) || ok != tc.ok {
+				t.Errorf("got %q, %v; want %q, %v", got, ok, tc.want, tc.ok)
+			}
+			checkSeven(t, &r, &e)
+		})
+	}
+	for _, text := range []string{"", "nul", `["a"`, `["a",]`} {
+		r := strictjson.NewReader(text)
+		if _, ok := r.TextsOrNull(); ok || r.End() == nil {
+			t.Errorf("%q: got it read; want a fault", text)
+		}
 	}
 }
 

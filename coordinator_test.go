@@ -1,0 +1,478 @@
+package authpi_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/authpitest"
+)
+
+// rtCoordinator does in memory what Redis does for several processes: a lock for
+// each id, and the results.
+type rtCoordinator struct {
+	mu      sync.Mutex // guards all below
+	results map[string][]byte
+	locks   map[string]chan struct{}
+	ids     []string // of every Do, in order
+	within  map[string]int
+	doubled []string // ids that one process asked for twice at once
+}
+
+func newRTCoordinator() *rtCoordinator {
+	return &rtCoordinator{results: map[string][]byte{}, locks: map[string]chan struct{}{}, within: map[string]int{}}
+}
+
+func (c *rtCoordinator) Do(ctx context.Context, id string, spend func(context.Context) ([]byte, error)) ([]byte, error) {
+	c.mu.Lock()
+	c.ids = append(c.ids, id)
+	lock := c.locks[id]
+	if lock == nil {
+		lock = make(chan struct{}, 1)
+		c.locks[id] = lock
+	}
+	c.mu.Unlock()
+	select {
+	case lock <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { <-lock }()
+	c.mu.Lock()
+	known, ok := c.results[id]
+	c.mu.Unlock()
+	if ok {
+		return known, nil
+	}
+	result, err := spend(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.results[id] = result
+	return result, nil
+}
+
+func (c *rtCoordinator) published() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.results)
+}
+
+// process is the coordinator as one process sees it: it notes where an id is asked
+// for twice at once.
+func (c *rtCoordinator) process(name string) authpi.RefreshCoordinator {
+	return rtDo(func(ctx context.Context, id string, spend func(context.Context) ([]byte, error)) ([]byte, error) {
+		key := name + " " + id
+		c.mu.Lock()
+		if c.within[key]++; c.within[key] > 1 {
+			c.doubled = append(c.doubled, key)
+		}
+		c.mu.Unlock()
+		defer func() {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.within[key]--
+		}()
+		return c.Do(ctx, id, spend)
+	})
+}
+
+// rtDo is a coordinator that is one function.
+type rtDo func(context.Context, string, func(context.Context) ([]byte, error)) ([]byte, error)
+
+func (do rtDo) Do(ctx context.Context, id string, spend func(context.Context) ([]byte, error)) ([]byte, error) {
+	return do(ctx, id, spend)
+}
+
+// rtProcesses is several clients that share a coordinator.
+func rtProcesses(e *rtEnv, shared *rtCoordinator, n int) []*authpi.IdpClient {
+	clients := make([]*authpi.IdpClient, n)
+	for i := range clients {
+		clients[i] = e.newClient(func(cfg *authpi.Config) { cfg.Coordinator = shared.process(fmt.Sprint(i)) })
+	}
+	return clients
+}
+
+func TestCoordinatorSharesOneRedemption(t *testing.T) {
+	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+		shared := newRTCoordinator()
+		clients := rtProcesses(e, shared, 4)
+		tokens := e.expired()
+		e.fault(authpitest.Fault{DelayAnswer: 50 * time.Millisecond})
+		var wg sync.WaitGroup
+		const each = 50
+		stores := make([]rtStore, len(clients)*each)
+		for i := range stores {
+			wg.Go(func() {
+				if _, err := e.createBy(t.Context(), clients[i%len(clients)], tokens, stores[i].opts()); err != nil {
+					t.Errorf("caller %d: %v", i, err)
+				}
+			})
+		}
+		wg.Wait()
+		e.wantSpent(1)
+		e.wantAlive(stores[0].current)
+		for i := range stores {
+			stores[i].wantCalls(t, 1, 0)
+			rtSame(t, "saved", stores[i].current, stores[0].current)
+		}
+		if len(shared.doubled) > 0 {
+			t.Errorf("one process had the same id in Do twice at once: %q", shared.doubled)
+		}
+
+		// What lies in the shared store is no use without the old refresh token.
+		for id, sealed := range shared.results {
+			if len(id) != 64 || strings.Trim(id, "0123456789abcdef") != "" {
+				t.Errorf("id %q: want 64 hexadecimal digits", id)
+			}
+			for secret := range e.log.secrets {
+				for _, part := range append(strings.Split(secret, "."), secret, rtUser, rtEmail) {
+					if len(part) > 6 && (bytes.Contains(sealed, []byte(part)) || strings.Contains(id, part)) {
+						t.Errorf("the coordinator was given %d bytes of a secret", len(part))
+					}
+				}
+			}
+		}
+	})
+}
+
+func TestCoordinatorID(t *testing.T) {
+	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+		id := func(edit func(*authpi.Config), refreshToken string) (got string) {
+			c := e.newClient(func(cfg *authpi.Config) {
+				edit(cfg)
+				cfg.Coordinator = rtDo(func(_ context.Context, id string, _ func(context.Context) ([]byte, error)) ([]byte, error) {
+					got = id
+					return nil, errors.New("not today")
+				})
+			})
+			_, _ = c.Refresh(t.Context(), &authpi.Agent{ID: rtUser, Tokens: authpi.TokenSet{AccessToken: "a", RefreshToken: refreshToken}}, nil)
+			return got
+		}
+		same := func(*authpi.Config) {}
+		base := id(same, "rt-1")
+		if again := id(func(cfg *authpi.Config) { cfg.IssuerURL += "/" }, "rt-1"); again != base {
+			t.Errorf("the same token, issuer and client: got %s and %s; want one id", base, again)
+		}
+		for name, other := range map[string]string{
+			"another token":  id(same, "rt-2"),
+			"another client": id(func(cfg *authpi.Config) { cfg.ClientID = "c_other" }, "rt-1"),
+			"another issuer": id(func(cfg *authpi.Config) { cfg.IssuerURL += "2" }, "rt-1"),
+		} {
+			if other == base || other == "" {
+				t.Errorf("%s: got the same id", name)
+			}
+		}
+	})
+}
+
+// A final refusal is published: no other process spends a dead token again.
+func TestCoordinatorPublishesFinalRefusals(t *testing.T) {
+	for _, tc := range []struct {
+		name      string
+		arm       func(e *rtEnv)
+		code      string
+		published bool
+		ended     bool
+		spent     int // by two processes
+	}{
+		{"invalid_grant", func(e *rtEnv) { e.srv.EndSession(rtUser) }, "invalid_grant", true, true, 1},
+		{"refused ID token", func(e *rtEnv) {
+			e.fault(authpitest.Fault{IDToken: func(_, c map[string]any) { c["aud"] = "another" }})
+		}, "invalid_token", true, true, 1},
+		{"another subject", func(e *rtEnv) {
+			e.fault(authpitest.Fault{IDToken: func(_, c map[string]any) { c["sub"] = "usr_eve" }})
+		}, "subject_mismatch", true, true, 1},
+		{"status 500", func(e *rtEnv) { e.fault(authpitest.Fault{Status: 500, Times: 2}) }, "refresh_error", false, false, 2},
+		{"status 429", func(e *rtEnv) { e.fault(authpitest.Fault{Status: 429, Times: 2}) }, "refresh_error", false, false, 2},
+		{"dropped", func(e *rtEnv) { e.fault(authpitest.Fault{Drop: true, Times: 2}) }, "transport_error", false, false, 2},
+		{"blocked for now", func(e *rtEnv) { e.srv.BlockUser(rtUser) }, "user_blocked", false, true, 2},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+				shared := newRTCoordinator()
+				clients := rtProcesses(e, shared, 2)
+				tokens := e.expired()
+				tc.arm(e)
+				for i, c := range clients {
+					store := &rtStore{}
+					_, err := e.createBy(t.Context(), c, tokens, store.opts())
+					rtWantError(t, err, tc.code, tc.ended)
+					var mismatch *authpi.SubjectMismatchError
+					if tc.code == "subject_mismatch" && (!errors.As(err, &mismatch) || mismatch.Expected != rtUser || mismatch.Actual != "usr_eve") {
+						t.Errorf("client %d: got %v; want both subjects", i, err)
+					}
+					store.wantCalls(t, 0, 1)
+				}
+				e.wantSpent(tc.spent)
+				if got := shared.published() == 1; got != tc.published {
+					t.Errorf("published: got %v; want %v", got, tc.published)
+				}
+			})
+		})
+	}
+}
+
+// A process that comes late with the first token gets the newest set.
+func TestCoordinatorFollowsTheChain(t *testing.T) {
+	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+		shared := newRTCoordinator()
+		clients := rtProcesses(e, shared, 2)
+		first := e.expired()
+		newest, err := e.createBy(t.Context(), clients[0], first, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			if newest, err = clients[0].Refresh(t.Context(), newest, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		store := &rtStore{}
+		late, err := e.createBy(t.Context(), clients[1], first, store.opts())
+		if err != nil {
+			t.Fatal(err)
+		}
+		rtSame(t, "late", late.Tokens, newest.Tokens)
+		rtSame(t, "stored", store.current, newest.Tokens)
+		store.wantCalls(t, 1, 0)
+		e.wantSpent(4)
+		e.wantAlive(newest.Tokens)
+	})
+}
+
+// Another grant in another process spends the successor, and an issuer that does
+// not rotate is simply asked.
+func TestCoordinatorOtherGrant(t *testing.T) {
+	for _, rotates := range []bool{true, false} {
+		t.Run(fmt.Sprintf("rotates %v", rotates), func(t *testing.T) {
+			rtBubble(t, &authpitest.Options{NoRotation: !rotates}, nil, func(t *testing.T, e *rtEnv) {
+				clients := rtProcesses(e, newRTCoordinator(), 2)
+				tokens := e.expired()
+				if _, err := e.createBy(t.Context(), clients[0], tokens, nil); err != nil {
+					t.Fatal(err)
+				}
+				agent, err := e.createBy(t.Context(), clients[1], tokens, &authpi.AgentOptions{Resources: []string{"https://api.example/"}})
+				if err != nil {
+					t.Fatalf("the other grant: %v", err)
+				}
+				e.wantSpent(2)
+				e.wantAlive(agent.Tokens)
+			})
+		})
+	}
+}
+
+// An issuer that does not rotate can be asked for more while the coordinator still
+// holds the last answer.
+func TestCoordinatorWithoutRotationIsNotStuck(t *testing.T) {
+	rtBubble(t, &authpitest.Options{NoRotation: true}, nil, func(t *testing.T, e *rtEnv) {
+		c := rtProcesses(e, newRTCoordinator(), 1)[0]
+		agent, err := e.createBy(t.Context(), c, e.expired(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second) // so that the next access token has another iat
+		now, err := c.Refresh(t.Context(), agent, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if now.Tokens.AccessToken == agent.Tokens.AccessToken {
+			t.Error("Refresh gave the old access token back")
+		}
+		time.Sleep(rtLife + time.Second)
+		later, err := e.createBy(t.Context(), c, now.Tokens, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if later.IsExpired() {
+			t.Errorf("CreateAgent gave a token that expired %s ago", -later.ExpiresIn())
+		}
+	})
+}
+
+func TestCoordinatorThatFails(t *testing.T) {
+	type spendFunc = func(context.Context) ([]byte, error)
+	boom := errors.New("redis: connection refused")
+	for _, tc := range []struct {
+		name  string
+		do    func(ctx context.Context, id string, spend spendFunc) ([]byte, error)
+		works bool
+		spent int
+		is    error
+	}{
+		{"asks nobody", func(context.Context, string, spendFunc) ([]byte, error) { return nil, boom }, false, 0, boom},
+		{"fails after the spend", func(ctx context.Context, _ string, spend spendFunc) ([]byte, error) {
+			_, _ = spend(ctx)
+			return nil, boom
+		}, true, 1, nil},
+		{"loses the result", func(ctx context.Context, _ string, spend spendFunc) ([]byte, error) {
+			_, _ = spend(ctx)
+			return nil, nil
+		}, true, 1, nil},
+		{"spends twice", func(ctx context.Context, _ string, spend spendFunc) ([]byte, error) {
+			_, _ = spend(ctx)
+			return spend(ctx)
+		}, true, 1, nil},
+		{"spends twice at once, elsewhere", func(ctx context.Context, _ string, spend spendFunc) (result []byte, err error) {
+			var wg sync.WaitGroup
+			wg.Go(func() { _, _ = spend(ctx) })
+			wg.Go(func() { result, err = spend(ctx) })
+			wg.Wait()
+			return result, err
+		}, true, 1, nil},
+		{"gives up while it spends", func(ctx context.Context, _ string, spend spendFunc) ([]byte, error) {
+			go func() { _, _ = spend(ctx) }()
+			time.Sleep(time.Millisecond)
+			return nil, boom
+		}, true, 1, nil},
+		{"spends after it gave up", func(ctx context.Context, _ string, spend spendFunc) ([]byte, error) {
+			go func() {
+				time.Sleep(time.Second)
+				_, _ = spend(context.WithoutCancel(ctx))
+			}()
+			return nil, boom
+		}, false, 0, boom},
+		{"cancels the spend halfway", func(ctx context.Context, _ string, spend spendFunc) ([]byte, error) {
+			ctx, cancel := context.WithTimeout(ctx, 5*time.Millisecond)
+			defer cancel()
+			return spend(ctx)
+		}, true, 1, nil},
+		{"hands out garbage", func(context.Context, string, spendFunc) ([]byte, error) { return []byte("garbage"), nil }, false, 0, nil},
+		{"hands out nothing", func(context.Context, string, spendFunc) ([]byte, error) { return nil, nil }, false, 0, nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			rtBubble(t, nil, func(cfg *authpi.Config) { cfg.Coordinator = rtDo(tc.do) }, func(t *testing.T, e *rtEnv) {
+				tokens := e.expired()
+				e.fault(authpitest.Fault{DelayAnswer: 20 * time.Millisecond})
+				store := &rtStore{}
+				agent, err := e.create(tokens, store.opts())
+				time.Sleep(time.Minute / 2)
+				e.wantSpent(tc.spent)
+				if tc.works {
+					if err != nil {
+						t.Fatalf("got %v; want the redeemed set", err)
+					}
+					e.wantAlive(agent.Tokens)
+					store.wantCalls(t, 1, 0)
+					return
+				}
+				rtWantError(t, err, "transport_error", false)
+				if tc.is != nil && !errors.Is(err, tc.is) {
+					t.Errorf("got %v; want it to wrap %v", err, tc.is)
+				}
+				store.wantCalls(t, 0, 1)
+				e.wantAlive(tokens)
+			})
+		})
+	}
+}
+
+// A result is bound to its token and id: moved to another session's id, it opens
+// for nobody.
+func TestCoordinatorResultOfAnotherSession(t *testing.T) {
+	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+		shared := newRTCoordinator()
+		mine, other := e.signIn(), e.signIn()
+		time.Sleep(rtLife + time.Second)
+		clients := rtProcesses(e, shared, 2)
+		if _, err := e.createBy(t.Context(), clients[0], mine, nil); err != nil {
+			t.Fatal(err)
+		}
+		var sealed []byte
+		for _, sealed = range shared.results {
+		}
+		c := e.newClient(func(cfg *authpi.Config) {
+			cfg.Coordinator = rtDo(func(context.Context, string, func(context.Context) ([]byte, error)) ([]byte, error) {
+				return sealed, nil
+			})
+		})
+		for name, tokens := range map[string]authpi.TokenSet{"another token": other, "its own": mine} {
+			_, err := e.createBy(t.Context(), c, tokens, nil)
+			if name == "its own" {
+				if err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+				continue
+			}
+			rtWantError(t, err, "transport_error", false)
+		}
+		for i := range sealed {
+			changed := bytes.Clone(sealed)
+			changed[i] ^= 1
+			broken := e.newClient(func(cfg *authpi.Config) {
+				cfg.Coordinator = rtDo(func(context.Context, string, func(context.Context) ([]byte, error)) ([]byte, error) {
+					return changed, nil
+				})
+			})
+			if _, err := e.createBy(t.Context(), broken, mine, nil); err == nil {
+				t.Fatalf("a result with byte %d changed was accepted", i)
+			}
+			if i > 40 {
+				break
+			}
+		}
+		e.wantSpent(1)
+	})
+}
+
+// The in-process flight stands in front of the coordinator.
+func TestCoordinatorIsAskedOncePerProcess(t *testing.T) {
+	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+		shared := newRTCoordinator()
+		clients := rtProcesses(e, shared, 2)
+		first := e.expired()
+		second, err := e.createBy(t.Context(), clients[0], first, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The second process spends second, slowly, while a late caller of its own
+		// looks for what became of first.
+		e.fault(authpitest.Fault{DelayAnswer: time.Second})
+		var wg sync.WaitGroup
+		var third, late *authpi.Agent
+		wg.Go(func() { third, _ = clients[1].Refresh(t.Context(), second, nil) })
+		synctest.Wait()
+		wg.Go(func() { late, err = e.createBy(t.Context(), clients[1], first, nil) })
+		wg.Wait()
+		if err != nil || third == nil || late == nil {
+			t.Fatalf("late: %v", err)
+		}
+		rtSame(t, "late", late.Tokens, third.Tokens)
+		if len(shared.doubled) > 0 {
+			t.Errorf("one process had the same id in Do twice at once")
+		}
+		e.wantSpent(2)
+	})
+}
+
+// rtCheapIssuer answers every refresh with new opaque tokens, padded to size.
+type rtCheapIssuer struct {
+	mu   sync.Mutex
+	n    int
+	size int // of the access token, in bytes
+	junk int // of a member nobody reads
+}
+
+func (s *rtCheapIssuer) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body != nil {
+		_ = r.Body.Close()
+	}
+	s.mu.Lock()
+	s.n++
+	n := s.n
+	s.mu.Unlock()
+	return rtAnswer(r, http.StatusOK, fmt.Sprintf(
+		`{"access_token":"at-%d-%s","token_type":"Bearer","expires_in":1800,"refresh_token":"next-%d","junk":"%s"}`,
+		n, strings.Repeat("x", s.size), n, strings.Repeat("j", s.junk))), nil
+}

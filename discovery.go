@@ -1,0 +1,121 @@
+package authpi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/authpi/authpi-idp-go/internal/discovery"
+	"github.com/authpi/authpi-idp-go/internal/endpoint"
+	"github.com/authpi/authpi-idp-go/internal/weburl"
+)
+
+// DiscoverEndpoints reads the endpoints of an issuer that has other paths than
+// AuthPI's, for [Config].Endpoints (OpenID Connect Discovery 1.0 section 4). The
+// issuer that the document states must equal issuerURL, but for one trailing
+// slash. A nil client means one with a timeout of 30 s.
+//
+// It returns a [*ConfigurationError] for a bad issuerURL, and otherwise an
+// [*OAuthError]: invalid_issuer, invalid_response or transport_error.
+func DiscoverEndpoints(ctx context.Context, issuerURL string, client *http.Client) (Endpoints, error) {
+	if reason := weburl.Issuer(issuerURL, false); reason != "" {
+		return Endpoints{}, &ConfigurationError{"IssuerURL", reason}
+	}
+	m, err := discovery.Fetch(ctx, endpoint.NewCaller(client, version, time.Now), issuerURL, false)
+	if err != nil {
+		return Endpoints{}, discoveryError(err)
+	}
+	return Endpoints{
+		Issuer:        m.Issuer,
+		Authorization: m.Authorization,
+		Token:         m.Token,
+		UserInfo:      m.UserInfo,
+		Revocation:    m.Revocation,
+		Introspection: m.Introspection,
+		EndSession:    m.EndSession,
+		JWKS:          m.JWKS,
+	}, nil
+}
+
+// issuerIdentity is what tokens and callbacks must come from.
+type issuerIdentity struct {
+	id         string
+	inResponse bool // callbacks carry it (RFC 9207)
+}
+
+// issuer gives the exact issuer identifier: the configured one where endpoints
+// were given, otherwise the one that discovery states.
+func (c *IdpClient) issuer(ctx context.Context) (issuerIdentity, error) {
+	if !c.discovers() {
+		return issuerIdentity{id: c.endpoints.Issuer}, nil
+	}
+	m, err := c.metadata.Get(ctx)
+	if err != nil {
+		return issuerIdentity{}, discoveryError(err)
+	}
+	return issuerIdentity{id: m.Issuer, inResponse: m.IssInResponse}, nil
+}
+
+// readyToVerify tells whether it is known whose tokens to expect, and where their
+// keys are.
+func (c *IdpClient) readyToVerify(ctx context.Context) error {
+	if !c.discovers() {
+		_, err := c.needEndpoint("JWKS", c.endpoints.JWKS)
+		return err
+	}
+	_, err := c.issuer(ctx)
+	return err
+}
+
+// discovers tells whether issuer and keys are looked up: no endpoints were given.
+func (c *IdpClient) discovers() bool { return c.cfg.Endpoints == (Endpoints{}) }
+
+// How long the discovery document is used without asking again, and how long it
+// serves while the issuer is away.
+const (
+	metadataFresh  = time.Hour
+	metadataUsable = 24 * time.Hour
+)
+
+func (c *IdpClient) fetchMetadata(ctx context.Context) (discovery.Metadata, error) {
+	return discovery.Fetch(ctx, c.caller, c.cfg.IssuerURL, c.cfg.AllowInsecureHTTP)
+}
+
+// fetchKeys gets the key set from where the configuration or discovery says it is.
+func (c *IdpClient) fetchKeys(ctx context.Context) ([]byte, error) {
+	url := c.endpoints.JWKS
+	if c.discovers() {
+		m, err := c.metadata.Get(ctx)
+		if err != nil {
+			return nil, err
+		}
+		url = m.JWKS
+	}
+	if _, err := c.needEndpoint("JWKS", url); err != nil {
+		return nil, err
+	}
+	answer, err := c.caller.Do(ctx, endpoint.Request{URL: url})
+	if err != nil {
+		return nil, err
+	}
+	if answer.Status != http.StatusOK {
+		return nil, fmt.Errorf("the key set's endpoint answered with status %d", answer.Status)
+	}
+	return []byte(answer.Body), nil
+}
+
+// discoveryError names what package discovery found.
+func discoveryError(err error) error {
+	const op = "discovery"
+	var document *discovery.DocumentError
+	var issuer *discovery.IssuerError
+	switch {
+	case errors.As(err, &document):
+		return invalidResponse(op, document.Reason, document.Status, err)
+	case errors.As(err, &issuer):
+		return &OAuthError{Code: codeInvalidIssuer, Description: err.Error(), op: op, cause: err}
+	}
+	return requestFailed(op, err)
+}

@@ -1,0 +1,177 @@
+package authpi
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"hash"
+	"time"
+
+	"github.com/authpi/authpi-idp-go/internal/jwks"
+	"github.com/authpi/authpi-idp-go/internal/jws"
+)
+
+// expectation is what an ID token is held against, besides what every one must
+// satisfy. A zero field is not checked.
+type expectation struct {
+	op          string
+	accessToken string        // the one that came along, for at_hash
+	nonce       string        // of the login
+	maxAge      time.Duration // of the login
+	subject     string        // whose session it is, on refresh
+	previous    *claims       // the ID token that it follows, on refresh
+}
+
+// verifyIDToken checks an ID token that came from the token endpoint, in the
+// order of OpenID Connect Core section 3.1.3.7, and gives its claims.
+func (c *IdpClient) verifyIDToken(ctx context.Context, raw string, want expectation) (claims, error) {
+	token, err := parseToken(want.op, raw)
+	if err != nil {
+		return claims{}, err
+	}
+	if err := checkNotTyped(token.Type, want.op); err != nil {
+		return claims{}, err
+	}
+	got, _, err := c.signedClaims(ctx, want.op, &token, jwks.FromIssuer)
+	if err != nil {
+		return claims{}, err
+	}
+	if err := c.checkIDToken(ctx, &got, want); err != nil {
+		return claims{}, err
+	}
+	if err := checkAccessHash(&got, token.Algorithm, want); err != nil {
+		return claims{}, err
+	}
+	return got, nil
+}
+
+// checkIDToken goes through the claims: whose token it is, for whom, when, and for
+// which login or session.
+func (c *IdpClient) checkIDToken(ctx context.Context, got *claims, want expectation) error {
+	refuse := func(part, reason string) error { return invalidToken(want.op, part, reason, nil) }
+	if err := c.checkIssuer(ctx, got, want.op); err != nil {
+		return err
+	}
+	if !got.audience.contains(c.cfg.ClientID) {
+		return refuse("aud", "is another client's")
+	}
+	if got.authorizedParty.present && got.authorizedParty.text != c.cfg.ClientID {
+		return refuse("azp", "is another client's")
+	}
+	if len(got.audience.rest) > 0 && !got.authorizedParty.present {
+		return refuse("azp", "is missing beside several audiences")
+	}
+	if err := c.checkTimes(got, want.op); err != nil {
+		return err
+	}
+	if want.nonce != "" && !sameSecret(got.nonce.text, want.nonce) {
+		return ownError(ErrInvalidNonce, want.op, "nonce: the ID token does not belong to this login")
+	}
+	if err := c.checkAuthTime(got, want); err != nil {
+		return err
+	}
+	if got.subject == "" {
+		return refuse("sub", "is missing")
+	}
+	if want.subject != "" && got.subject != want.subject {
+		return &SubjectMismatchError{Expected: want.subject, Actual: got.subject}
+	}
+	if want.previous != nil {
+		return checkContinuity(got, want)
+	}
+	return nil
+}
+
+// checkAuthTime holds the issuer to the max_age that the login asked for.
+func (c *IdpClient) checkAuthTime(got *claims, want expectation) error {
+	if want.maxAge <= 0 {
+		return nil
+	}
+	if !got.authTime.valid {
+		return invalidToken(want.op, "auth_time", "is missing or no date, although max_age was asked for", nil)
+	}
+	if c.now().After(got.authTime.time().Add(want.maxAge + c.cfg.ClockSkew)) {
+		return invalidToken(want.op, "auth_time", "is longer ago than max_age", nil)
+	}
+	return nil
+}
+
+// checkContinuity is OpenID Connect Core section 12.2: what both tokens say must
+// be the same, and the audience must still hold what it held.
+func checkContinuity(got *claims, want expectation) error {
+	before := want.previous
+	refuse := func(part string) error {
+		return invalidToken(want.op, part, "differs from the ID token before the refresh", nil)
+	}
+	if before.issuer != "" && got.issuer != before.issuer {
+		return refuse("iss")
+	}
+	for _, audience := range before.audience.list() {
+		if !got.audience.contains(audience) {
+			return refuse("aud")
+		}
+	}
+	if got.authTime.present && before.authTime.present && got.authTime != before.authTime {
+		return refuse("auth_time")
+	}
+	if got.authorizedParty.present && before.authorizedParty.present && got.authorizedParty != before.authorizedParty {
+		return refuse("azp")
+	}
+	if got.nonce.present && before.nonce.present && !sameSecret(got.nonce.text, before.nonce.text) {
+		return refuse("nonce")
+	}
+	return nil
+}
+
+// checkAccessHash is OpenID Connect Core section 3.1.3.6: the left half of the
+// access token's digest, by the digest of the signature's algorithm.
+func checkAccessHash(got *claims, alg string, want expectation) error {
+	if !got.atHash.present || want.accessToken == "" {
+		return nil
+	}
+	algorithm, ok := jws.Hash(alg)
+	if ok && sameSecret(got.atHash.text, leftHalf(algorithm.New(), want.accessToken)) {
+		return nil
+	}
+	// No standard names a digest for EdDSA; issuers use the curve's own or SHA-256.
+	if alg == "EdDSA" && sameSecret(got.atHash.text, leftHalf(sha256.New(), want.accessToken)) {
+		return nil
+	}
+	return invalidToken(want.op, "at_hash", "is not the access token's", nil)
+}
+
+func leftHalf(h hash.Hash, token string) string {
+	_, _ = h.Write([]byte(token))
+	sum := h.Sum(nil)
+	return base64.RawURLEncoding.EncodeToString(sum[:len(sum)/2])
+}
+
+// verifyStored checks what does not change in a stored ID token: its signature,
+// issuer and audience. It may have expired long ago.
+func (c *IdpClient) verifyStored(ctx context.Context, raw string) error {
+	const op = "stored ID token"
+	got, typ, err := c.bearerClaims(ctx, op, raw)
+	if err != nil {
+		return err
+	}
+	if err := checkNotTyped(typ, op); err != nil {
+		return err
+	}
+	if err := c.checkIssuer(ctx, &got, op); err != nil {
+		return err
+	}
+	if !got.audience.contains(c.cfg.ClientID) {
+		return invalidToken(op, "aud", "is another client's", nil)
+	}
+	return nil
+}
+
+// checkNotTyped refuses every other kind of JWT: the issuer signs them all with the
+// same keys (RFC 8725 section 3.11).
+func checkNotTyped(typ, op string) error {
+	if isTyped(typ) {
+		return invalidToken(op, "typ", fmt.Sprintf("is %q, which no ID token has", typ), nil)
+	}
+	return nil
+}
