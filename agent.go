@@ -16,10 +16,12 @@ import (
 // and what they may do where. It is a value to read, never changed once handed
 // out; a refresh makes a new one. The zero Agent may do nothing.
 type Agent struct {
-	// ID is the subject, for example usr_..., stable and unique at the issuer. For
-	// a machine it is the client ID.
+	// ID is the subject, for example usr_..., stable and unique at the issuer. A
+	// machine's is its client ID where [IdpClient.ClientCredentials] made the Agent,
+	// and the token's own subject, agt_..., where an API verified the token.
 	ID string
-	// Type is what kind of principal the ID names.
+	// Type is what kind of principal the ID names by its prefix; a client ID has none
+	// of them, so a machine that knows itself by it reads as a user.
 	Type PrincipalType
 	// Email is empty where the email scope was not granted.
 	Email string

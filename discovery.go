@@ -9,6 +9,7 @@ import (
 
 	"github.com/authpi/authpi-idp-go/internal/discovery"
 	"github.com/authpi/authpi-idp-go/internal/endpoint"
+	"github.com/authpi/authpi-idp-go/internal/redact"
 	"github.com/authpi/authpi-idp-go/internal/weburl"
 )
 
@@ -115,7 +116,7 @@ func discoveryError(err error) error {
 	case errors.As(err, &document):
 		return invalidResponse(op, document.Reason, document.Status, err)
 	case errors.As(err, &issuer):
-		return &OAuthError{Code: codeInvalidIssuer, Description: err.Error(), op: op, cause: err}
+		return &OAuthError{Code: codeInvalidIssuer, Description: redact.Text(err.Error()), op: op, cause: err}
 	}
 	return requestFailed(op, err)
 }

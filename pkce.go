@@ -105,7 +105,9 @@ func checkAuthorization(scopes []string, opts *AuthorizationOptions) error {
 	case len(scopes) == 0:
 		return invalidRequest(op, "scopes are required")
 	case !slices.Contains(scopes, "openid"):
-		return invalidRequest(op, `scopes must contain "openid" (OpenID Connect Core section 3.1.2.1)`)
+		return invalidRequest(op, `scopes must contain "openid", one scope for each element (OpenID Connect Core section 3.1.2.1)`)
+	case len(opts.Prompt) > 1 && slices.Contains(opts.Prompt, "none"):
+		return invalidRequest(op, "the prompt none stands alone (OpenID Connect Core section 3.1.2.1)")
 	case opts.MaxAge < 0:
 		return invalidRequest(op, "MaxAge is negative")
 	case opts.MaxAge%time.Second != 0:

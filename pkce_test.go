@@ -232,3 +232,32 @@ func TestUnmarshalAuthorizationURL(t *testing.T) {
 		})
 	}
 }
+
+func TestPromptNoneStandsAlone(t *testing.T) {
+	t.Parallel()
+	client, err := authpi.NewIdpClient(authpi.Config{IssuerURL: "https://idp.example/i_1", ClientID: "c_1", RedirectURI: "https://app.example/callback"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		name   string
+		prompt []string
+		ok     bool
+	}{
+		{"none", []string{"none"}, true},
+		{"login and consent", []string{"login", "consent"}, true},
+		{"none and login", []string{"none", "login"}, false},
+		{"login and none", []string{"login", "none"}, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, err := client.CreateAuthorizationURL([]string{"openid"}, &authpi.AuthorizationOptions{Prompt: tc.prompt})
+			if tc.ok {
+				if err != nil {
+					t.Errorf("got %v; want the URL", err)
+				}
+				return
+			}
+			wantCode(t, err, "invalid_request")
+		})
+	}
+}

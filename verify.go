@@ -130,6 +130,8 @@ func (c *IdpClient) bearerClaims(ctx context.Context, op, raw string) (got claim
 func parseToken(op, raw string) (jws.Token, error) {
 	var err error
 	switch {
+	case strings.HasPrefix(raw, bearer+" "):
+		err = &jws.Error{Part: "format", Reason: `starts with "Bearer ": pass the token alone`}
 	case strings.HasPrefix(raw, "ptk_"):
 		err = &jws.Error{Part: "format", Reason: "is a personal token (ptk_...), which only the issuer can check"}
 	case strings.HasPrefix(raw, "key_") && strings.Contains(raw, ":"):

@@ -283,7 +283,7 @@ func TestOtherCredentialsAsBearer(t *testing.T) {
 		{"logout token", issuer.LogoutToken(nil), `"logout+jwt"`},
 		{"empty", "", "format"},
 		{"opaque", "2YotnFZFEjr1zCsicMWpAA", "format"},
-		{"with its scheme", "Bearer " + agent.Tokens.AccessToken, "header"},
+		{"with its scheme", "Bearer " + agent.Tokens.AccessToken, "pass the token alone"},
 		{"a line of header", agent.Tokens.AccessToken + "\r\nX: y", "signature"},
 		{"five parts", agent.Tokens.AccessToken + ".A.B", "format"},
 		{"longer than 512 KiB", strings.Repeat("a", 512<<10+1), "length"},

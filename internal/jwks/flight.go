@@ -91,7 +91,7 @@ func (s *Set) run(ctx context.Context, f *flight) {
 	)
 	defer func() {
 		if r := recover(); r != nil {
-			sn, err = nil, fmt.Errorf("jwks: the fetch panicked: %v", r)
+			sn, err = nil, fmt.Errorf("jwks: the fetch panicked with a %T", r) // its value may hold what was sent
 		}
 		s.finish(ctx, f, sn, err)
 	}()

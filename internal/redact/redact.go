@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -23,10 +22,6 @@ const maxText = 512
 // masking every "a" of a text would only make it unreadable.
 const minSecret = 4
 
-// tokenLike matches what starts like a JWT: a base64url object. An issuer that
-// echoes a part of a token is caught by its beginning.
-var tokenLike = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{6,}(\.[A-Za-z0-9_-]*)*`)
-
 // Text gives a foreign text back fit for an error or a log line: the secrets
 // and their URL-encoded forms masked, anything like a JWT masked, control
 // characters and invalid UTF-8 replaced, and cut at 512 bytes.
@@ -41,7 +36,7 @@ func Text(text string, secrets ...string) string {
 			text = strings.ReplaceAll(text, form, Mark)
 		}
 	}
-	text = tokenLike.ReplaceAllString(text, Mark)
+	text = maskTokens(text)
 	text = strings.Map(printable, strings.ToValidUTF8(text, "\uFFFD"))
 	return cut(text)
 }
@@ -58,6 +53,37 @@ func Secret(s string) string {
 // whatever the verb and flags, keeps fmt from walking through the fields as %#v and
 // %x would.
 func Print(f fmt.State, text string) { _, _ = io.WriteString(f, text) }
+
+// jwtStart is how every JWT begins: an object's first bytes in base64url. An issuer
+// that echoes a part of a token is caught by it.
+const jwtStart = "eyJ"
+
+// maskTokens masks what begins like a JWT, up to where it ends.
+func maskTokens(text string) string {
+	var masked strings.Builder
+	for {
+		before, rest, found := strings.Cut(text, jwtStart)
+		masked.WriteString(before)
+		if !found {
+			return masked.String()
+		}
+		end := strings.IndexFunc(rest, notInToken)
+		if end < 0 {
+			end = len(rest)
+		}
+		const least = 6 // fewer characters may be a word of somebody's language
+		if end < least {
+			masked.WriteString(jwtStart + rest[:end])
+		} else {
+			masked.WriteString(Mark)
+		}
+		text = rest[end:]
+	}
+}
+
+func notInToken(r rune) bool {
+	return r != '-' && r != '_' && r != '.' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+}
 
 func printable(r rune) rune {
 	if unicode.IsControl(r) {
