@@ -86,6 +86,8 @@ func (a *Agent) ExpiresWithin(buffer time.Duration) bool { return a.ExpiresIn() 
 // Claims decodes every claim of the token that the Agent was made from into v, as
 // [encoding/json.Unmarshal] does: acr, amr, client_id or the issuer's own. An
 // Agent made without ID token has those of the user info; a machine has none.
+// Mind that encoding/json matches names whatever their case; in a map they stay
+// apart.
 func (a *Agent) Claims(v any) error { return decodeClaims(a.claims, v) }
 
 // String describes the Agent without its tokens and claims.
@@ -190,14 +192,14 @@ func (c *IdpClient) CreateAgent(ctx context.Context, tokens TokenSet, opts *Agen
 		c.reportError(ctx, opts, err)
 		return nil, err
 	}
+	if c.cfg.VerifyStoredTokens {
+		if err := c.verifyStored(ctx, &tokens); err != nil {
+			return nil, err
+		}
+	}
 	agent, err := c.agentOf(tokens)
 	if err != nil {
 		return nil, err
-	}
-	if c.cfg.VerifyStoredTokens && tokens.IDToken != "" {
-		if err := c.verifyStored(ctx, tokens.IDToken); err != nil {
-			return nil, err
-		}
 	}
 	if c.autoRefresh(opts.AutoRefresh) && agent.ExpiresWithin(c.cfg.RefreshBuffer) {
 		return c.createRefreshed(ctx, agent, opts)

@@ -81,7 +81,7 @@ func (c *IdpClient) ExchangeCode(ctx context.Context, code, codeVerifier string,
 		return nil, invalidToken(op, "id_token", "is missing from the answer", nil)
 	}
 	claims, err := c.verifyIDToken(ctx, answer.IDToken, expectation{
-		op: op, accessToken: answer.AccessToken, nonce: opts.Nonce, maxAge: opts.MaxAge,
+		op: op, tokens: answer, nonce: opts.Nonce, maxAge: opts.MaxAge,
 	})
 	if err != nil {
 		return nil, err
@@ -165,7 +165,8 @@ func (c *IdpClient) checkIss(ctx context.Context, callback url.Values) error {
 		return nil
 	}
 	return issuerError("callback", codeInvalidIssuer,
-		fmt.Sprintf("the parameter iss is %q; want %q (RFC 9207)", callback.Get("iss"), issuer.id), "")
+		fmt.Sprintf("the parameter iss is %q; want %q (RFC 9207)", callback.Get("iss"), issuer.id), "",
+		callback.Get("code"), callback.Get("state"))
 }
 
 func sameSecret(got, want string) bool {

@@ -17,7 +17,7 @@ import (
 type claims struct {
 	issuer, subject, sessionID, jti       string
 	authorizedParty, nonce, atHash        optionalText
-	email, orgID, scope                   string
+	email, orgID, scope, clientID         string
 	emailVerified                         optionalBool
 	audience                              audience
 	expiry, issuedAt, notBefore, authTime numericDate
@@ -114,6 +114,8 @@ func parseClaims(text string) (claims, error) {
 			c.orgID, c.saysOrgID = r.Text()
 		case "scope":
 			c.scope, _ = r.Text()
+		case "client_id":
+			c.clientID, _ = r.Text()
 		case "exp":
 			c.expiry = parseDate(&r)
 		case "iat":

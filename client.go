@@ -117,7 +117,7 @@ func (c *IdpClient) ClientCredentials(ctx context.Context, scopes []string, reso
 	if answer.IDToken != "" {
 		// None is due here, but CreateAgent would believe it, so one that cannot
 		// be verified is left out.
-		if _, err := c.verifyIDToken(ctx, answer.IDToken, expectation{op: op, accessToken: answer.AccessToken}); err != nil {
+		if _, err := c.verifyIDToken(ctx, answer.IDToken, expectation{op: op, tokens: answer}); err != nil {
 			c.log.WarnContext(ctx, "authpi: ID token of a client credentials answer left out", "error", err)
 			answer.IDToken = ""
 		}
@@ -145,6 +145,8 @@ func (c *IdpClient) RevokeToken(ctx context.Context, token, tokenTypeHint string
 	if answer.Status != http.StatusOK {
 		return c.refusal(op, codeRevocationError, answer, token)
 	}
+	// A late request with the token before it must not get this one from memory.
+	c.rotations.forget(token)
 	return nil
 }
 

@@ -17,7 +17,8 @@ import (
 
 // Config is what [NewIdpClient] needs to know. IssuerURL and ClientID are
 // required, RedirectURI for signing people in; everything else may stay zero.
-// However it is printed, it does not show the secret.
+// Printed, logged or marshalled it does not show the secret, but fmt does show it
+// where a Config stands in an unexported field of another struct.
 type Config struct {
 	// IssuerURL is the issuer's base URL, for example https://idp.authpi.com/i_1.
 	// Trailing slashes make no difference.
@@ -58,8 +59,10 @@ type Config struct {
 	// AllowInsecureHTTP accepts http:// URLs outside loopback: whoever is on the
 	// network then reads every token. Only for closed test networks.
 	AllowInsecureHTTP bool
-	// VerifyStoredTokens makes CreateAgent verify the signature, issuer and
-	// audience of the stored ID token too, for stores that others can write to.
+	// VerifyStoredTokens is for stores that others can write to. CreateAgent then
+	// verifies the signature, issuer and audience of the stored ID token, takes the
+	// scope from the access token itself (none, where that is no JWT of this client),
+	// and refuses a set that names nobody unless its access token holds.
 	VerifyStoredTokens bool
 	// HTTPClient makes the requests; redirects are never followed. Nil: one of its
 	// own, with a timeout of 30 s and connections pooled for one host.

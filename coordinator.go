@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/authpi/authpi-idp-go/internal/redact"
 	"github.com/authpi/authpi-idp-go/internal/seal"
 	"github.com/authpi/authpi-idp-go/internal/strictjson"
 )
@@ -49,9 +48,9 @@ func (c *IdpClient) coordinate(ctx context.Context, id string, agent *Agent, cur
 		return rotated, err // whatever became of the coordinator since
 	}
 	if err != nil {
-		reason := redact.Text(err.Error(), secretsOf(current)...)
-		c.log.WarnContext(ctx, "authpi: refresh coordinator failed", "key", id[:12], "error", reason)
-		return rotation{}, refreshFailed(codeTransport, "the coordinator failed: "+reason, err)
+		cause := masked(err, secretsOf(current)...)
+		c.log.WarnContext(ctx, "authpi: refresh coordinator failed", "key", id[:12], "error", cause)
+		return rotation{}, refreshFailed(codeTransport, "the coordinator failed: "+cause.Error(), cause)
 	}
 	return c.follow(ctx, current, id, sealed)
 }
@@ -64,17 +63,33 @@ var errKept = errors.New("authpi: the issuer did not rotate, nothing to share")
 // refused as such, or spent for tokens that were refused.
 func isDead(err error) bool {
 	var e *RefreshError
-	return errors.Is(err, ErrInvalidGrant) || errors.As(err, &e) && e.tokens != nil && SessionEnded(err)
+	return !isPassing(err) && errors.Is(err, ErrInvalidGrant) || errors.As(err, &e) && e.tokens != nil && SessionEnded(err)
 }
 
-// ask is the coordinator's Do, whose panic is an error: the token may be spent.
-func (c *IdpClient) ask(ctx context.Context, id string, spend func(context.Context) ([]byte, error)) (sealed []byte, err error) {
-	defer func() {
-		if fault := recover(); fault != nil {
-			err = fmt.Errorf("it panicked with a %T", fault)
-		}
+// ask is the coordinator's Do. Its panic is an error, for the token may be spent,
+// and so is a Do that goes on when its time is over: nobody waits for that.
+func (c *IdpClient) ask(ctx context.Context, id string, spend func(context.Context) ([]byte, error)) ([]byte, error) {
+	type answer struct {
+		sealed []byte
+		err    error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		a := answer{err: errors.New("it ended without an answer")}
+		defer func() {
+			if fault := recover(); fault != nil {
+				a.err = fmt.Errorf("it panicked with a %T", fault)
+			}
+			answered <- a
+		}()
+		a.sealed, a.err = c.cfg.Coordinator.Do(ctx, id, spend)
 	}()
-	return c.cfg.Coordinator.Do(ctx, id, spend)
+	select {
+	case a := <-answered:
+		return a.sealed, a.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // redemption is this process's turn in a coordinator's Do. A coordinator that

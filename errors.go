@@ -275,7 +275,24 @@ func requestFailed(op string, cause error, secrets ...string) *OAuthError {
 // noAnswer is for what never got an answer. The cause's text may hold what was
 // sent, as a foreign http.RoundTripper may print anything.
 func noAnswer(op string, cause error, secrets ...string) *OAuthError {
-	return &OAuthError{
-		Code: codeTransport, Description: redact.Text(cause.Error(), secrets...), op: op, cause: cause,
-	}
+	cause = masked(cause, secrets...)
+	return &OAuthError{Code: codeTransport, Description: cause.Error(), op: op, cause: cause}
 }
+
+// masked gives a foreign error a text without the secrets, and hides the texts
+// behind it: reporters print whole chains. What it is can still be asked.
+func masked(err error, secrets ...string) error {
+	return &maskedError{text: redact.Text(err.Error(), secrets...), err: err}
+}
+
+type maskedError struct {
+	text string
+	err  error
+}
+
+func (e *maskedError) Error() string        { return e.text }
+func (e *maskedError) Is(target error) bool { return errors.Is(e.err, target) }
+func (e *maskedError) As(target any) bool   { return errors.As(e.err, target) }
+
+// Format keeps every verb to the text.
+func (e maskedError) Format(f fmt.State, _ rune) { redact.Print(f, e.text) }

@@ -15,12 +15,12 @@ import (
 // expectation is what an ID token is held against, besides what every one must
 // satisfy. A zero field is not checked.
 type expectation struct {
-	op          string
-	accessToken string        // the one that came along, for at_hash
-	nonce       string        // of the login
-	maxAge      time.Duration // of the login
-	subject     string        // whose session it is, on refresh
-	previous    *claims       // the ID token that it follows, on refresh
+	op       string
+	tokens   TokenSet      // the set that it came in: at_hash is the access token's
+	nonce    string        // of the login
+	maxAge   time.Duration // of the login
+	subject  string        // whose session it is, on refresh
+	previous *claims       // the ID token that it follows, on refresh
 }
 
 // verifyIDToken checks an ID token that came from the token endpoint, in the
@@ -29,6 +29,9 @@ func (c *IdpClient) verifyIDToken(ctx context.Context, raw string, want expectat
 	token, err := parseToken(want.op, raw)
 	if err != nil {
 		return claims{}, err
+	}
+	if raw == want.tokens.RefreshToken || raw == want.tokens.AccessToken {
+		return claims{}, invalidToken(want.op, "id_token", "is another token of the same answer", nil)
 	}
 	if err := checkNotTyped(token.Type, want.op); err != nil {
 		return claims{}, err
@@ -127,15 +130,15 @@ func checkContinuity(got *claims, want expectation) error {
 // checkAccessHash is OpenID Connect Core section 3.1.3.6: the left half of the
 // access token's digest, by the digest of the signature's algorithm.
 func checkAccessHash(got *claims, alg string, want expectation) error {
-	if !got.atHash.present || want.accessToken == "" {
+	if !got.atHash.present || want.tokens.AccessToken == "" {
 		return nil
 	}
 	algorithm, ok := jws.Hash(alg)
-	if ok && sameSecret(got.atHash.text, leftHalf(algorithm.New(), want.accessToken)) {
+	if ok && sameSecret(got.atHash.text, leftHalf(algorithm.New(), want.tokens.AccessToken)) {
 		return nil
 	}
 	// No standard names a digest for EdDSA; issuers use the curve's own or SHA-256.
-	if alg == "EdDSA" && sameSecret(got.atHash.text, leftHalf(sha256.New(), want.accessToken)) {
+	if alg == "EdDSA" && sameSecret(got.atHash.text, leftHalf(sha256.New(), want.tokens.AccessToken)) {
 		return nil
 	}
 	return invalidToken(want.op, "at_hash", "is not the access token's", nil)
@@ -147,9 +150,45 @@ func leftHalf(h hash.Hash, token string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:len(sum)/2])
 }
 
-// verifyStored checks what does not change in a stored ID token: its signature,
-// issuer and audience. It may have expired long ago.
-func (c *IdpClient) verifyStored(ctx context.Context, raw string) error {
+// verifyStored checks what does not change in a stored set, however long ago it
+// expired. The scope beside the tokens is nobody's word: it becomes the access
+// token's own. A set with neither ID token nor subject hint, as a machine's, must
+// hold an access token of this client; a hint is checked by user info anyway.
+func (c *IdpClient) verifyStored(ctx context.Context, tokens *TokenSet) error {
+	if tokens.IDToken != "" {
+		if err := c.verifyStoredIDToken(ctx, tokens.IDToken); err != nil {
+			return err
+		}
+	}
+	scope, err := c.storedScope(ctx, tokens.AccessToken)
+	unnamed := tokens.IDToken == "" && tokens.SubjectHint == ""
+	if err != nil && (unnamed || isPassing(err)) {
+		return err
+	}
+	tokens.Scope = scope
+	return nil
+}
+
+// storedScope is what a stored access token says itself, where it is a JWT.
+func (c *IdpClient) storedScope(ctx context.Context, raw string) (string, error) {
+	const op = "stored access token"
+	got, typ, err := c.bearerClaims(ctx, op, raw)
+	if err != nil {
+		return "", err
+	}
+	if !isAccessToken(typ) {
+		return "", invalidToken(op, "typ", "is not at+jwt", nil)
+	}
+	if err := c.checkIssuer(ctx, &got, op); err != nil {
+		return "", err
+	}
+	if got.clientID != c.cfg.ClientID {
+		return "", invalidToken(op, "client_id", "is another client's", nil)
+	}
+	return got.scope, nil
+}
+
+func (c *IdpClient) verifyStoredIDToken(ctx context.Context, raw string) error {
 	const op = "stored ID token"
 	got, typ, err := c.bearerClaims(ctx, op, raw)
 	if err != nil {

@@ -259,11 +259,8 @@ func TestIDTokenForms(t *testing.T) {
 
 func TestOtherTokensAreNoIDTokens(t *testing.T) {
 	t.Parallel()
-	for _, tc := range []struct{ member, code, names string }{
-		{"access_token", "invalid_token", "typ"},
-		{"refresh_token", "invalid_nonce", "nonce"},
-	} {
-		t.Run(tc.member, func(t *testing.T) {
+	for _, member := range []string{"access_token", "refresh_token"} {
+		t.Run(member, func(t *testing.T) {
 			t.Parallel()
 			issuer := newIssuer(t, nil)
 			client := newClient(t, issuer, nil)
@@ -273,12 +270,12 @@ func TestOtherTokensAreNoIDTokens(t *testing.T) {
 				if err := json.Unmarshal(body, &answer); err != nil {
 					t.Error(err)
 				}
-				answer["id_token"] = answer[tc.member]
+				answer["id_token"] = answer[member]
 				body, _ = json.Marshal(answer)
 				return body
 			}})
 			_, err := client.ExchangeCallback(t.Context(), callback, auth)
-			wantCode(t, err, tc.code, tc.names)
+			wantCode(t, err, "invalid_token", "id_token")
 		})
 	}
 }

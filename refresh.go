@@ -3,12 +3,10 @@ package authpi
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"time"
-
-	"github.com/authpi/authpi-idp-go/internal/redact"
 )
 
 // RefreshOptions are for one [IdpClient.Refresh].
@@ -66,14 +64,15 @@ type renewal struct {
 	onRefresh         func(context.Context, TokenSet) error
 	reload            func(context.Context) (TokenSet, error)
 	resources, scopes []string
-	patient           bool // the access token is still good: wait no longer than patience
-	spends            bool // this caller started the flight, so it sees it through
+	patient           bool      // the access token is still good: wait no longer than patience
+	spends            bool      // this caller started the flight, so it sees it through
+	until             time.Time // when this caller stops waiting for others, its store included
 }
 
 // grant names what is asked for besides new tokens: callers that ask for the same
 // can share an answer.
 func (r *renewal) grant() string {
-	return strings.Join(r.resources, " ") + "\n" + strings.Join(r.scopes, " ")
+	return fmt.Sprintf("%q %q", r.resources, r.scopes)
 }
 
 // createRefreshed is CreateAgent where the access token is about to expire.
@@ -143,18 +142,35 @@ func (c *IdpClient) renew(ctx context.Context, agent *Agent, r *renewal) (*Agent
 	if agent.Tokens.RefreshToken == "" {
 		return nil, ownError(ErrTokenExpired, opRefresh, "there is no refresh token")
 	}
+	limit := c.cfg.RefreshTimeout
+	if r.patient {
+		limit = min(limit, patience)
+	}
+	r.until = time.Now().Add(limit)
 	current, asked := agent.Tokens, false
 	for hops := 0; hops < maxHops; {
 		if ctx.Err() != nil {
 			return nil, left(ctx)
 		}
 		if known, ok := c.rotations.newest(current); ok {
+			// The store is asked here, too: whoever signed out meanwhile must not be
+			// signed in again by what this process remembers.
+			newer, err := c.reloadNewer(ctx, agent, known.tokens, r)
+			if err != nil {
+				return nil, err
+			}
+			if newer != nil {
+				known = *newer
+			}
 			if c.satisfies(known, agent, r) {
 				c.event(ctx, "refresh taken from memory", current)
 				return c.handOver(ctx, agent, r, known)
 			}
 			current = known.tokens
 			hops++
+		}
+		if !time.Now().Before(r.until) {
+			return nil, refreshFailed(codeTransport, "nobody could refresh in time", context.DeadlineExceeded)
 		}
 		if current.RefreshToken == "" { // as the session store may have it
 			return nil, refreshFailed(ErrTokenExpired, "the newer tokens have no refresh token", nil)
@@ -168,7 +184,7 @@ func (c *IdpClient) renew(ctx context.Context, agent *Agent, r *renewal) (*Agent
 		}
 		got := ended.rotation
 		if ended.err != nil {
-			if asked || r.reload == nil || !errors.Is(ended.err, ErrInvalidGrant) {
+			if asked || !errors.Is(ended.err, ErrInvalidGrant) {
 				return nil, ended.err
 			}
 			// Another process may have been first; its set would be in the store.
@@ -219,15 +235,14 @@ func (c *IdpClient) joinOrStart(ctx context.Context, agent *Agent, current Token
 	} else {
 		c.event(ctx, "refresh joined", current)
 	}
-	leave := ctx.Done()
+	timer := time.NewTimer(time.Until(r.until))
+	defer timer.Stop()
+	leave, enough := ctx.Done(), timer.C
 	if first {
 		leave = nil // whoever spends a refresh token sees it through
-	}
-	var enough <-chan time.Time
-	if r.patient {
-		timer := time.NewTimer(patience)
-		defer timer.Stop()
-		enough = timer.C
+		if !r.patient {
+			enough = nil
+		}
 	}
 	select {
 	case <-f.done:
@@ -243,7 +258,7 @@ func (c *IdpClient) joinOrStart(ctx context.Context, agent *Agent, current Token
 			return f.outcome, nil
 		}
 		// The flight goes on; the next caller finds its result in the memory.
-		return outcome{}, refreshFailed(codeTransport, "no answer within 5 s", nil)
+		return outcome{}, refreshFailed(codeTransport, "no answer in time", context.DeadlineExceeded)
 	case <-leave:
 		return outcome{}, left(ctx)
 	}
@@ -262,15 +277,13 @@ func (c *IdpClient) startFlight(ctx context.Context, f *flight, agent *Agent, cu
 	if known, ok := c.rotations.newest(current); ok && (!known.kept || c.satisfies(known, agent, r)) {
 		return nil // another flight ended while this caller was on its way here
 	}
-	if r.reload != nil {
-		stored, err := c.reloadNewer(ctx, agent, current, r)
-		if err != nil {
-			return err
-		}
-		if stored != nil {
-			result.rotation = stored
-			return nil
-		}
+	stored, err := c.reloadNewer(ctx, agent, current, r)
+	if err != nil {
+		return err
+	}
+	if stored != nil {
+		result.rotation = stored
+		return nil
 	}
 	if ctx.Err() != nil {
 		return left(ctx)
@@ -284,21 +297,21 @@ func (c *IdpClient) startFlight(ctx context.Context, f *flight, agent *Agent, cu
 	return nil
 }
 
-// reloadNewer asks the caller's store. It gives nil where the store knows nothing
+// reloadNewer asks the caller's store, if it has one. It gives nil where it knows nothing
 // newer than current.
 func (c *IdpClient) reloadNewer(ctx context.Context, agent *Agent, current TokenSet, r *renewal) (*rotation, error) {
-	limit := c.cfg.RefreshTimeout
-	if r.patient {
-		limit = min(limit, patience)
+	if r.reload == nil {
+		return nil, nil
 	}
-	limited, cancel := context.WithTimeout(ctx, limit)
+	limited, cancel := context.WithDeadline(ctx, r.until)
 	defer cancel()
 	stored, err := r.reload(limited)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return nil, left(ctx) // whatever the store calls it
 	case err != nil:
-		return nil, refreshFailed(codeTransport, "Reload: "+redact.Text(err.Error(), append(secretsOf(stored), secretsOf(current)...)...), err)
+		cause := masked(err, secretsOf(stored, current, agent.Tokens)...)
+		return nil, refreshFailed(codeTransport, "Reload: "+cause.Error(), cause)
 	case stored.isZero():
 		return nil, refreshFailed(ErrSessionExpired, "the session has ended meanwhile", nil)
 	case !c.isNewer(stored, agent, current):
@@ -311,8 +324,8 @@ func (c *IdpClient) reloadNewer(ctx context.Context, agent *Agent, current Token
 	if owner.ID != agent.ID {
 		return nil, &RefreshError{cause: &SubjectMismatchError{Expected: agent.ID, Actual: owner.ID}}
 	}
-	if c.cfg.VerifyStoredTokens && stored.IDToken != "" {
-		if err := c.verifyStored(limited, stored.IDToken); err != nil {
+	if c.cfg.VerifyStoredTokens {
+		if err := c.verifyStored(limited, &stored); err != nil {
 			return nil, &RefreshError{cause: err}
 		}
 	}
@@ -355,7 +368,8 @@ func (c *IdpClient) handOver(ctx context.Context, agent *Agent, r *renewal, rota
 	detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.RefreshTimeout)
 	defer cancel()
 	if err := r.onRefresh(detached, tokens); err != nil {
-		failed := refreshFailed(codeRefreshError, "OnRefresh: "+redact.Text(err.Error(), append(secretsOf(tokens), secretsOf(agent.Tokens)...)...), err)
+		cause := masked(err, secretsOf(tokens, agent.Tokens)...)
+		failed := refreshFailed(codeRefreshError, "OnRefresh: "+cause.Error(), cause)
 		failed.tokens = &tokens
 		return nil, failed
 	}
@@ -414,7 +428,12 @@ func left(ctx context.Context) *RefreshError {
 	return refreshFailed(codeTransport, "the caller left: "+ctx.Err().Error(), ctx.Err())
 }
 
-func secretsOf(t TokenSet) []string { return []string{t.AccessToken, t.RefreshToken, t.IDToken} }
+func secretsOf(sets ...TokenSet) (secrets []string) {
+	for _, t := range sets {
+		secrets = append(secrets, t.AccessToken, t.RefreshToken, t.IDToken)
+	}
+	return secrets
+}
 
 // event logs what became of a refresh token, by a part of its digest.
 func (c *IdpClient) event(ctx context.Context, what string, of TokenSet) {

@@ -121,6 +121,13 @@ func (s *rotations) rememberFor(id string, became rotation, keep time.Duration) 
 	s.spent.Put(id, became, size, expiry)
 }
 
+// forget drops every set that holds the token, which has been revoked.
+func (s *rotations) forget(token string) {
+	s.spent.DeleteFunc(func(r rotation) bool {
+		return r.tokens.RefreshToken == token || r.tokens.AccessToken == token
+	})
+}
+
 func (s *rotations) pause(refreshToken string) {
 	const overhead = 256
 	s.waits.Put(s.id(refreshToken), struct{}{}, overhead, s.now().Add(pause))
@@ -245,7 +252,7 @@ func (c *IdpClient) verifyOrDropIDToken(ctx context.Context, agent *Agent, curre
 }
 
 func (c *IdpClient) verifyRefreshed(ctx context.Context, agent *Agent, current, tokens TokenSet) error {
-	want := expectation{op: opRefresh, accessToken: tokens.AccessToken, subject: agent.ID}
+	want := expectation{op: opRefresh, tokens: tokens, subject: agent.ID}
 	if current.IDToken != "" {
 		if previous, err := storedClaims(current.IDToken); err == nil {
 			want.previous = &previous

@@ -30,7 +30,7 @@ func (c *IdpClient) VerifyAccessToken(ctx context.Context, raw, audience string)
 	if err != nil {
 		return nil, err
 	}
-	if !slices.Contains([]string{"at+jwt", "application/at+jwt"}, strings.ToLower(typ)) {
+	if !isAccessToken(typ) {
 		return nil, invalidToken(op, "typ", "is not at+jwt (RFC 9068 section 4): this is "+kindOf(got, typ), nil)
 	}
 	if err := c.checkIssuer(ctx, &got, op); err != nil {
@@ -202,6 +202,12 @@ func (c *IdpClient) checkTimes(got *claims, op string) error {
 		return refuse("nbf", "lies ahead, at "+got.notBefore.time().Format(time.RFC3339))
 	}
 	return nil
+}
+
+// isAccessToken is RFC 9068 section 4: the type sets access tokens apart from all
+// else that the issuer signs.
+func isAccessToken(typ string) bool {
+	return slices.Contains([]string{"at+jwt", "application/at+jwt"}, strings.ToLower(typ))
 }
 
 // isTyped tells whether typ names a kind of JWT (RFC 8725 section 3.11). ID

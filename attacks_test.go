@@ -1,0 +1,259 @@
+package authpi_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/authpitest"
+)
+
+// What a security review found, each by the test that showed it.
+
+// Somebody who has signed out must not be signed in again, and stored again, by a
+// late request and what this process remembers.
+func TestSignedOutStaysSignedOut(t *testing.T) {
+	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+		old := e.expired()
+		store := &rtStore{current: old}
+		agent := e.mustCreate(old, store.reloading())
+		if err := e.client.RevokeToken(t.Context(), agent.Tokens.RefreshToken, "refresh_token"); err != nil {
+			t.Fatal(err)
+		}
+		store.set(authpi.TokenSet{})
+		again, err := e.create(old, store.reloading())
+		if err == nil {
+			t.Errorf("signed out, but got %s", again.ID)
+		}
+		if !authpi.SessionEnded(err) {
+			t.Errorf("got %v; want a session that has ended", err)
+		}
+		if store.current.AccessToken != "" {
+			t.Error("the session is in the store again")
+		}
+	})
+}
+
+// RevokeToken ends what this process remembers, for apps without Reload.
+func TestRevokedSetIsForgotten(t *testing.T) {
+	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+		old := e.expired()
+		agent := e.mustCreate(old, nil)
+		if err := e.client.RevokeToken(t.Context(), agent.Tokens.RefreshToken, "refresh_token"); err != nil {
+			t.Fatal(err)
+		}
+		if again, err := e.create(old, nil); err == nil {
+			t.Errorf("revoked, but got %s", again.ID)
+		}
+	})
+}
+
+// VerifyStoredTokens holds for sets without ID token, and for the scope, too.
+func TestVerifyStoredTokensCannotBeBypassed(t *testing.T) {
+	t.Parallel()
+	issuer := newIssuer(t, nil)
+	client := newClient(t, issuer, func(cfg *authpi.Config) { cfg.VerifyStoredTokens = true })
+	forged := authpi.TokenSet{AccessToken: "forged", ExpiresAt: time.Now().Add(time.Hour), Scope: "*:**"}
+	_, err := client.CreateAgent(t.Context(), forged, nil)
+	wantCode(t, err, "invalid_token")
+
+	issuer.AddUser(authpitest.User{ID: "usr_eve"})
+	auth, err := client.CreateAuthorizationURL([]string{"openid"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := issuer.SignIn(auth.URL, "usr_eve")
+	if err != nil {
+		t.Fatal(err)
+	}
+	callback, err := authpi.ParseCallback(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eve, err := client.ExchangeCallback(t.Context(), callback, *auth)
+	if err != nil {
+		t.Fatal(err)
+	}
+	widened := eve.Tokens
+	widened.Scope = "projects:**"
+	agent, err := client.CreateAgent(t.Context(), widened, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if agent.HasAccess("delete", "projects") {
+		t.Error("a scope that somebody wrote into the store counts")
+	}
+	if agent.Tokens.Scope != eve.Tokens.Scope {
+		t.Errorf("scope: got %q; want the access token's %q", agent.Tokens.Scope, eve.Tokens.Scope)
+	}
+}
+
+// Callers whose Reload hangs wait side by side, not one after the other.
+func TestHangingReloadBoundsEveryCaller(t *testing.T) {
+	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+		tokens, start := e.expired(), time.Now()
+		var wg sync.WaitGroup
+		for range 20 {
+			wg.Go(func() {
+				_, err := e.client.CreateAgent(t.Context(), tokens, &authpi.AgentOptions{
+					Reload: func(ctx context.Context) (authpi.TokenSet, error) {
+						<-ctx.Done()
+						return authpi.TokenSet{}, ctx.Err()
+					},
+				})
+				wantCode(t, err, "transport_error")
+			})
+		}
+		wg.Wait()
+		if took := time.Since(start); took > 31*time.Second {
+			t.Errorf("the last caller waited %s; want RefreshTimeout", took)
+		}
+		e.wantSpent(0)
+	})
+}
+
+// The 5 s of a refresh that is not urgent hold for Reload and request together.
+func TestPatienceDoesNotAddUp(t *testing.T) {
+	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+		tokens := e.inBuffer(50 * time.Second)
+		e.fault(authpitest.Fault{Delay: 20 * time.Second})
+		start := time.Now()
+		_, err := e.client.CreateAgent(t.Context(), tokens, &authpi.AgentOptions{
+			Reload: func(context.Context) (authpi.TokenSet, error) {
+				time.Sleep(4900 * time.Millisecond)
+				return tokens, nil
+			},
+		})
+		if took := time.Since(start); err != nil || took > 5100*time.Millisecond {
+			t.Errorf("got %v after %s; want the agent after 5 s", err, took)
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
+type deafCoordinator struct{ stop chan struct{} }
+
+func (d deafCoordinator) Do(context.Context, string, func(context.Context) ([]byte, error)) ([]byte, error) {
+	<-d.stop
+	return nil, errors.New("stopped")
+}
+
+// A coordinator that does not heed its context holds nobody for ever.
+func TestDeafCoordinatorHoldsNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		deaf := deafCoordinator{make(chan struct{})}
+		e := rtMemory(t, nil, func(cfg *authpi.Config) { cfg.Coordinator = deaf })
+		tokens, start := e.expired(), time.Now()
+		go func() {
+			time.Sleep(time.Hour)
+			close(deaf.stop)
+		}()
+		_, err := e.client.CreateAgent(t.Context(), tokens, nil)
+		wantCode(t, err, "transport_error")
+		if took := time.Since(start); took > 31*time.Second {
+			t.Errorf("waited %s; want RefreshTimeout", took)
+		}
+		time.Sleep(2 * time.Hour)
+	})
+}
+
+// Error reporters print whole chains: no link of one may show what was sent.
+func TestErrorChainsShowNoSecret(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() { // a peer that echoes the body in the place of a status line
+				defer func() { _ = conn.Close() }()
+				buf := make([]byte, 8192)
+				n, _ := conn.Read(buf)
+				_, body, _ := bytes.Cut(buf[:n], []byte("\r\n\r\n"))
+				_, _ = conn.Write(append(body, "\r\n\r\n"...))
+			}()
+		}
+	}()
+	client, err := authpi.NewIdpClient(authpi.Config{
+		IssuerURL: "http://" + l.Addr().String(), ClientID: "c_1", ClientSecret: "hush-hush-hush",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = client.CreateAgent(t.Context(), authpi.TokenSet{
+		AccessToken: "a", RefreshToken: "rt-secret-rt-secret", SubjectHint: "u",
+	}, nil)
+	if err == nil {
+		t.Fatal("an echo was taken for an answer")
+	}
+	for i := 0; err != nil; i, err = i+1, errors.Unwrap(err) {
+		if strings.Contains(err.Error(), "rt-secret") || strings.Contains(err.Error(), "hush-hush") {
+			t.Errorf("error %d of the chain (%T) shows a secret", i, err)
+		}
+	}
+}
+
+// A callback's iss may hold anything, its code and state included.
+func TestCallbackIssIsMasked(t *testing.T) {
+	t.Parallel()
+	issuer := newIssuer(t, nil)
+	client := newClient(t, issuer, nil)
+	callback, auth := startLogin(t, client, issuer, nil)
+	code := callback.Get("code")
+	callback.Set("iss", "https://evil.example/?code="+code+"&state="+auth.State)
+	_, err := client.ExchangeCallback(t.Context(), callback, auth)
+	wantCode(t, err, "invalid_issuer", "iss")
+	wantNone(t, err.Error(), code, auth.State)
+}
+
+// AuthPI's refresh tokens are JWTs under the same keys, without a type of their own.
+func TestRefreshTokenIsNoIDToken(t *testing.T) {
+	t.Parallel()
+	issuer := newIssuer(t, nil)
+	client := newClient(t, issuer, nil)
+	agent := signIn(t, client, issuer, nil)
+	issuer.Inject(authpitest.Fault{Endpoint: "token", Grant: "refresh_token", Malform: func(body []byte) []byte {
+		var answer map[string]any
+		if err := json.Unmarshal(body, &answer); err != nil {
+			t.Error(err)
+		}
+		answer["id_token"] = answer["refresh_token"]
+		body, _ = json.Marshal(answer)
+		return body
+	}})
+	_, err := client.Refresh(t.Context(), agent, nil)
+	wantCode(t, err, "invalid_token", "id_token")
+}
+
+// Two resources are not one with a space in it.
+func TestGrantsDoNotCollide(t *testing.T) {
+	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+		agent := e.mustCreate(e.signIn(), nil)
+		one, err := e.client.Refresh(t.Context(), agent, &authpi.RefreshOptions{
+			Resources: []string{"https://a.example", "https://b.example"},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		two, err := e.client.Refresh(t.Context(), agent, &authpi.RefreshOptions{
+			Resources: []string{"https://a.example https://b.example"},
+		})
+		if err == nil && one.Tokens.AccessToken == two.Tokens.AccessToken {
+			t.Error("two grants share an answer")
+		}
+	})
+}
