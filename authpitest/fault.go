@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -73,8 +75,12 @@ type pendingFault struct {
 
 var errClosed = errors.New("authpitest: server closed")
 
-// Inject queues a fault. A request suffers at most one fault, the oldest that matches it.
+// Inject queues a fault. A request suffers at most one fault, the oldest that matches it. It
+// panics for an Endpoint or a Grant that does not exist: such a fault would never happen, and
+// the test would pass for nothing.
 func (s *Server) Inject(f Fault) {
+	mustKnow("Fault.Endpoint", f.Endpoint, endpointNames)
+	mustKnow("Fault.Grant", f.Grant, grantNames)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	left := f.Times
@@ -82,6 +88,20 @@ func (s *Server) Inject(f Fault) {
 		left = 1
 	}
 	s.faults = append(s.faults, &pendingFault{f, left})
+}
+
+var (
+	endpointNames = []string{
+		endpointAuthorize, endpointToken, endpointUserinfo, endpointJWKS, endpointDiscovery,
+		endpointRevoke, endpointIntrospect, endpointLogout,
+	}
+	grantNames = []string{grantCode, grantRefresh, grantClient}
+)
+
+func mustKnow(field, name string, known []string) {
+	if name != "" && !slices.Contains(known, name) {
+		panic(fmt.Sprintf("authpitest: unknown %s %q: want one of %s", field, name, strings.Join(known, ", ")))
+	}
 }
 
 // ClearFaults forgets the faults that have not happened yet.

@@ -324,3 +324,27 @@ func TestBodyLimit(t *testing.T) {
 	c.post("/token", "grant_type", "refresh_token", "refresh_token", strings.Repeat("x", 1<<20)).
 		wantError(t, http.StatusRequestEntityTooLarge, "invalid_request")
 }
+
+// A misspelt name would make a fault that never happens, and a test that passes for nothing.
+func TestInjectUnknownNames(t *testing.T) {
+	t.Parallel()
+	srv := authpitest.NewInMemory(nil)
+	for _, tc := range []struct {
+		fault authpitest.Fault
+		want  string
+	}{
+		{authpitest.Fault{Endpoint: "user_info"},
+			`authpitest: unknown Fault.Endpoint "user_info": want one of authorize, token, userinfo, jwks, discovery, revoke, introspect, logout`},
+		{authpitest.Fault{Grant: "refresh"},
+			`authpitest: unknown Fault.Grant "refresh": want one of authorization_code, refresh_token, client_credentials`},
+	} {
+		func() {
+			defer func() {
+				if got := recover(); got != tc.want {
+					t.Errorf("got %v; want a panic with %s", got, tc.want)
+				}
+			}()
+			srv.Inject(tc.fault)
+		}()
+	}
+}

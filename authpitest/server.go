@@ -20,8 +20,9 @@
 //
 // # Time
 //
-// Tokens expire by the issuer's own clock: [Options.Now] plus what [Server.Advance] added. To
-// see an access token expire, advance the issuer's clock and that of the client under test.
+// Tokens expire by the issuer's own clock: [Options.Now] plus what [Server.Advance] added. The
+// client under test should go by it too, by authpi.Config{Now: srv.Now}: one call of Advance
+// then makes an access token expire for both.
 //
 // # Making things fail
 //
@@ -105,8 +106,9 @@ func NewServer(opts *Options) *Server {
 }
 
 // NewInMemory makes an issuer without a socket, at https://idp.authpi.test/i_test unless opts
-// say otherwise. Only the client of [Server.Client] reaches it. A nil opts takes the defaults;
-// it panics if opts make no sense.
+// say otherwise. Only the client of [Server.Client] reaches it, so the client under test needs
+// authpi.Config{HTTPClient: srv.Client()}. A nil opts takes the defaults; it panics if opts make
+// no sense.
 func NewInMemory(opts *Options) *Server {
 	s := newServer(opts)
 	base := s.opts.BaseURL
@@ -165,6 +167,10 @@ func (s *Server) Close() {
 // Advance puts the issuer's clock forward by d, on top of [Options.Now]. A negative d puts it
 // back. Delays of faults are not shortened by it.
 func (s *Server) Advance(d time.Duration) { s.offset.Add(int64(d)) }
+
+// Now is the issuer's clock. A client under test that has it as its own, as in
+// authpi.Config{Now: srv.Now}, stays together with the issuer after [Server.Advance].
+func (s *Server) Now() time.Time { return s.now() }
 
 func (s *Server) now() time.Time { return s.opts.Now().Add(time.Duration(s.offset.Load())) }
 

@@ -1,6 +1,7 @@
 package authpitest
 
 import (
+	"encoding/json"
 	"maps"
 	"slices"
 	"time"
@@ -42,6 +43,23 @@ type Organization struct {
 	JoinedAt time.Time
 }
 
+// MarshalJSON writes the claim's form: id, title, scopes and joined_at, which is 0 for a zero
+// JoinedAt. So the claims of [Server.AccessToken] and [Server.Sign] may hold organizations:
+//
+//	srv.AccessToken(map[string]any{"organizations": []authpitest.Organization{{ID: "org_1"}}})
+func (o Organization) MarshalJSON() ([]byte, error) { return json.Marshal(o.claim()) }
+
+func (o Organization) claim() map[string]any {
+	claim := map[string]any{"id": o.ID, "title": nil, "scopes": append([]string{}, o.Scopes...), "joined_at": int64(0)}
+	if o.Title != "" {
+		claim["title"] = o.Title
+	}
+	if !o.JoinedAt.IsZero() {
+		claim["joined_at"] = o.JoinedAt.Unix()
+	}
+	return claim
+}
+
 type account struct {
 	User
 	blocked bool
@@ -67,7 +85,9 @@ func (s *Server) AddUser(u User) {
 
 // SetOrganizations replaces a user's memberships. Tokens show them from the next one on, as
 // AuthPI computes them anew at every refresh; userinfo shows them at once. A userID of
-// "agt_" and a client's ID without its "c_" sets those of the client's own tokens.
+// "agt_" and a client's ID without its "c_" sets those of the client's own tokens. No userID
+// is refused, since those have no user: memberships may also be set before AddUser, and one
+// that is misspelt changes nothing.
 func (s *Server) SetOrganizations(userID string, orgs ...Organization) {
 	now := s.now()
 	kept := slices.Clone(orgs)
@@ -132,13 +152,7 @@ func (s *Server) addOrganizations(claims map[string]any, subject, org string) {
 		if org != "" && o.ID != org {
 			continue
 		}
-		var title any
-		if o.Title != "" {
-			title = o.Title
-		}
-		list = append(list, map[string]any{
-			"id": o.ID, "title": title, "scopes": append([]string{}, o.Scopes...), "joined_at": o.JoinedAt.Unix(),
-		})
+		list = append(list, o.claim())
 	}
 	if org != "" && len(list) > 0 {
 		claims["org_id"] = org

@@ -36,6 +36,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -47,6 +48,7 @@ import (
 type Coordinator struct {
 	client  redis.UniversalClient
 	opts    Options
+	dials   dials
 	scripts scripts
 	turns   turns
 	wakeups *wakeups
@@ -84,22 +86,32 @@ type Options struct {
 // ErrUnavailable is wrapped by the errors of a [Coordinator] that requires a Redis
 // and cannot use it: no connection, no answer in time, or an error such as LOADING,
 // READONLY, CLUSTERDOWN or NOPERM. A lease held by another process is none of these.
+// The text holds the cause, for a timeout also why the last dial failed.
 var ErrUnavailable = errors.New("redis is unavailable")
 
 // NewCoordinator makes a Coordinator over a client of any kind: single server,
 // Sentinel, Cluster; over a Ring waiters only poll. The client stays the caller's
-// to close. It makes no connection. A nil opts takes every default.
+// to close; it gets a hook that remembers failed dials, for the text of errors. It
+// makes no connection. A nil opts takes every default. It panics without a client
+// and for a Prefix with braces, since neither ever works.
 //
 // Set ContextTimeoutEnabled in the client's options: without it a command to a
 // Redis that hangs is left behind after Options.Timeout, and ends when the client's
 // own timeouts end it.
 func NewCoordinator(client redis.UniversalClient, opts *Options) *Coordinator {
+	if client == nil {
+		panic("authpiredis: NewCoordinator needs a client")
+	}
 	var o Options
 	if opts != nil {
 		o = *opts
 	}
 	if o.Prefix == "" {
 		o.Prefix = "authpi:refresh:"
+	}
+	if strings.ContainsAny(o.Prefix, "{}") {
+		// They would choose the Cluster slot instead of the id.
+		panic("authpiredis: Options.Prefix must hold no braces")
 	}
 	o.Lease = orDefault(o.Lease, 5*time.Second)
 	o.Memory = orDefault(o.Memory, time.Minute)
@@ -108,7 +120,7 @@ func NewCoordinator(client redis.UniversalClient, opts *Options) *Coordinator {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Coordinator{
+	c := &Coordinator{
 		client:  client,
 		opts:    o,
 		scripts: newScripts(),
@@ -117,6 +129,8 @@ func NewCoordinator(client redis.UniversalClient, opts *Options) *Coordinator {
 		outage:  outage{log: o.Logger, required: o.RequireRedis},
 		unsent:  unsent{results: make(map[string]result)},
 	}
+	c.dials.watch(client)
+	return c
 }
 
 // orDefault also rounds up to what Redis can count: milliseconds.

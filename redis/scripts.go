@@ -130,6 +130,7 @@ func (t *try) call(ctx context.Context, limit time.Duration, script *redis.Scrip
 			got.err = limited.Err()
 		}
 	}
+	got.err = t.c.dials.explain(began, got.err)
 	if got.err == nil || ctx.Err() == nil { // else the caller left: that says nothing of Redis
 		t.c.outage.note(ctx, began, got.err)
 	}
