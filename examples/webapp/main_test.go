@@ -22,26 +22,32 @@ import (
 type world struct {
 	t      *testing.T
 	app    *httptest.Server
-	issuer *authpitest.Server
+	issuer *issuer
 	ahead  atomic.Int64
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	return newWorldOn(t, "memory", "")
+}
+
+func newWorldOn(t *testing.T, kind, storeURL string) *world {
+	t.Helper()
 	w := &world{t: t}
 	var handler http.Handler
 	w.app = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { handler.ServeHTTP(rw, r) }))
 	t.Cleanup(w.app.Close)
-	w.issuer = newIssuer(w.app.URL)
-	t.Cleanup(w.issuer.Close)
-	a, err := newApp(authpi.Config{
-		IssuerURL: w.issuer.URL, ClientID: w.issuer.ClientID(), ClientSecret: w.issuer.ClientSecret(),
-		RefreshBuffer: 20 * time.Second,
-		Now:           func() time.Time { return time.Now().Add(time.Duration(w.ahead.Load())) },
-	}, w.app.URL)
+	st, err := openStore(t.Context(), kind, storeURL)
 	if err != nil {
 		t.Fatal(err)
 	}
+	cfg := authpi.Config{Now: func() time.Time { return time.Now().Add(time.Duration(w.ahead.Load())) }}
+	a, err := newApp(cfg, w.app.URL, st, 2*time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.issuer = a.issuer
+	t.Cleanup(w.issuer.Close)
 	handler = a.handler()
 	return w
 }
@@ -92,7 +98,11 @@ func (b *browser) do(r *http.Request, err error) shown {
 
 func (b *browser) get(target string) shown {
 	b.t.Helper()
-	return b.do(http.NewRequest("GET", target, nil))
+	r, err := http.NewRequest("GET", target, nil)
+	if err == nil {
+		r.Header.Set("Accept", "text/html")
+	}
+	return b.do(r, err)
 }
 
 func (b *browser) post(target string, form url.Values, site string) shown {
@@ -100,6 +110,7 @@ func (b *browser) post(target string, form url.Values, site string) shown {
 	r, err := http.NewRequest("POST", target, strings.NewReader(form.Encode()))
 	if err == nil {
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("Accept", "text/html")
 		r.Header.Set("Sec-Fetch-Site", site)
 	}
 	return b.do(r, err)
@@ -110,7 +121,12 @@ var hidden = regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"
 // signIn goes through the issuer's page.
 func (b *browser) signIn(field, value string) shown {
 	b.t.Helper()
-	page := b.get(b.app.URL + "/login")
+	return b.signInAt("/auth/login", field, value)
+}
+
+func (b *browser) signInAt(path, field, value string) shown {
+	b.t.Helper()
+	page := b.get(b.app.URL + path)
 	if !strings.HasPrefix(page.url.String(), b.issuer.URL+"/authorize?") {
 		b.t.Fatalf("the login led to %s", page.url.Path)
 	}
@@ -150,33 +166,45 @@ func want(t *testing.T, page shown, status int, texts ...string) {
 	}
 }
 
+// act posts one of the app's own forms.
+func (b *browser) act(path string, form url.Values) shown {
+	b.t.Helper()
+	return b.post(b.app.URL+path, form, "same-origin")
+}
+
+func rotations(page shown) int { return strings.Count(page.body, "<time ") }
+
 func TestSignInToLogout(t *testing.T) {
 	b := newWorld(t).browser()
-	want(t, b.get(b.app.URL+"/dashboard"), 200, "Sign in") // sent home
-	b.get(b.app.URL + "/login")
+	want(t, b.get(b.app.URL), 200, "Sign in")
+	b.get(b.app.URL + "/auth/login")
 	before := b.sessionID()
 
 	page := b.signIn("user", "usr_ada")
-	want(t, page, 200, "Ada Lovelace", "org_engines", "org_poetry", "projects:**", "not yet", `http-equiv="refresh"`)
-	if page.url.Path != "/dashboard" || page.url.RawQuery != "" {
-		t.Errorf("signed in at %s; want /dashboard", page.url)
+	want(t, page, 200, "Ada Lovelace", "ada@example.com", "org_engines", "org_poetry", "None yet", `http-equiv="refresh"`)
+	if page.url.Path != "/" || page.url.RawQuery != "" {
+		t.Errorf("signed in at %s; want /", page.url)
 	}
-	if allowed := strings.Count(page.body, "allowed"); allowed != 4+5 {
+	if allowed := strings.Count(page.body, "✓ yes"); allowed != 4+5 {
 		t.Errorf("%d checks are allowed; want 4 in org_engines and 5 in org_poetry", allowed)
 	}
 	if len(before) != 43 || b.sessionID() == before {
 		t.Error("the sign-in did not renew the session ID")
 	}
+	if page := b.get(b.app.URL + "/?pause"); strings.Contains(page.body, "http-equiv") {
+		t.Error("a paused page loads anew all the same")
+	}
 
 	// Rotation, with a membership that has changed.
-	b.issuer.SetOrganizations("usr_ada", authpitest.Organization{ID: "org_new", Scopes: []string{"projects:read"}})
+	page = b.act("/issuer/membership", url.Values{"org": {"org_observatory"}, "role": {"Reader"}})
+	want(t, page, 200, "arrives with the next refresh", "None yet")
 	b.later(50 * time.Second)
-	want(t, b.get(b.app.URL+"/dashboard"), 200, "not yet", "org_poetry")
+	want(t, b.get(b.app.URL), 200, "None yet", "org_poetry")
 	b.later(55 * time.Second)
 	var wg sync.WaitGroup
 	for range 10 {
 		wg.Go(func() {
-			if resp, err := b.http.Get(b.app.URL + "/dashboard"); err != nil {
+			if resp, err := b.http.Get(b.app.URL); err != nil {
 				t.Error(err)
 			} else {
 				_ = resp.Body.Close()
@@ -184,49 +212,121 @@ func TestSignInToLogout(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	want(t, b.get(b.app.URL+"/dashboard"), 200, "org_new", "<dd>1</dd>")
-	if n := b.issuer.Grants("refresh_token"); n != 1 {
-		t.Errorf("%d refreshes; want 1", n)
+	page = b.get(b.app.URL)
+	want(t, page, 200, "org_observatory: now *:read", `href="/orgs/org_observatory/projects"`)
+	if n := b.issuer.Grants("refresh_token"); n != 1 || rotations(page) != 1 || strings.Contains(page.body, "arrives with the next") {
+		t.Errorf("%d refreshes, %d rotations shown; want 1 of each, and nothing pending", n, rotations(page))
 	}
 	b.later(3 * time.Minute)
-	want(t, b.get(b.app.URL+"/dashboard"), 200, "<dd>2</dd>")
+	if page := b.get(b.app.URL); rotations(page) != 2 {
+		t.Errorf("%d rotations shown; want 2", rotations(page))
+	}
 
 	// Logout: not for other sites; then here and at the issuer.
-	want(t, b.post(b.app.URL+"/logout", nil, "cross-site"), 403)
-	want(t, b.get(b.app.URL+"/dashboard"), 200, "Ada Lovelace")
-	if page := b.get(b.app.URL + "/logout"); page.status != 405 {
-		t.Errorf("GET /logout: %d; want 405", page.status)
+	want(t, b.post(b.app.URL+"/auth/logout", nil, "cross-site"), 403)
+	want(t, b.get(b.app.URL), 200, "Ada Lovelace")
+	if page := b.get(b.app.URL + "/auth/logout"); page.status != 405 {
+		t.Errorf("GET /auth/logout: %d; want 405", page.status)
 	}
-	page = b.post(b.app.URL+"/logout", nil, "same-origin")
-	want(t, page, 200, "Sign in")
+	page = b.act("/auth/logout", nil)
+	want(t, page, 200, "Sign in", "Who may do what")
 	if page.url.String() != b.app.URL+"/" || b.issuer.Requests("logout") != 1 || b.issuer.Requests("revoke") != 1 {
 		t.Errorf("logout led to %s, %d logouts, %d revocations", page.url, b.issuer.Requests("logout"), b.issuer.Requests("revoke"))
 	}
 	if n := b.issuer.Sessions("usr_ada"); n != 0 {
 		t.Errorf("%d sessions live on at the issuer", n)
 	}
-	want(t, b.get(b.app.URL+"/dashboard"), 200, "Sign in")
+}
+
+func TestOneOrganization(t *testing.T) {
+	b := newWorld(t).browser()
+	page := b.signInAt("/auth/login?org=org_engines", "user", "usr_ada")
+	want(t, page, 200, `value="org_engines" aria-current="true"`)
+	if strings.Contains(page.body, "/orgs/org_poetry") || strings.Contains(page.body, "arrives with the next") {
+		t.Error("tokens for org_engines tell of org_poetry, or wait for it")
+	}
+	want(t, b.signIn("user", "usr_ada"), 200, `value="" aria-current="true"`, "/orgs/org_poetry")
+	want(t, b.signInAt("/auth/login?org=org_observatory", "user", "usr_ada"), 403, "cancelled")
+	want(t, b.get(b.app.URL), 200, "Ada Lovelace") // signed in as before
+}
+
+func TestPageOfAnOrganization(t *testing.T) {
+	b := newWorld(t).browser()
+	page := b.signInAt("/orgs/org_engines/projects?x=1", "user", "usr_ada")
+	want(t, page, 200, "Projects of org_engines")
+	if page.url.RequestURI() != "/orgs/org_engines/projects?x=1" {
+		t.Errorf("signed in at %s; want where it began", page.url)
+	}
+	want(t, b.get(b.app.URL+"/orgs/org_observatory/projects"), 403, "Not allowed")
+	want(t, b.get(b.app.URL+"/orgs/org_unheard_of/projects"), 403, "Not allowed")
+}
+
+func TestMembership(t *testing.T) {
+	b := newWorld(t).browser()
+	want(t, b.signIn("user", "usr_ada"), 200)
+	leave := url.Values{"org": {"org_poetry"}, "role": {"None"}}
+	want(t, b.post(b.app.URL+"/issuer/membership", leave, "cross-site"), 403)
+	want(t, b.act("/issuer/membership", leave), 200, "arrives with the next refresh", "/orgs/org_poetry")
+	page := b.act("/refresh", nil)
+	want(t, page, 200, "org_poetry: left")
+	if strings.Contains(page.body, "/orgs/org_poetry") || strings.Contains(page.body, "arrives with the next") {
+		t.Error("the membership is still there, or still under way")
+	}
+	want(t, b.act("/issuer/membership", url.Values{"org": {"org_engines"}, "role": {"Reader"}}), 200)
+	want(t, b.act("/refresh", nil), 200, "org_engines: now *:read")
+	for _, odd := range []url.Values{nil, {"org": {"org_x"}, "role": {"Owner"}}, {"org": {"org_poetry"}, "role": {"King"}}} {
+		want(t, b.act("/issuer/membership", odd), 400, "no such role")
+	}
+	want(t, b.world.browser().act("/issuer/membership", leave), 200, "Continue as") // at the login
+}
+
+func TestSignOutEverywhere(t *testing.T) {
+	signOutEverywhere(t, newWorld(t))
+}
+
+func signOutEverywhere(t *testing.T, w *world) {
+	t.Helper()
+	one, other, mary := w.browser(), w.browser(), w.browser()
+	want(t, one.signIn("user", "usr_ada"), 200, "Ada Lovelace")
+	want(t, other.signIn("user", "usr_ada"), 200, "Ada Lovelace")
+	want(t, mary.signIn("user", "usr_mary"), 200, "Mary Somerville")
+	want(t, one.act("/refresh", nil), 200, "<time ")
+	want(t, one.act("/issuer/end-sessions", nil), 200, "Your session has ended")
+	want(t, other.get(w.app.URL), 200, "Your session has ended", "Sign in")
+	want(t, other.get(w.app.URL), 200, "Who may do what")
+	want(t, mary.get(w.app.URL), 200, "Mary Somerville")
+	if n := w.issuer.Sessions("usr_ada"); n != 0 {
+		t.Errorf("%d sessions live on at the issuer", n)
+	}
+	forged := url.Values{"logout_token": {w.issuer.LogoutToken(map[string]any{"sub": "usr_mary", "aud": "c_other"})}}
+	want(t, one.post(w.app.URL+"/auth/backchannel-logout", forged, ""), 400)
+	want(t, mary.get(w.app.URL), 200, "Mary Somerville")
 }
 
 func TestRefusedCallbacks(t *testing.T) {
 	w := newWorld(t)
 	b := w.browser()
-	want(t, b.signIn("cancel", "1"), 400, "You are not signed in", "cancelled")
-	want(t, b.get(b.app.URL+"/callback?code=x&state=y"), 400, "not yours")
-	want(t, w.browser().get(b.app.URL+"/callback?code=x&state="), 400, "not yours")
+	want(t, b.signIn("cancel", "1"), 403, "cancelled", "Try again")
+	want(t, b.get(b.app.URL+"/auth/callback?code=x&state=y"), 400, "another browser")
+	want(t, w.browser().get(b.app.URL+"/auth/callback?code=x&state="), 400, "another browser")
 
 	// The callback of another browser's login.
 	attacker := w.browser()
 	attacker.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	location := attacker.get(b.app.URL + "/login").header.Get("Location")
+	location := attacker.get(b.app.URL + "/auth/login").header.Get("Location")
 	callback, err := w.issuer.SignIn(location, "usr_mary")
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.get(b.app.URL + "/login")
-	want(t, b.get(callback), 400, "not yours")
+	b.get(b.app.URL + "/auth/login")
+	want(t, b.get(callback), 400, "another browser")
 	want(t, attacker.get(callback), 303)
-	want(t, attacker.get(callback), 400, "not yours") // and only once
+	if again := attacker.get(callback); again.status != 303 || again.header.Get("Location") != "/" {
+		t.Errorf("the callback once more: status %d; want a redirect home", again.status)
+	}
+	if n := w.issuer.Grants("authorization_code"); n != 1 {
+		t.Errorf("%d codes were exchanged; want 1", n)
+	}
 }
 
 func TestTroubleAtTheIssuer(t *testing.T) {
@@ -235,13 +335,19 @@ func TestTroubleAtTheIssuer(t *testing.T) {
 
 	b.later(3 * time.Minute)
 	b.issuer.Inject(authpitest.Fault{Endpoint: "token", Status: 503})
-	want(t, b.get(b.app.URL+"/dashboard"), 503, "come back")
-	want(t, b.get(b.app.URL+"/dashboard"), 200, "<dd>1</dd>") // still signed in
+	want(t, b.get(b.app.URL), 503, "One moment")
+	want(t, b.get(b.app.URL), 200, "<time ") // still signed in
+	b.issuer.Inject(authpitest.Fault{Endpoint: "token", Status: 503})
+	want(t, b.act("/refresh", nil), 503, "One moment")
 
 	b.issuer.EndSession("usr_guest")
 	b.later(3 * time.Minute)
-	want(t, b.get(b.app.URL+"/dashboard"), 401, "Your session has ended")
-	want(t, b.get(b.app.URL+"/dashboard"), 200, "Sign in")
+	want(t, b.get(b.app.URL), 200, "Your session has ended")
+	want(t, b.get(b.app.URL), 200, "Who may do what")
+
+	want(t, b.signIn("user", "usr_guest"), 200)
+	b.issuer.EndSession("usr_guest")
+	want(t, b.act("/refresh", nil), 200, "Sign in")
 }
 
 func TestHeaders(t *testing.T) {
@@ -253,12 +359,12 @@ func TestHeaders(t *testing.T) {
 		}
 	}
 	b.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	login := b.get(b.app.URL + "/login")
+	login := b.get(b.app.URL + "/auth/login")
 	cookie := login.header.Get("Set-Cookie")
 	if !strings.Contains(cookie, "HttpOnly") || !strings.Contains(cookie, "SameSite=Lax") {
 		t.Errorf("the cookie's attributes: %s", cookie[strings.Index(cookie, ";"):])
 	}
-	r, err := http.NewRequest("GET", b.app.URL+"/login", nil)
+	r, err := http.NewRequest("GET", b.app.URL+"/auth/login", nil)
 	if err == nil {
 		r.Host = "localhost:1"
 	}
