@@ -1,0 +1,115 @@
+package docs
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+var pagesWithCode = []string{
+	"quickstart", "sessions", "organizations", "apis", "machine-to-machine", "native-apps", "testing", "replicas", "security",
+}
+
+var (
+	fence   = regexp.MustCompile("(?ms)^```(\\w*)\n(.*?)^```")
+	link    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	heading = regexp.MustCompile(`(?m)^#+ +(.*)$`)
+	dropped = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
+)
+
+// Every Go block of these pages is a piece of a file that is compiled, line for line.
+func TestBlocksAreCompiled(t *testing.T) {
+	t.Parallel()
+	var sources []string
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || filepath.Ext(path) != ".go" {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		sources = append(sources, "\n"+flat(string(text))+"\n")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, page := range pagesWithCode {
+		blocks := 0
+		for _, block := range fence.FindAllStringSubmatch(read(t, "../../docs/"+page+".md"), -1) {
+			if block[1] != "go" {
+				continue
+			}
+			blocks++
+			found := false
+			for _, source := range sources {
+				found = found || strings.Contains(source, "\n"+flat(block[2])+"\n")
+			}
+			if !found {
+				t.Errorf("docs/%s.md: no file under examples/ has this:\n%s", page, block[2])
+			}
+		}
+		if blocks == 0 && page != "security" {
+			t.Errorf("docs/%s.md shows no code", page)
+		}
+	}
+}
+
+// flat leaves indentation out: a page shows a piece of a function at its margin.
+func flat(code string) string {
+	var lines []string
+	for line := range strings.Lines(strings.TrimSpace(code)) {
+		lines = append(lines, strings.TrimSpace(line))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Links within the repository lead to files and headings that exist.
+func TestLinks(t *testing.T) {
+	t.Parallel()
+	pages, err := filepath.Glob("../../docs/*.md")
+	if err != nil || len(pages) < len(pagesWithCode) {
+		t.Fatalf("found %d pages, %v", len(pages), err)
+	}
+	for _, page := range append(pages, "../../README.md") {
+		for _, found := range link.FindAllStringSubmatch(fence.ReplaceAllString(read(t, page), ""), -1) {
+			if strings.Contains(found[1], "://") {
+				continue
+			}
+			path, anchor, _ := strings.Cut(found[1], "#")
+			target := filepath.Join(filepath.Dir(page), filepath.FromSlash(path))
+			if path == "" {
+				target = page
+			}
+			if _, err := os.Stat(target); errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("%s: %s leads nowhere", page, found[1])
+				continue
+			}
+			if anchor != "" && !hasHeading(read(t, target), anchor) {
+				t.Errorf("%s: %s leads to no heading", page, found[1])
+			}
+		}
+	}
+}
+
+// hasHeading makes anchors as code hosting sites do.
+func hasHeading(page, anchor string) bool {
+	for _, found := range heading.FindAllStringSubmatch(fence.ReplaceAllString(page, ""), -1) {
+		slug := strings.ReplaceAll(dropped.ReplaceAllString(strings.ToLower(found[1]), ""), " ", "-")
+		if slug == anchor {
+			return true
+		}
+	}
+	return false
+}
+
+func read(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.ReplaceAll(string(text), "\r\n", "\n")
+}

@@ -1,0 +1,45 @@
+package docs
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/authpihttp"
+)
+
+func menu(agent *authpi.Agent) {
+	for _, org := range agent.Organizations {
+		fmt.Println(org.ID, org.Title)
+		if agent.HasAccessIn(org.ID, "write", "projects") {
+			fmt.Println("  New project")
+		}
+		if agent.IsOwnerOf(org.ID) || agent.IsAdminOf(org.ID) {
+			fmt.Println("  Members")
+		}
+	}
+}
+
+func routes(mux *http.ServeMux, app *authpihttp.App, list, create http.Handler) {
+	org := func(r *http.Request) string { return r.PathValue("org") }
+	mayRead := authpihttp.RequireAccess("read", "projects", org)
+	mayWrite := authpihttp.RequireAccess("write", "projects", org)
+	mux.Handle("GET /orgs/{org}/projects", app.RequireAgent(mayRead(list)))
+	mux.Handle("POST /orgs/{org}/projects", app.RequireAgent(mayWrite(create)))
+}
+
+// narrowed asks for tokens of one organization where the login names one.
+func narrowed(client *authpi.IdpClient, sessions authpihttp.Session) *authpihttp.App {
+	return authpihttp.New(client, sessions, &authpihttp.Options{
+		Authorize: func(r *http.Request) *authpi.AuthorizationOptions {
+			return &authpi.AuthorizationOptions{Org: r.URL.Query().Get("org")} // GET /auth/login?org=org_1
+		},
+	})
+}
+
+// recheck gets the memberships as they are now.
+func recheck(ctx context.Context, client *authpi.IdpClient, app *authpihttp.App, agent *authpi.Agent) (*authpi.Agent, error) {
+	opts := app.AgentOptions(ctx)
+	return client.Refresh(ctx, agent, &authpi.RefreshOptions{OnRefresh: opts.OnRefresh, Reload: opts.Reload})
+}

@@ -1,0 +1,218 @@
+package docs
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/alexedwards/scs/v2"
+
+	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/authpihttp"
+	"github.com/authpi/authpi-idp-go/authpitest"
+)
+
+// newIssuer is an issuer with one user.
+func newIssuer(t *testing.T) *authpitest.Server {
+	issuer := authpitest.NewServer(nil)
+	t.Cleanup(issuer.Close)
+	issuer.AddUser(authpitest.User{ID: "usr_ada", Email: "ada@example.com", EmailVerified: true})
+	issuer.SetOrganizations("usr_ada", authpitest.Organization{ID: "org_1", Scopes: []string{"projects:read"}})
+	return issuer
+}
+
+// start runs an app against the issuer and gives its URL.
+func start(t *testing.T, cfg authpi.Config, newApp func(authpi.Config) http.Handler) string {
+	site := httptest.NewUnstartedServer(nil)
+	t.Cleanup(site.Close)
+	url := "http://" + site.Listener.Addr().String()
+	cfg.RedirectURI = url + "/auth/callback"
+	site.Config.Handler = newApp(cfg)
+	site.Start()
+	return url
+}
+
+// newBrowser keeps cookies, and shows redirects in place of following them.
+func newBrowser(t *testing.T) *http.Client {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error {
+		return http.ErrUseLastResponse
+	}}
+}
+
+// visit gives an answer's status, where it leads to, and its text.
+func visit(t *testing.T, browser *http.Client, url string) (status int, location, text string) {
+	t.Helper()
+	answer, err := browser.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer.StatusCode, answer.Header.Get("Location"), string(body)
+}
+
+// signIn goes through the app's login as a user.
+func signIn(t *testing.T, browser *http.Client, issuer *authpitest.Server, url, userID string) {
+	t.Helper()
+	_, authURL, _ := visit(t, browser, url+"/auth/login")
+	callback, err := issuer.SignIn(authURL, userID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, _, text := visit(t, browser, callback); status != http.StatusSeeOther {
+		t.Fatalf("callback: %d %s", status, text)
+	}
+}
+
+func TestOnlyMembersSeeProjects(t *testing.T) {
+	issuer := newIssuer(t)
+	url := start(t, authpi.Config{IssuerURL: issuer.URL, ClientID: issuer.ClientID()}, newApp)
+	browser := newBrowser(t)
+	signIn(t, browser, issuer, url, "usr_ada")
+
+	if status, _, _ := visit(t, browser, url+"/orgs/org_1/projects"); status != http.StatusOK {
+		t.Errorf("her own organization: %d", status)
+	}
+	if status, _, _ := visit(t, browser, url+"/orgs/org_2/projects"); status != http.StatusForbidden {
+		t.Errorf("another organization: %d", status)
+	}
+}
+
+func TestMembershipEnds(t *testing.T) {
+	issuer := newIssuer(t)
+	var ahead atomic.Int64 // nanoseconds
+	url := start(t, authpi.Config{
+		IssuerURL: issuer.URL, ClientID: issuer.ClientID(),
+		Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) },
+	}, newApp)
+	browser := newBrowser(t)
+	signIn(t, browser, issuer, url, "usr_ada")
+
+	issuer.SetOrganizations("usr_ada") // none
+	issuer.Advance(31 * time.Minute)
+	ahead.Add(int64(31 * time.Minute)) // the access token expires by both clocks
+	if status, _, _ := visit(t, browser, url+"/orgs/org_1/projects"); status != http.StatusForbidden {
+		t.Errorf("after the membership has ended: %d", status)
+	}
+	if got := issuer.Redemptions("refresh_token"); got != 1 {
+		t.Errorf("%d refreshes; want 1", got)
+	}
+}
+
+func TestIssuerAway(t *testing.T) {
+	issuer := newIssuer(t)
+	var ahead atomic.Int64 // nanoseconds
+	url := start(t, authpi.Config{
+		IssuerURL: issuer.URL, ClientID: issuer.ClientID(),
+		Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) },
+	}, newApp)
+	browser := newBrowser(t)
+	signIn(t, browser, issuer, url, "usr_ada")
+	issuer.Advance(31 * time.Minute)
+	ahead.Add(int64(31 * time.Minute))
+
+	issuer.Inject(authpitest.Fault{Endpoint: "token", Status: http.StatusServiceUnavailable, Times: -1})
+	if status, _, _ := visit(t, browser, url+"/orgs/org_1/projects"); status != http.StatusServiceUnavailable {
+		t.Errorf("while the issuer is away: %d", status)
+	}
+	issuer.ClearFaults()
+	if status, _, _ := visit(t, browser, url+"/orgs/org_1/projects"); status != http.StatusOK {
+		t.Errorf("when it is back: %d", status)
+	}
+}
+
+func TestAPI(t *testing.T) {
+	issuer := newIssuer(t)
+	client, err := authpi.NewIdpClient(authpi.Config{IssuerURL: issuer.URL, ClientID: "c_api"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := issuer.AccessToken(map[string]any{
+		"sub": "usr_ada", "aud": "https://api.example",
+		"organizations": []map[string]any{{"id": "org_1", "scopes": []string{"projects:read"}}},
+	})
+	forged := issuer.Sign(map[string]any{"sub": "usr_ada"}, map[string]any{"alg": "none"})
+	for _, tc := range []struct {
+		token, org string
+		want       int
+	}{
+		{token, "org_1", http.StatusOK},
+		{token, "org_2", http.StatusForbidden},
+		{forged, "org_1", http.StatusUnauthorized},
+	} {
+		if got := verify(t.Context(), client, tc.token, tc.org); got != tc.want {
+			t.Errorf("%s: got %d; want %d", tc.org, got, tc.want)
+		}
+	}
+}
+
+func TestAnHourLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		issuer := authpitest.NewInMemory(nil)
+		defer issuer.Close()
+		issuer.AddUser(authpitest.User{ID: "usr_ada"})
+		client, err := authpi.NewIdpClient(authpi.Config{
+			IssuerURL: issuer.URL, ClientID: issuer.ClientID(), HTTPClient: issuer.Client(),
+			RedirectURI: "https://app.example/callback",
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		auth, err := client.CreateAuthorizationURL([]string{"openid"}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := issuer.SignIn(auth.URL, "usr_ada")
+		if err != nil {
+			t.Fatal(err)
+		}
+		callback, err := authpi.ParseCallback(answer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		agent, err := client.ExchangeCallback(t.Context(), callback, *auth)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stored := agent.Tokens
+
+		time.Sleep(time.Hour) // takes no time
+		_, err = client.CreateAgent(t.Context(), stored, &authpi.AgentOptions{
+			OnRefresh: func(_ context.Context, tokens authpi.TokenSet) error {
+				stored = tokens
+				return nil
+			},
+		})
+		if err != nil || stored.AccessToken == agent.Tokens.AccessToken {
+			t.Errorf("no new tokens were stored (%v)", err)
+		}
+	})
+}
+
+func newApp(cfg authpi.Config) http.Handler {
+	client, err := authpi.NewIdpClient(cfg)
+	if err != nil {
+		panic(err)
+	}
+	sessions := scs.New()
+	app := authpihttp.New(client, sessions, nil)
+	mux := http.NewServeMux()
+	app.Register(mux)
+	routes(mux, app, http.HandlerFunc(ok), http.HandlerFunc(ok))
+	return sessions.LoadAndSave(mux)
+}
+
+func ok(http.ResponseWriter, *http.Request) {}

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"testing"
+)
+
+// TestMain lets the test binary be the program.
+func TestMain(m *testing.M) {
+	if os.Getenv("REPLICAS_TEST_MAIN") == "1" {
+		main()
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+func program(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	if _, err := exec.LookPath("redis-server"); err != nil && os.Getenv("REDIS_URL") == "" {
+		if os.Getenv("CI") != "" {
+			t.Fatal("redis-server is missing: .ci/run should have installed it")
+		}
+		t.Skip("redis-server is not installed, and REDIS_URL not set")
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
+	cmd.Env = append(os.Environ(), "REPLICAS_TEST_MAIN=1", "GORACE=atexit_sleep_ms=0")
+	return cmd
+}
+
+func TestProgram(t *testing.T) {
+	t.Parallel()
+	var stderr bytes.Buffer
+	cmd := program(t, "-for", "5s")
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v\n%s%s", err, out, &stderr)
+	}
+	got := map[string]int{}
+	for _, line := range regexp.MustCompile(`(?m)^(\w+) +(\d+)$`).FindAllStringSubmatch(string(out), -1) {
+		got[line[1]], _ = strconv.Atoi(line[2])
+	}
+	if got["processes"] != 3 || got["requests"] < 100 || got["rotations"] < 1 || got["rotations"] > 5 || got["failures"] != 0 {
+		t.Errorf("got %v\n%s", got, out)
+	}
+	if regexp.MustCompile(`eyJ[A-Za-z0-9_-]+\.`).Match(append(out, stderr.Bytes()...)) {
+		t.Error("the output shows a token")
+	}
+}
