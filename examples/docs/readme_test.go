@@ -1,0 +1,144 @@
+package docs
+
+import (
+	"context"
+	"errors"
+	"log"
+	"net/http"
+	"net/url"
+	"testing"
+
+	"github.com/alexedwards/scs/v2"
+
+	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/authpihttp"
+	"github.com/authpi/authpi-idp-go/authpitest"
+)
+
+// The pieces of the README, as they stand there. They are compiled, and those that
+// need no session are run.
+
+func readmeNetHTTP(client *authpi.IdpClient, projects http.Handler) {
+	sessions := scs.New() // github.com/alexedwards/scs/v2, with any of its stores
+	app := authpihttp.New(client, sessions, nil)
+
+	mux := http.NewServeMux()
+	app.Register(mux) // GET /auth/login, GET /auth/callback, POST /auth/logout
+	mux.Handle("GET /orgs/{org}/projects", app.RequireAgent(
+		authpihttp.RequireAccess("read", "projects", func(r *http.Request) string { return r.PathValue("org") })(projects)))
+	http.ListenAndServe("127.0.0.1:8080", sessions.LoadAndSave(mux))
+}
+
+func readmeLogin(client *authpi.IdpClient) (*authpi.AuthorizationURL, error) {
+	auth, err := client.CreateAuthorizationURL([]string{"openid", "email"}, &authpi.AuthorizationOptions{
+		Org:    "org_1",           // tokens for one organization only
+		Prompt: []string{"login"}, // ask for the credentials even if somebody is signed in
+	})
+	return auth, err
+}
+
+func readmeCallback(client *authpi.IdpClient, r *http.Request, auth authpi.AuthorizationURL) (*authpi.Agent, error) {
+	agent, err := client.ExchangeCallback(r.Context(), r.URL.Query(), auth)
+	return agent, err
+}
+
+type tokenStore interface {
+	Save(ctx context.Context, id string, tokens authpi.TokenSet) error
+	Load(ctx context.Context, id string) (authpi.TokenSet, error)
+}
+
+func readmeAgent(ctx context.Context, client *authpi.IdpClient, store tokenStore, tokens authpi.TokenSet, sessionID string) *authpi.Agent {
+	agent, err := client.CreateAgent(ctx, tokens, &authpi.AgentOptions{
+		OnRefresh: func(ctx context.Context, tokens authpi.TokenSet) error {
+			return store.Save(ctx, sessionID, tokens)
+		},
+	})
+	if authpi.SessionEnded(err) {
+		// Sign in again. With any other error the same tokens may be tried later.
+	}
+	return agent
+}
+
+func readmeAccess(agent *authpi.Agent) {
+	agent.HasAccessIn("org_1", "write", "projects") // the question to ask before touching org_1's data
+	agent.HasAccess("read", "projects")             // in any organization
+	agent.IsOwnerOf("org_1")                        // roles are not scopes: an owner needs both
+	authpi.HasAccess([]string{"projects:**"}, "delete", "projects.tasks")
+}
+
+func readmeAPIs(client *authpi.IdpClient, agent *authpi.Agent, save func(context.Context, authpi.TokenSet) error) (*http.Response, error) {
+	api := client.HTTPClient(agent, &authpi.AgentOptions{OnRefresh: save})
+	resp, err := api.Get("https://api.example/projects")
+	return resp, err
+}
+
+func readmeMachine(client *authpi.IdpClient) (any, error) {
+	source := client.ClientCredentialsSource([]string{"projects:read"}) // make it once, share it
+	token, err := source.Token()
+	return token, err
+}
+
+func readmeLogout(ctx context.Context, client *authpi.IdpClient, tokens authpi.TokenSet) (string, error) {
+	if err := client.RevokeToken(ctx, tokens.RefreshToken, "refresh_token"); err != nil {
+		log.Print("sign-out: ", err) // the session here ends all the same
+	}
+	target, err := client.CreateLogoutURL(&authpi.LogoutOptions{
+		IDTokenHint:           tokens.IDToken, // AuthPI requires it
+		PostLogoutRedirectURI: "https://app.example/",
+	})
+	return target, err
+}
+
+func readmeVerify(ctx context.Context, client *authpi.IdpClient, raw string) {
+	agent, err := client.VerifyAccessToken(ctx, raw, "https://api.example") // the audience: this API
+	switch {
+	case errors.Is(err, authpi.ErrInvalidToken): // 401
+	case err != nil: // 503: the issuer's keys cannot be had
+	case !agent.HasAccessIn("org_1", "read", "projects"): // 403
+	}
+}
+
+func readmeReplicas(store tokenStore, sessionID string) *authpi.AgentOptions {
+	opts := &authpi.AgentOptions{
+		OnRefresh: func(ctx context.Context, tokens authpi.TokenSet) error { return store.Save(ctx, sessionID, tokens) },
+		Reload:    func(ctx context.Context) (authpi.TokenSet, error) { return store.Load(ctx, sessionID) },
+	}
+	return opts
+}
+
+func readmeIssuer(authURL func(issuer, clientID, secret string) string) (url.Values, error) {
+	srv := authpitest.NewServer(nil)
+	defer srv.Close()
+	srv.AddUser(authpitest.User{ID: "usr_ada", Email: "ada@example.com"})
+	srv.SetOrganizations("usr_ada", authpitest.Organization{ID: "org_1", Scopes: []string{"projects:read"}})
+
+	callback, err := srv.SignIn(authURL(srv.URL, srv.ClientID(), srv.ClientSecret()), "usr_ada")
+	if err != nil {
+		return nil, err
+	}
+	return authpi.ParseCallback(callback)
+}
+
+var _ = []any{
+	readmeNetHTTP, readmeCallback, readmeAccess, readmeAgent, readmeAPIs, readmeMachine, readmeLogout, readmeVerify, readmeReplicas,
+}
+
+func TestREADME(t *testing.T) {
+	t.Parallel()
+	callback, err := readmeIssuer(func(issuer, clientID, secret string) string {
+		client, err := authpi.NewIdpClient(authpi.Config{
+			IssuerURL: issuer, ClientID: clientID, ClientSecret: secret, RedirectURI: "https://app.example/callback",
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		auth, err := readmeLogin(client)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return auth.URL
+	})
+	if err != nil || callback.Get("code") == "" {
+		t.Errorf("got no code, %v", err)
+	}
+}
