@@ -18,6 +18,13 @@ const (
 	staleWait = 5 * time.Second
 	// pause is how long no new fetch follows a failed one while an older copy serves.
 	pause = 10 * time.Second
+	// burst is how many fetches in a row may fail without a copy before there is a
+	// pause between them too, so that requests do not go on as fast as callers ask.
+	burst = 3
+	// burstPause is that pause. It ends by the clock given or by the process's own,
+	// whichever is first: a clock that stands still must not keep an issuer that is
+	// back away for ever. It is short, for a login waits for it.
+	burstPause = time.Second
 )
 
 // Value is one published thing. All methods are safe for concurrent use.
@@ -31,7 +38,10 @@ type Value[T any] struct {
 	have    bool
 	value   T
 	at      time.Time // when value was fetched
-	failed  time.Time // when a fetch last failed
+	failed  time.Time // when a fetch last failed; zero once one has succeeded
+	ended   time.Time // the same by the process's clock
+	err     error     // what it failed with
+	misses  int       // fetches in a row that failed with no copy to serve
 	running *call[T]
 }
 
@@ -41,7 +51,8 @@ type call[T any] struct {
 	err   error
 }
 
-// New makes an empty Value; nothing is fetched yet.
+// New makes an empty Value; nothing is fetched yet. One that is usable for no time
+// lets callers share a fetch and keeps nothing, not even a failure.
 func New[T any](fresh, usable time.Duration, now func() time.Time, fetch func(context.Context) (T, error)) *Value[T] {
 	return &Value[T]{fetch: fetch, now: now, fresh: fresh, usable: usable}
 }
@@ -51,14 +62,19 @@ func New[T any](fresh, usable time.Duration, now func() time.Time, fetch func(co
 func (v *Value[T]) Get(ctx context.Context) (T, error) {
 	v.mu.Lock()
 	now := v.now()
-	age := max(now.Sub(v.at), 0)
+	age := since(&v.at, now)
 	stale := v.have && age < v.usable
-	if v.have && age < v.fresh || stale && !v.failed.IsZero() && max(now.Sub(v.failed), 0) < pause {
+	if v.have && age < v.fresh || stale && !v.failed.IsZero() && since(&v.failed, now) < pause {
 		defer v.mu.Unlock()
 		return v.value, nil
 	}
 	old, running := v.value, v.running
 	if running == nil {
+		if !stale && v.misses >= burst && max(since(&v.failed, now), time.Since(v.ended)) < burstPause {
+			defer v.mu.Unlock()
+			var none T
+			return none, v.err
+		}
 		running = v.start(ctx)
 	}
 	v.mu.Unlock()
@@ -98,12 +114,31 @@ func (v *Value[T]) finish(c *call[T]) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.running = nil
-	if c.err != nil {
-		v.failed = v.now()
+	now := v.now()
+	if c.err == nil {
+		v.have, v.value, v.at = true, c.value, now
+		v.failed, v.err, v.misses = time.Time{}, nil, 0
 	} else {
-		v.have, v.value, v.at, v.failed = true, c.value, v.now(), time.Time{}
+		v.failed, v.ended, v.err = now, time.Now(), c.err
+		if v.usable > 0 && !(v.have && since(&v.at, now) < v.usable) {
+			v.misses++
+		}
 	}
 	close(c.done)
+}
+
+// since gives how long ago then was. The longer of the two clocks counts: the
+// monotonic one stands still while a machine sleeps, the other may be set back.
+//
+// A time from the future becomes the present: else nothing would age until that
+// future has come.
+func since(then *time.Time, now time.Time) time.Duration {
+	age := max(now.Sub(*then), now.Round(0).Sub(then.Round(0)))
+	if age < 0 {
+		*then = now
+		return 0
+	}
+	return age
 }
 
 func (c *call[T]) wait(ctx context.Context) (T, error) {

@@ -104,7 +104,7 @@ func TestOldValueServesWhileItsSourceIsAway(t *testing.T) {
 		}
 		s.set(0, nil)
 		got := s.fetches()
-		want(t, v, got+1) // without a copy there is no pause
+		want(t, v, got+1) // without a copy one failure makes no pause
 	})
 }
 
@@ -206,18 +206,157 @@ func TestPanicFreesTheWaiters(t *testing.T) {
 	})
 }
 
-// A clock that is set back keeps a value young, and never makes it negative.
+// movable is a clock that a test sets. Its times have no monotonic reading.
+type movable struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (m *movable) Now() time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.now
+}
+
+func (m *movable) move(d time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.now = m.now.Add(d)
+}
+
+func newMovable() *movable { return &movable{now: time.Unix(1_800_000_000, 0)} }
+
+// A clock that was ahead and is set back leaves a value fresh for as long as ever, and
+// not until the clock has caught up.
 func TestClockSetBack(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var mu sync.Mutex
-		now := time.Now()
+		s, clock := &source{}, newMovable()
+		v := fresh.New(time.Hour, 24*time.Hour, clock.Now, s.fetch)
+		want(t, v, 1)
+		clock.move(-365 * 24 * time.Hour)
+		want(t, v, 1)
+		clock.move(time.Hour - 1)
+		want(t, v, 1)
+		clock.move(1)
+		want(t, v, 2)
+	})
+}
+
+// The same for the pause after a failure.
+func TestClockSetBackAfterFailure(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, clock := &source{}, newMovable()
+		v := fresh.New(time.Hour, 24*time.Hour, clock.Now, s.fetch)
+		want(t, v, 1)
+		s.set(0, errAway)
+		clock.move(2 * time.Hour)
+		want(t, v, 1)
+		clock.move(-time.Hour + time.Minute) // fetched 61 min ago, failed in 59
+		want(t, v, 1)
+		s.set(0, nil)
+		clock.move(10*time.Second - 1)
+		want(t, v, 1)
+		clock.move(1)
+		want(t, v, 3)
+	})
+}
+
+// Callers that ask without end while there is no copy do not become requests without end.
+func TestFailuresWithoutCopyPause(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{err: errAway}
+		v := newValue(s)
+		ask := func(fetches int) {
+			t.Helper()
+			before := s.fetches()
+			for range 100 {
+				if _, err := v.Get(t.Context()); !errors.Is(err, errAway) {
+					t.Errorf("got %v; want the failure", err)
+				}
+			}
+			if got := s.fetches() - before; got != fetches {
+				t.Errorf("got %d fetches for 100 callers; want %d", got, fetches)
+			}
+		}
+		ask(3)
+		time.Sleep(time.Second - 1)
+		ask(0)
+		time.Sleep(1)
+		ask(1)
+		time.Sleep(time.Hour)
+		ask(1)
+		s.set(0, nil)
+		time.Sleep(time.Second)
+		want(t, v, 6)
+
+		// A success ends it: the next time there are three again.
+		s.set(0, errAway)
+		time.Sleep(24 * time.Hour)
+		ask(3)
+	})
+}
+
+// Failures while an old copy serves have their own pause and do not count.
+func TestFailuresWithCopyDoNotCount(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
 		s := &source{}
-		v := fresh.New(time.Hour, 24*time.Hour, func() time.Time { mu.Lock(); defer mu.Unlock(); return now }, s.fetch)
+		v := newValue(s)
 		want(t, v, 1)
-		mu.Lock()
-		now = now.Add(-48 * time.Hour)
-		mu.Unlock()
-		want(t, v, 1)
+		s.set(0, errAway)
+		time.Sleep(24*time.Hour - time.Minute)
+		for range 5 {
+			want(t, v, 1)
+			time.Sleep(10 * time.Second)
+		}
+		time.Sleep(10 * time.Second)
+		if _, err := v.Get(t.Context()); !errors.Is(err, errAway) {
+			t.Errorf("got %v; want the failure", err)
+		}
+		s.set(0, nil)
+		want(t, v, 8)
+	})
+}
+
+// A clock that stands still does not hide for ever that the source is back, nor does one
+// that was set back.
+func TestFailuresWithoutCopyAndClockAway(t *testing.T) {
+	t.Parallel()
+	for name, move := range map[string]time.Duration{"frozen": 0, "set back": -time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s, clock := &source{err: errAway}, newMovable()
+				v := fresh.New(time.Hour, 24*time.Hour, clock.Now, s.fetch)
+				for range 10 {
+					_, _ = v.Get(t.Context())
+				}
+				s.set(0, nil)
+				clock.move(move)
+				if _, err := v.Get(t.Context()); !errors.Is(err, errAway) {
+					t.Errorf("in the pause: got %v; want the last failure", err)
+				}
+				time.Sleep(time.Second)
+				want(t, v, 4)
+			})
+		})
+	}
+}
+
+// A Value that is there for sharing alone asks each time.
+func TestSharedFetchHasNoPause(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{err: errAway}
+		v := fresh.New(0, 0, time.Now, s.fetch)
+		for range 10 {
+			_, _ = v.Get(t.Context())
+		}
+		if got := s.fetches(); got != 10 {
+			t.Errorf("got %d fetches; want 10", got)
+		}
 	})
 }

@@ -26,6 +26,15 @@ func (b *budget) take(now time.Time) bool {
 // give gives back what take took.
 func (b *budget) give() { b.left = min(b.left+1, burst) }
 
+// empty reports whether take would take nothing.
+func (b *budget) empty(now time.Time) bool {
+	b.replenish(now)
+	return b.left == 0
+}
+
+// refill fills the bucket.
+func (b *budget) refill() { b.left = burst }
+
 // replenish adds what has come in until now. A clock that was moved back adds nothing, and the
 // wait for the next fetch begins again.
 func (b *budget) replenish(now time.Time) {

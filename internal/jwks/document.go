@@ -107,7 +107,8 @@ func anyFits(keys []*publicKey, alg string) bool {
 }
 
 // parse reads a JWK Set (RFC 7517 section 5). Keys that cannot be used are left out, as that
-// section asks; a set without any that can verify is an error.
+// section asks. A set may have no usable key at all: that is how an issuer withdraws its last one,
+// and taking it for a failure would keep the old keys trusted.
 func parse(doc string) (*snapshot, error) {
 	sn := &snapshot{byID: map[string][]*publicKey{}, handles: map[Key]struct{}{}}
 	r := strictjson.NewReader(doc)
@@ -133,11 +134,8 @@ func parse(doc string) (*snapshot, error) {
 	if err := r.End(); err != nil {
 		return nil, fmt.Errorf("jwks: %w", err)
 	}
-	switch {
-	case !found:
+	if !found {
 		return nil, errors.New("jwks: no array of keys")
-	case len(sn.handles) == 0:
-		return nil, errors.New("jwks: no usable key")
 	}
 	return sn, nil
 }

@@ -1,12 +1,15 @@
 package jwks_test
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"math/big"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/authpi/authpi-idp-go/internal/jwks"
@@ -46,9 +49,6 @@ func TestDocument(t *testing.T) {
 		{"keys null", `{"keys":null}`, document(key)},
 		{"keys an object", `{"keys":{"a":` + key + `}}`, document(key)},
 		{"keys twice", `{"keys":[` + key + `],"keys":[` + key + `]}`, `{"keys":[` + key + `,` + key + `]}`},
-		{"keys empty", `{"keys":[]}`, document(key)},
-		{"no usable key", document(`{"kty":"oct","k":"AAAA"}`, `{}`), document(`{"kty":"oct","k":"AAAA"}`, `{}`, key)},
-		{"keys for encryption alone", document(ed.jwk(map[string]any{"use": "enc"})), document(ed.jwk(map[string]any{"use": "sig"}))},
 		{"comma at the end", `{"keys":[` + key + `,]}`, document(key)},
 		{"repeated name elsewhere", `{"x":1,"x":1,"keys":[` + key + `]}`, `{"x":1,"y":1,"keys":[` + key + `]}`},
 		{"repeated name in a key", document(key, `{"kty":"x","kty":"EC"}`), document(key, `{"kty":"x"}`)},
@@ -64,6 +64,56 @@ func TestDocument(t *testing.T) {
 			if _, hasKey := loads(t, tc.mended, ed); !hasKey {
 				t.Error("mended: got no key; want one")
 			}
+		})
+	}
+}
+
+// TestSetWithoutUsableKey has well-formed documents that withdraw every key: a token's key is not
+// there, which is another thing than a document that cannot be read.
+func TestSetWithoutUsableKey(t *testing.T) {
+	t.Parallel()
+	ed := newKey("a")
+	tests := []struct{ name, doc, want string }{
+		{"empty", `{"keys":[]}`, "kid"},
+		{"other members beside", `{"keys":[],"next":"x"}`, "kid"},
+		{"unknown type", document(`{"kty":"AKP","alg":"ML-DSA-44","kid":"a","pub":"AAAA"}`), "kid"},
+		{"symmetric key and no key", document(`{"kty":"oct","kid":"a","k":"AAAA"}`, `{}`, `7`), "kid"},
+		{"private part", document(ed.jwk(map[string]any{"d": "AAAA"})), "kid"},
+		{"use enc", document(ed.jwk(map[string]any{"use": "enc"})), "alg"}, // the kid is there
+		{"key_ops sign", document(ed.jwk(map[string]any{"key_ops": []string{"sign"}})), "alg"},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var out bytes.Buffer
+				i := &issuer{}
+				i.publish(ed)
+				s := jwks.New(i.fetch, time.Now, slog.New(slog.NewTextHandler(&out, nil)))
+				k := check(t, s, ed.sign(), jwks.Untrusted, "")
+				i.answer(tc.doc, nil)
+				time.Sleep(46 * time.Minute)
+				if s.Trusts(t.Context(), k) {
+					t.Error("got trust in a withdrawn key")
+				}
+				if !strings.Contains(out.String(), "level=WARN") {
+					t.Errorf("got log %q; want a warning", out.String())
+				}
+				i.count(t, 2)
+				for range 10 {
+					check(t, s, ed.sign(), jwks.Untrusted, tc.want)
+				}
+				if got := i.fetches.Swap(0); got > 2 {
+					t.Errorf("got %d fetches for a withdrawn kid; want 2 at most", got)
+				}
+				i.publish(newKey("b"))
+				time.Sleep(10 * time.Second)
+				check(t, s, newKey("b").sign(), jwks.Untrusted, "")
+
+				// And it says so from the start.
+				i.answer(tc.doc, nil)
+				check(t, jwks.New(i.fetch, time.Now, nil), ed.sign(), jwks.Untrusted, tc.want)
+			})
 		})
 	}
 }

@@ -20,7 +20,7 @@ type flight struct {
 	err error
 
 	// Who began it, and pays if it does not help.
-	token  jws.Token
+	token  *jws.Token // nil for Trusts, which any set helps; a copy, as the caller may leave
 	from   Source
 	charge charge
 }
@@ -54,7 +54,7 @@ type charge int
 const (
 	free           charge = iota
 	charged               // paid; given back if the fetch helps
-	chargeIfWasted        // not yet paid; owed if the fetch succeeds and does not help
+	chargeIfWasted        // not yet paid; owed if the fetch does not help (but see finish)
 )
 
 // begin starts a fetch. The caller holds s.mu, and there is no other flight.
@@ -68,10 +68,9 @@ func (s *Set) begin(ctx context.Context, t *jws.Token, from Source, c charge) *f
 		from:   from,
 		charge: c,
 	}
-	if t == nil {
-		f.charge = free
-	} else {
-		f.token = *t
+	if t != nil {
+		token := *t
+		f.token = &token
 	}
 	s.flight = f
 	go s.run(context.WithoutCancel(ctx), f)
@@ -110,21 +109,29 @@ func (s *Set) run(ctx context.Context, f *flight) {
 // finish records how f ended, settles its charge and lets its callers go.
 func (s *Set) finish(ctx context.Context, f *flight, sn *snapshot, err error) {
 	defer close(f.done)
-	helped := sn != nil && f.charge != free && sn.has(&f.token)
+	helped := sn != nil && f.charge != free && (f.token == nil || sn.has(f.token))
 
 	s.mu.Lock()
 	now := s.now()
 	old := s.current.Load()
-	if err == nil {
-		s.current.Store(sn)
-	} else {
+	before := s.failure
+	switch {
+	case err != nil:
 		s.failedAt = now
+	case before != nil && f.charge == chargeIfWasted:
+		// What failures took without a set is given back: whoever they kept waiting may come now.
+		s.budgets[Untrusted].refill()
+		s.current.Store(sn)
+	default:
+		s.current.Store(sn)
 	}
-	s.failed = err != nil
+	s.failure = err
 	switch {
 	case f.charge == charged && helped:
 		s.budgets[f.from].give()
-	case f.charge == chargeIfWasted && err == nil && !helped:
+	case f.charge == chargeIfWasted && !helped && (err == nil || before != nil && f.from == Untrusted):
+		// A first failure is free, as the fetch was due anyway; it is those who try again that pay,
+		// unless they come with a token from the issuer.
 		s.budgets[f.from].take(now)
 	}
 	s.flight = nil
@@ -140,6 +147,8 @@ func (s *Set) report(ctx context.Context, old, sn *snapshot, err error) {
 	case err != nil && old != nil && s.age(old) <= staleFor:
 		s.log.WarnContext(ctx, "issuer's keys could not be fetched, the last copy serves",
 			slog.Duration("age", s.age(old)), slog.Any("error", err))
+	case err == nil && len(sn.handles) == 0:
+		s.log.WarnContext(ctx, "issuer publishes no key that can be used, every token is refused")
 	case err == nil && s.log.Enabled(ctx, slog.LevelDebug):
 		ids := make([]string, 0, len(sn.keys))
 		for _, k := range sn.keys {

@@ -54,8 +54,8 @@ type Set struct {
 
 	mu       sync.Mutex // guards what follows; not held during a fetch
 	flight   *flight    // nil if no fetch is under way
-	failed   bool       // the last fetch did
-	failedAt time.Time  // when that one ended
+	failure  error      // of the last fetch; nil if that succeeded
+	failedAt time.Time  // when the last one that failed ended
 	budgets  [sources]budget
 }
 
@@ -74,7 +74,7 @@ func New(fetch func(ctx context.Context) ([]byte, error), now func() time.Time, 
 }
 
 // UnavailableError says that the keys could not be had now: the fetch failed, or there were too
-// many. It is a passing failure and says nothing about the token.
+// many, and Err is then what the last one failed with, if it did. It is a passing failure and says nothing about the token.
 type UnavailableError struct {
 	Err error // the cause
 }
@@ -155,7 +155,9 @@ func (s *Set) Trusts(ctx context.Context, k Key) bool {
 // call waited for has failed, failure says why.
 //
 // The token that is to be verified, if any, pays for a fetch that begins with no usable set and
-// then does not help it.
+// then does not help it. Without a set, fetches that fail again are paid for from the budget, and
+// once that is used up, the last failure is the answer until it has filled up: else every token that
+// anybody makes up would be a request to an issuer in trouble.
 func (s *Set) usable(ctx context.Context, t *jws.Token, from Source) (sn *snapshot, failure, err error) {
 	if sn := s.current.Load(); sn != nil && s.age(sn) <= freshFor {
 		return sn, nil, nil
@@ -163,9 +165,9 @@ func (s *Set) usable(ctx context.Context, t *jws.Token, from Source) (sn *snapsh
 	if err := ctx.Err(); err != nil {
 		return nil, nil, waitError(err)
 	}
-	f, stale := s.renewal(ctx, t, from)
+	f, stale, err := s.renewal(ctx, t, from)
 	if f == nil {
-		return stale, nil, nil
+		return stale, nil, err
 	}
 	late := f.late
 	if stale == nil {
@@ -187,32 +189,35 @@ func (s *Set) usable(ctx context.Context, t *jws.Token, from Source) (sn *snapsh
 }
 
 // renewal returns the fetch to wait for, begun now if need be, and the set that serves if it
-// fails, if there is one. Without a fetch, the set is to be used as it is.
-func (s *Set) renewal(ctx context.Context, t *jws.Token, from Source) (*flight, *snapshot) {
+// fails, if there is one. Without a fetch, the set is to be used as it is, and if there is none,
+// err says why.
+func (s *Set) renewal(ctx context.Context, t *jws.Token, from Source) (f *flight, sn *snapshot, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	sn := s.current.Load()
-	if sn != nil {
+	if sn = s.current.Load(); sn != nil {
 		age := s.age(sn)
 		if age <= freshFor {
-			return nil, sn // renewed meanwhile
+			return nil, sn, nil // renewed meanwhile
 		}
 		if age > staleFor {
 			sn = nil
 		}
 	}
 	switch {
-	case sn == nil && s.flight == nil:
-		// Charged only once it is known that it did not help.
-		return s.begin(ctx, t, from, chargeIfWasted), nil
+	case sn == nil && s.flight != nil:
+		return s.flight, nil, nil
+	case sn == nil && s.failure != nil && from == Untrusted && s.budgets[from].empty(s.now()):
+		return nil, nil, &UnavailableError{s.failure}
 	case sn == nil:
-		return s.flight, nil
-	case s.failed && (s.flight != nil || s.pausing()):
-		return nil, sn
+		// Charged only once it is known that it did not help. A token from the issuer may always
+		// try: it has cost a login, and that would be lost.
+		return s.begin(ctx, t, from, chargeIfWasted), nil, nil
+	case s.failure != nil && (s.flight != nil || s.pausing()):
+		return nil, sn, nil
 	case s.flight == nil:
-		return s.begin(ctx, t, from, free), sn
+		return s.begin(ctx, t, from, free), sn, nil
 	default:
-		return s.flight, sn
+		return s.flight, sn, nil
 	}
 }
 

@@ -4,8 +4,6 @@ package redact
 import (
 	"fmt"
 	"io"
-	"net/url"
-	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -23,21 +21,16 @@ const maxText = 512
 const minSecret = 4
 
 // Text gives a foreign text back fit for an error or a log line: the secrets
-// and their URL-encoded forms masked, anything like a JWT masked, control
+// masked, and parts of 12 bytes or more of them, also in other case and as URLs,
+// HTML, JSON and base64 write them; anything like a JWT masked, control
 // characters and invalid UTF-8 replaced, and cut at 512 bytes.
 func Text(text string, secrets ...string) string {
-	// The longest first: a secret may begin with another.
-	longestFirst := func(a, b string) int { return len(b) - len(a) }
-	for _, s := range slices.SortedFunc(slices.Values(secrets), longestFirst) {
-		if len(s) < minSecret {
-			continue
-		}
-		for _, form := range []string{s, url.QueryEscape(s), url.PathEscape(s)} {
-			text = strings.ReplaceAll(text, form, Mark)
-		}
-	}
+	text, clipped := hide(text, secrets)
 	text = maskTokens(text)
 	text = strings.Map(printable, strings.ToValidUTF8(text, "\uFFFD"))
+	if clipped && len(text) <= maxText {
+		return text + "…"
+	}
 	return cut(text)
 }
 
