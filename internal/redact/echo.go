@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"html"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -34,12 +35,15 @@ func hide(text string, secrets []string) (hidden string, clipped bool) {
 	if clipped = end > maxShown; clipped {
 		text, end = text[:min(end, maxShown+margin)], maxShown
 	}
+	if !slices.ContainsFunc(secrets, worthHiding) {
+		return text[:end], clipped // most refusals: nothing was sent that could come back
+	}
 	views := decodings(text)
 	secretAt := make([]bool, len(text))
 
 	found := newRuns(views)
 	for _, s := range secrets {
-		if len(s) < minSecret {
+		if !worthHiding(s) {
 			continue
 		}
 		for _, form := range forms(s) {
@@ -72,6 +76,8 @@ func hide(text string, secrets []string) (hidden string, clipped bool) {
 	}
 	return out.String(), clipped
 }
+
+func worthHiding(secret string) bool { return len(secret) >= minSecret }
 
 // runs are the runs of minRun bytes that a text has. It is the text that is indexed, and not the
 // secrets: it has been cut, and they have not.
