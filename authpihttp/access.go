@@ -12,8 +12,10 @@ import "net/http"
 // It works behind [App.RequireAgent] and [Bearer.Require] alike. Everybody else gets
 // 403: the answer is the same for an organization that does not exist, and where org
 // gives an empty text. No request is ever let through for what its sender may do in
-// another organization. Without somebody in front to say who it is, the answer is
-// 500. RequireAccess panics where action, resource or org is missing.
+// another organization. A machine whose token names no organizations therefore never
+// passes: check its own scope with BearerOptions.Scopes or Agent.HasAccess.
+// Without somebody in front to say who it is, the answer is 500. RequireAccess
+// panics where action, resource or org is missing.
 func RequireAccess(action, resource string, org func(*http.Request) string) func(http.Handler) http.Handler {
 	if action == "" || resource == "" || org == nil {
 		panic("authpihttp: RequireAccess needs an action, a resource and where to read the organization")
@@ -23,11 +25,15 @@ func RequireAccess(action, resource string, org func(*http.Request) string) func
 			c, ok := r.Context().Value(callerKey{}).(caller)
 			if !ok {
 				noStore(w)
-				WriteError(w, r, http.StatusInternalServerError, errNobody)
+				logAndWrite(w, r, http.StatusInternalServerError, errNobody)
 				return
 			}
 			id := org(r)
-			if id == "" || !c.agent.HasAccessIn(id, action, resource) {
+			switch {
+			case id == "" || !c.agent.IsMemberOf(id):
+				c.forbid(w, r, "") // no scope would help
+				return
+			case !c.agent.HasAccessIn(id, action, resource):
 				c.forbid(w, r, resource+":"+action)
 				return
 			}

@@ -18,7 +18,8 @@ func AgentFrom(ctx context.Context) (agent *authpi.Agent, ok bool) {
 	return c.agent, ok
 }
 
-// caller is who a request is from, and how to refuse it something.
+// caller is who a request is from, and how to refuse it something: for want of a
+// scope, or where that is empty, of a membership.
 type caller struct {
 	agent  *authpi.Agent
 	forbid func(w http.ResponseWriter, r *http.Request, scope string)
@@ -35,7 +36,8 @@ func (c caller) serve(next http.Handler, w http.ResponseWriter, r *http.Request)
 //
 // Nobody is signed in: a page goes to the login and comes back, a program gets 401
 // with JSON. The issuer or the store is away, and the tokens have expired: 503 with
-// Retry-After, and nobody is signed out for it.
+// Retry-After, and nobody is signed out for it. A callback that should have gone to
+// [App.Callback]: 500, as [New] has it.
 func (a *App) RequireAgent(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		agent, err := a.Agent(r)
@@ -45,6 +47,10 @@ func (a *App) RequireAgent(next http.Handler) http.Handler {
 			w.Header().Set("Cache-Control", "private, no-cache")
 			caller{agent, a.forbid}.serve(next, w, r)
 		case errors.Is(err, ErrNotSignedIn) && wantsPage(r):
+			if err := a.misplaced(r); err != nil {
+				a.failMisplaced(w, r, err)
+				return
+			}
 			noStore(w)
 			redirect(w, a.loginURL(r))
 		default:
@@ -70,8 +76,8 @@ func (a *App) Agent(r *http.Request) (*authpi.Agent, error) {
 		a.putLink(ctx, link{Subject: l.Subject})
 		return nil, ErrNotSignedIn
 	}
-	a.touch(rec, l)
-	agent, err := a.client.CreateAgent(ctx, rec.tokens, a.agentOptions(l.Ref))
+	a.touch(ctx, rec, l)
+	agent, err := a.client.CreateAgent(ctx, rec.tokens, a.agentOptions(l.Ref, rec.tokens))
 	if err == nil || !errors.Is(err, errEnded) && !authpi.SessionEnded(err) {
 		return agent, err
 	}
@@ -89,16 +95,26 @@ func (a *App) Agent(r *http.Request) (*authpi.Agent, error) {
 //
 // They are good for as long as the sign-in is, also after the request.
 func (a *App) AgentOptions(ctx context.Context) *authpi.AgentOptions {
-	return a.agentOptions(a.readLink(ctx).Ref)
+	var loaded authpi.TokenSet
+	if agent, ok := AgentFrom(ctx); ok {
+		loaded = agent.Tokens
+	}
+	return a.agentOptions(a.readLink(ctx).Ref, loaded)
 }
 
-func (a *App) agentOptions(ref string) *authpi.AgentOptions {
+// agentOptions are for the record that loaded came from; a zero set: not known.
+func (a *App) agentOptions(ref string, loaded authpi.TokenSet) *authpi.AgentOptions {
+	var line lineage
+	line.start(loaded)
 	return &authpi.AgentOptions{
 		Resources: slices.Clone(a.opts.Resources),
 		OnRefresh: func(ctx context.Context, tokens authpi.TokenSet) error {
-			err := a.update(ctx, ref, tokens)
+			err := a.update(ctx, ref, tokens, line.last())
 			if errors.Is(err, errEnded) {
 				a.revoke(ctx, tokens) // signed out while they were on their way
+			}
+			if err == nil {
+				line.start(tokens)
 			}
 			return err
 		},
@@ -107,14 +123,16 @@ func (a *App) agentOptions(ref string) *authpi.AgentOptions {
 			if err != nil || rec == nil {
 				return authpi.TokenSet{}, err
 			}
+			line.reloaded(rec.tokens)
 			return rec.tokens, nil
 		},
 	}
 }
 
-// loginURL is the login, with the way back for what can be asked for again.
+// loginURL is the login, with the way back for what can be asked for again. That is
+// no callback, not even another service's: its code belongs into no further address.
 func (a *App) loginURL(r *http.Request) string {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead || looksLikeCallback(r) {
 		return a.loginPath()
 	}
 	// Not r.URL, which http.StripPrefix changes.

@@ -39,26 +39,62 @@
 // For a store of your own, the shortest way is an scs.Store: Find, Commit and
 // Delete over bytes. Without scs, implement [Session]: a middleware puts a pointer
 // to the request's data into its context, Load makes such a context for any token,
-// and Commit writes the data back. The test file session_test.go of this package
-// does so in about 220 lines, the middleware included.
+// and Commit writes the data back. The type manager in this package's session_test.go
+// does so, the middleware included.
 //
 // Beside gorilla/sessions let gorilla carry nothing but the token, since its cookie
 // stores cannot be read without a request:
 //
-//	func (s *store) middleware(next http.Handler) http.Handler {
+//	// session is your Session, which also tells whether the data changed.
+//	type session interface {
+//		authpihttp.Session
+//		Changed(ctx context.Context) bool
+//	}
+//
+//	// carry keeps the session's token in gorilla's cookie.
+//	func carry(cookies sessions.Store, own session, next http.Handler) http.Handler {
 //		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-//			g, _ := s.gorilla.Get(r, "authpi")
-//			token, _ := g.Values["token"].(string)
-//			ctx, err := s.Load(r.Context(), token) // s implements Session
+//			cookie, _ := cookies.Get(r, "authpi") // a new one where it cannot be read
+//			token, _ := cookie.Values["token"].(string)
+//			ctx, err := own.Load(r.Context(), token)
 //			if err != nil {
 //				http.Error(w, "try again", http.StatusServiceUnavailable)
 //				return
 //			}
-//			next.ServeHTTP(&writer{w, func() { // called before the first Write or WriteHeader, if the data changed
-//				g.Values["token"], _, _ = s.Commit(ctx)
-//				_ = g.Save(r, w)
-//			}}, r.WithContext(ctx))
+//			s := &saver{ResponseWriter: w, save: func() error {
+//				if !own.Changed(ctx) {
+//					return nil
+//				}
+//				token, _, err := own.Commit(ctx)
+//				cookie.Values["token"] = token
+//				return errors.Join(err, cookie.Save(r, w))
+//			}}
+//			next.ServeHTTP(s, r.WithContext(ctx))
+//			s.WriteHeader(http.StatusOK) // for a handler that wrote nothing
 //		})
+//	}
+//
+//	// saver saves before the header goes out, since the cookie is part of it.
+//	type saver struct {
+//		http.ResponseWriter
+//		save func() error
+//		done bool
+//	}
+//
+//	func (s *saver) WriteHeader(status int) {
+//		if s.done {
+//			return
+//		}
+//		s.done = true
+//		if s.save() != nil {
+//			status = http.StatusServiceUnavailable
+//		}
+//		s.ResponseWriter.WriteHeader(status)
+//	}
+//
+//	func (s *saver) Write(b []byte) (int, error) {
+//		s.WriteHeader(http.StatusOK)
+//		return s.ResponseWriter.Write(b)
 //	}
 package authpihttp
 
@@ -75,9 +111,11 @@ import (
 // Its handlers are methods for http.ServeMux or any router. They need the sessions'
 // middleware around them, such as scs's LoadAndSave. It is safe for concurrent use.
 type App struct {
-	client   *authpi.IdpClient
-	sessions Session
-	opts     Options
+	client       *authpi.IdpClient
+	sessions     Session
+	opts         Options
+	redirectPath string // of the client's RedirectURI; empty: it has none
+	locks        *locks
 }
 
 // Options configure an [App]. A nil *Options and every zero field are good.
@@ -102,14 +140,25 @@ type Options struct {
 	// CrossOrigin tells which POST requests to the logout handler come from another
 	// site. Nil: those of every other origin do.
 	CrossOrigin *http.CrossOriginProtection
-	// Error answers requests that fail. Nil: [WriteError].
+	// Error answers requests that fail. Nil: [WriteError], with a line in
+	// [slog.Default] for each 5xx and each refused callback.
 	Error ErrorFunc
 }
 
 // New makes an App of a client with RedirectURI, and of the sessions to keep the
-// tokens in. A nil opts is fine.
+// tokens in. A nil opts is fine. It panics without a client or sessions, and for
+// Options.Scopes without "openid".
+//
+// The path of RedirectURI must lead to the callback, which Register mounts at
+// Options.Prefix + "/callback". New does not insist on the same path, since a proxy
+// in front may take a part of it away. A callback that arrives at
+// [App.RequireAgent] or the login handler instead gets 500, with an error that
+// names both paths: sent to the login it would come back for ever.
 func New(client *authpi.IdpClient, sessions Session, opts *Options) *App {
-	a := &App{client: client, sessions: sessions}
+	if client == nil || sessions == nil {
+		panic("authpihttp: New needs a client and sessions")
+	}
+	a := &App{client: client, sessions: sessions, redirectPath: redirectPathOf(client), locks: newLocks()}
 	if opts != nil {
 		a.opts = *opts
 	}
@@ -125,25 +174,34 @@ func New(client *authpi.IdpClient, sessions Session, opts *Options) *App {
 	if len(o.Scopes) == 0 {
 		o.Scopes = []string{"openid", "profile", "email"}
 	}
+	if !slices.Contains(o.Scopes, "openid") {
+		panic(`authpihttp: Options.Scopes must contain "openid"`)
+	}
 	o.Resources = slices.Clone(o.Resources)
 	if o.CrossOrigin == nil {
 		o.CrossOrigin = http.NewCrossOriginProtection()
 	}
 	if o.Error == nil {
-		o.Error = WriteError
+		o.Error = logAndWrite
 	}
 	return a
 }
 
 // Register mounts the handlers: GET login, GET callback and POST logout, under
-// Options.Prefix.
+// Options.Prefix. It panics where the client cannot start a login, for example
+// without RedirectURI. New does not: an App may also be there to end sessions only.
 func (a *App) Register(mux *http.ServeMux) {
+	if _, err := a.client.CreateAuthorizationURL(a.opts.Scopes, nil); err != nil {
+		panic("authpihttp: Register: the client cannot start a login: " + err.Error())
+	}
 	mux.HandleFunc("GET "+a.loginPath(), a.Login)
-	mux.HandleFunc("GET "+a.opts.Prefix+"/callback", a.Callback)
+	mux.HandleFunc("GET "+a.callbackPath(), a.Callback)
 	mux.HandleFunc("POST "+a.opts.Prefix+"/logout", a.Logout)
 }
 
 func (a *App) loginPath() string { return a.opts.Prefix + "/login" }
+
+func (a *App) callbackPath() string { return a.opts.Prefix + "/callback" }
 
 // loginFor is the login that comes back to a path on this site.
 func (a *App) loginFor(back string) string {

@@ -15,7 +15,8 @@ import (
 // BackchannelOptions configure [BackchannelLogout]. A nil one is fine.
 type BackchannelOptions struct {
 	// Replays remembers logout tokens that were used. Nil: in this process, at most
-	// 16,384 of them. Set it where several processes answer for one client.
+	// 16,384 of them. Set it where several processes answer for one client. They are
+	// remembered for an hour after they expired: the client's ClockSkew must be shorter.
 	Replays Replays
 }
 
@@ -92,7 +93,7 @@ func (b *backchannel) logout(w http.ResponseWriter, r *http.Request) *errorBody 
 		return &errorBody{"invalid_request", quotable(refused.description)}
 	}
 	id := replayID(token)
-	first, err := b.replays.Use(ctx, id, token.ExpiresAt.Add(replayMargin))
+	first, err := b.replays.Use(ctx, id, rememberUntil(token))
 	if err == nil && !first {
 		return &errorBody{"invalid_request", "jti: the logout token was used before"}
 	}
@@ -137,8 +138,18 @@ func logoutTokenOf(w http.ResponseWriter, r *http.Request) (token, reason string
 	return values[0], ""
 }
 
-// replayMargin is for clocks that differ: a token is accepted for that much longer.
-const replayMargin = 10 * time.Minute
+// replayMargin is for clocks that differ: the client accepts a token for its
+// ClockSkew after exp, which cannot be asked for and is hardly ever minutes.
+const replayMargin = time.Hour
+
+// rememberUntil counts from now where the token is accepted after its end.
+func rememberUntil(token *authpi.LogoutToken) time.Time {
+	until := token.ExpiresAt
+	if now := time.Now(); until.Before(now) {
+		until = now
+	}
+	return until.Add(replayMargin)
+}
 
 // replayID is a digest: a jti may be long, and is the issuer's alone.
 func replayID(token *authpi.LogoutToken) string {

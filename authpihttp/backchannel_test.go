@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
@@ -275,5 +276,35 @@ func TestFrontchannelLogout(t *testing.T) {
 	b.wantUser("")
 	if a := b.get("/front?iss=" + iss + "&sid=" + sid); a.status != 200 {
 		t.Errorf("signed out: got %d; want 200", a.status)
+	}
+}
+
+// A token is not taken twice while the client accepts it, after its end too.
+func TestLogoutReplayWithinClockSkew(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name string
+		skew time.Duration
+		exp  time.Duration // from now, at the first use
+		wait time.Duration // until the second one
+	}{
+		{"used after its end", 15 * time.Minute, -12 * time.Minute, 0},
+		{"replayed after its end", 59 * time.Minute, time.Minute, 59*time.Minute + 59*time.Second},
+		{"used and replayed after its end", 59 * time.Minute, -30 * time.Minute, 28 * time.Minute},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t, func(m *setup) { m.client.ClockSkew = tc.skew })
+			calls := 0
+			h := authpihttp.BackchannelLogout(s.client, func(context.Context, authpi.LogoutToken) error { calls++; return nil }, nil)
+			now := time.Now()
+			form := "logout_token=" + s.issuer.LogoutToken(map[string]any{"exp": now.Add(tc.exp).Unix(), "iat": now.Add(tc.exp - 2*time.Minute).Unix()})
+			if status, body, _ := post(h, form); status != 200 {
+				t.Errorf("%s: got %d %s; want 200", tc.name, status, body)
+			}
+			time.Sleep(tc.wait)
+			if status, body, _ := post(h, form); status != 400 || !strings.Contains(body, "used before") || calls != 1 {
+				t.Errorf("%s: got %d %s for a replay, used %d times; want once", tc.name, status, body, calls)
+			}
+		})
 	}
 }

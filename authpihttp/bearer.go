@@ -34,16 +34,23 @@ type BearerOptions struct {
 	// Scopes must all be in the token's own scope.
 	Scopes []string
 	// ScopesSupported and AuthorizationServers, the issuer URLs, are for the metadata.
-	// Without ScopesSupported it lists Scopes.
+	// Without ScopesSupported it lists Scopes. AuthorizationServers has no default: set
+	// it with Resource, to the client's IssuerURL, or the metadata tells nobody where
+	// to get a token.
 	ScopesSupported, AuthorizationServers []string
-	// Error writes the body of a refusal. Nil: JSON with error and error_description.
+	// Error writes the body of a refusal. Nil: JSON with error and error_description,
+	// and a line in [slog.Default] for each 5xx.
 	Error ErrorFunc
 }
 
 // NewBearer makes a guard that verifies tokens by client, which needs neither secret
 // nor RedirectURI for that. It makes no request. It returns an
-// [*authpi.ConfigurationError] for a Resource that is no such URL. A nil opts is fine.
+// [*authpi.ConfigurationError] for a Resource that is no such URL, and an error without
+// a client. A nil opts is fine.
 func NewBearer(client *authpi.IdpClient, opts *BearerOptions) (*Bearer, error) {
+	if client == nil {
+		return nil, errNoClient
+	}
 	b := &Bearer{client: client}
 	if opts != nil {
 		b.opts = *opts
@@ -101,9 +108,13 @@ func (b *Bearer) Require(next http.Handler) http.Handler {
 }
 
 func (b *Bearer) forbid(w http.ResponseWriter, r *http.Request, scope string) {
+	description := "the token does not allow this here"
+	if scope == "" {
+		description = "the token names no membership in this organization"
+	}
 	b.refuse(w, r, refusal{
 		status: http.StatusForbidden, code: "insufficient_scope",
-		description: "the token does not allow this here", scope: scope, cause: ErrForbidden,
+		description: description, scope: scope, cause: ErrForbidden,
 	})
 }
 
@@ -179,6 +190,9 @@ func (b *Bearer) refuse(w http.ResponseWriter, r *http.Request, why refusal) {
 	if b.opts.Error != nil {
 		b.opts.Error(w, r, why.status, why.cause)
 		return
+	}
+	if why.status >= http.StatusInternalServerError {
+		logFailure(r, why.status, why.cause)
 	}
 	text := messageOf(why.status, why.cause)
 	if why.code != "" {

@@ -193,3 +193,20 @@ func TestNewBearerRefuses(t *testing.T) {
 		}
 	}
 }
+
+func TestNewBearerWithoutClient(t *testing.T) {
+	t.Parallel()
+	if b, err := authpihttp.NewBearer(nil, nil); b != nil || err == nil || err.Error() != "authpihttp: NewBearer needs a client" {
+		t.Errorf("got %v, %v; want an error", b, err)
+	}
+}
+
+// The client does not tell its issuer, so nobody guesses one.
+func TestMetadataNamesNoIssuerByItself(t *testing.T) {
+	t.Parallel()
+	s, _ := newAPI(t, &authpihttp.BearerOptions{Resource: "https://api.test"})
+	want := `{"resource":"https://api.test","bearer_methods_supported":["header"]}` + "\n"
+	if a := s.browser().get("/.well-known/oauth-protected-resource"); a.body != want {
+		t.Errorf("got %s; want %s", a.body, want)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"html/template"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"time"
@@ -30,6 +31,7 @@ const (
 	ErrForbidden = sentinel("not allowed")
 
 	errMethod      = sentinel("the method is not allowed here")
+	errNoClient    = sentinel("NewBearer needs a client")
 	errNobody      = sentinel("RequireAccess stands behind neither RequireAgent nor Bearer")
 	errNoLogin     = sentinel("the callback answers no login of this browser")
 	errCrossOrigin = sentinel("the request came from another site")
@@ -50,6 +52,13 @@ type failure struct {
 
 func (e *failure) Error() string { return e.cause.Error() }
 func (e *failure) Unwrap() error { return e.cause }
+
+// mistake is one in the application's own setup: nothing that the user did, whatever
+// code the cause has.
+type mistake struct{ cause error }
+
+func (e *mistake) Error() string { return e.cause.Error() }
+func (e *mistake) Unwrap() error { return e.cause }
 
 // retryPause is what Retry-After says where the issuer does not.
 const retryPause = 5 * time.Second
@@ -82,7 +91,10 @@ func (a *App) Unavailable(w http.ResponseWriter, r *http.Request, err error) {
 func statusOf(err error) int {
 	var store *storeError
 	var oauth *authpi.OAuthError
+	var own *mistake
 	switch {
+	case errors.As(err, &own):
+		return http.StatusInternalServerError
 	case errors.As(err, &store), errors.Is(err, errOvertaken):
 		return http.StatusServiceUnavailable
 	case errors.Is(err, ErrNotSignedIn):
@@ -125,9 +137,30 @@ func setRetryAfter(w http.ResponseWriter, err error) {
 	w.Header().Set("Retry-After", strconv.FormatInt(seconds, 10))
 }
 
+// logAndWrite is where Options.Error is nil: nobody else would hear of a mistake in
+// the setup, or why logins do not work.
+func logAndWrite(w http.ResponseWriter, r *http.Request, status int, err error) {
+	logFailure(r, status, err)
+	WriteError(w, r, status, err)
+}
+
+// logFailure leaves out what happens every day. The path goes without its query,
+// which may hold a code.
+func logFailure(r *http.Request, status int, err error) {
+	level := slog.LevelWarn
+	switch {
+	case status >= http.StatusInternalServerError:
+		level = slog.LevelError
+	case errors.Is(err, ErrNotSignedIn), errors.Is(err, ErrForbidden), errors.Is(err, errCrossOrigin), errors.Is(err, errMethod):
+		return
+	}
+	slog.Default().Log(r.Context(), level, "authpihttp: request failed",
+		"method", r.Method, "path", r.URL.Path, "status", status, "error", err)
+}
+
 // WriteError is the answer of this package where Options.Error is nil: a plain page
 // for people, JSON for programs, told apart by Accept. It says what to do, and
-// nothing of err.
+// nothing of err. It does not log.
 func WriteError(w http.ResponseWriter, r *http.Request, status int, err error) {
 	text := messageOf(status, err)
 	h := w.Header()

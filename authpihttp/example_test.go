@@ -115,7 +115,7 @@ func ExampleRequireAccess() {
 	}
 	// Output:
 	// 200 the projects of org_1, for usr_ada
-	// 403 Bearer realm="api", error="insufficient_scope", error_description="the token does not allow this here", scope="projects:read", resource_metadata="https://api.example/.well-known/oauth-protected-resource"
+	// 403 Bearer realm="api", error="insufficient_scope", error_description="the token names no membership in this organization", resource_metadata="https://api.example/.well-known/oauth-protected-resource"
 	// 401 Bearer realm="api", resource_metadata="https://api.example/.well-known/oauth-protected-resource"
 }
 

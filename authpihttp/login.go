@@ -31,13 +31,17 @@ func (a *App) Login(w http.ResponseWriter, r *http.Request) {
 	if !a.allow(w, r, http.MethodGet, http.MethodHead) {
 		return
 	}
+	if err := a.misplaced(r); err != nil {
+		a.failMisplaced(w, r, err)
+		return
+	}
 	var opts *authpi.AuthorizationOptions
 	if a.opts.Authorize != nil {
 		opts = a.opts.Authorize(r)
 	}
 	auth, err := a.client.CreateAuthorizationURL(a.opts.Scopes, opts)
 	if err != nil {
-		a.fail(w, r, err, a.opts.Home)
+		a.fail(w, r, &mistake{err}, a.opts.Home)
 		return
 	}
 	ctx := r.Context()

@@ -14,7 +14,7 @@ const maxReturnTo = 2 << 10
 // or the home page where that is no local path, or would start the login again.
 func (a *App) returnTo(asked string) string {
 	local, place, ok := localPath(asked)
-	if !ok || place == a.loginPath() || place == a.opts.Prefix+"/callback" {
+	if !ok || place == a.loginPath() || place == a.callbackPath() {
 		return a.opts.Home
 	}
 	return local

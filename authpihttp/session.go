@@ -3,7 +3,9 @@ package authpihttp
 import (
 	"context"
 	"encoding/json"
+	"hash/maphash"
 	"strconv"
+	"sync"
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
@@ -15,6 +17,10 @@ import (
 //
 // Methods other than Load may panic for a context without session data: the
 // sessions' middleware is missing.
+//
+// An [App] reads a sign-in and writes it back under a lock of its own. Of two
+// processes, or Apps, that write the same one in the same moment the later Commit
+// stays, even over newer tokens or a sign-out: Session has no conditional write.
 type Session interface {
 	// Load gives ctx with the data of the token's session. For a token that the store
 	// does not know, or an empty one, it is a new session without a token. An error
@@ -143,19 +149,33 @@ func (a *App) create(ctx context.Context, agent *authpi.Agent) (link, error) {
 	return link{Ref: ref, Subject: agent.ID, Life: int64(time.Until(expiry) / time.Second)}, nil
 }
 
-// update stores rotated tokens in the record, unless it holds later ones.
-func (a *App) update(ctx context.Context, ref string, tokens authpi.TokenSet) error {
+// update stores rotated tokens in the record, unless it holds later ones. from is
+// the set that they were refreshed from, as far as it is known: over that one they
+// are stored even where they expire earlier, for its refresh token is spent.
+func (a *App) update(ctx context.Context, ref string, tokens, from authpi.TokenSet) error {
+	unlock, err := a.locks.lock(ctx, ref)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	rec, err := a.open(ctx, ref)
 	switch {
 	case err != nil:
 		return err
 	case rec == nil:
 		return errEnded
-	case rec.tokens.AccessToken == tokens.AccessToken, rec.tokens.ExpiresAt.After(tokens.ExpiresAt):
+	case same(rec.tokens, tokens):
+		return nil
+	case !same(rec.tokens, from) && rec.tokens.ExpiresAt.After(tokens.ExpiresAt):
 		return nil
 	}
 	_, _, err = a.write(rec, tokens)
 	return err
+}
+
+// same compares what tells one set from another.
+func same(a, b authpi.TokenSet) bool {
+	return a.AccessToken == b.AccessToken && a.RefreshToken == b.RefreshToken
 }
 
 // write is the only way of tokens into the store.
@@ -180,25 +200,42 @@ func (a *App) write(rec *record, tokens authpi.TokenSet) (ref string, expiry tim
 // store ends sessions that lie idle: it is committed again after an eighth of its
 // life. Tokens that are about to be refreshed are committed for that anyway. A
 // failure does not matter: the next request tries again.
-func (a *App) touch(rec *record, l link) {
-	now := time.Now().Unix()
-	const soon = 60 // seconds
-	if l.Life <= 0 || now-rec.saved <= l.Life/8 || rec.tokens.ExpiresAt.Unix() <= now+soon {
+func (a *App) touch(ctx context.Context, rec *record, l link) {
+	if !rec.isDue(l) {
 		return
 	}
-	_, _, _ = a.write(rec, rec.tokens)
+	unlock, err := a.locks.lock(ctx, l.Ref)
+	if err != nil {
+		return
+	}
+	defer unlock()
+	// Others may have rotated or ended it meanwhile.
+	if rec, err := a.open(ctx, l.Ref); err == nil && rec != nil && rec.isDue(l) {
+		_, _, _ = a.write(rec, rec.tokens)
+	}
+}
+
+func (rec *record) isDue(l link) bool {
+	now := time.Now().Unix()
+	const soon = 60 // seconds
+	return l.Life > 0 && now-rec.saved > l.Life/8 && rec.tokens.ExpiresAt.Unix() > now+soon
 }
 
 // drop deletes a record whose tokens are of no use any more, unless it holds
 // others by now.
 func (a *App) drop(ctx context.Context, ref string, tokens authpi.TokenSet) error {
+	unlock, err := a.locks.lock(ctx, ref)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	rec, err := a.open(ctx, ref)
 	switch {
 	case err != nil:
 		return err
 	case rec == nil:
 		return nil
-	case rec.tokens.AccessToken != tokens.AccessToken:
+	case !same(rec.tokens, tokens):
 		return errOvertaken
 	}
 	return a.destroy(rec.ctx)
@@ -206,6 +243,11 @@ func (a *App) drop(ctx context.Context, ref string, tokens authpi.TokenSet) erro
 
 // end deletes a record, and gives what it held; nil where there was none.
 func (a *App) end(ctx context.Context, ref string) (*record, error) {
+	unlock, err := a.locks.lock(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	rec, err := a.open(ctx, ref)
 	if err != nil || rec == nil {
 		return nil, err
@@ -218,4 +260,62 @@ func (a *App) destroy(ctx context.Context) error {
 		return &storeError{err}
 	}
 	return nil
+}
+
+// locks keep a record from changing between its reading and its writing. Records
+// share them by hash, which bounds their number: nobody takes two.
+type locks struct {
+	seed maphash.Seed
+	busy [256]chan struct{}
+}
+
+func newLocks() *locks {
+	l := &locks{seed: maphash.MakeSeed()}
+	for i := range l.busy {
+		l.busy[i] = make(chan struct{}, 1)
+	}
+	return l
+}
+
+// lock waits no longer than ctx: the store may hang for whoever holds the lock.
+func (l *locks) lock(ctx context.Context, ref string) (unlock func(), err error) {
+	busy := l.busy[maphash.String(l.seed, ref)%uint64(len(l.busy))]
+	select {
+	case busy <- struct{}{}:
+		return func() { <-busy }, nil
+	case <-ctx.Done():
+		return nil, &storeError{ctx.Err()}
+	}
+}
+
+// lineage follows which set the next one is refreshed from. The zero one learns it
+// from Reload.
+type lineage struct {
+	mu          sync.Mutex // guards found and from
+	found, from authpi.TokenSet
+}
+
+// start is for a set that the caller has, or has just stored.
+func (l *lineage) start(tokens authpi.TokenSet) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.found, l.from = tokens, tokens
+}
+
+// reloaded hears what Reload gives. A set that is new there is used first, and may
+// be later than one that is being stored; it is spent only once Reload has given it
+// again.
+func (l *lineage) reloaded(tokens authpi.TokenSet) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if same(l.found, tokens) || same(l.from, authpi.TokenSet{}) {
+		l.from = tokens
+	}
+	l.found = tokens
+}
+
+func (l *lineage) last() authpi.TokenSet {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.from
 }

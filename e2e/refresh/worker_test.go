@@ -237,7 +237,7 @@ func (w *worker) hammer(o order) report {
 					ctx := context.Background()
 					tokens, err := sessions.Load(ctx, id)
 					if err == nil {
-						_, err = w.client.CreateAgent(ctx, tokens, sessions.Options(id))
+						_, err = w.client.CreateAgent(ctx, tokens, sessions.Options(id, tokens))
 					}
 					mu.Lock()
 					said.Calls++

@@ -34,9 +34,11 @@ CREATE TABLE IF NOT EXISTS authpi_sessions (
 	expires_at bigint NOT NULL
 );`
 
-// Coordinator is an authpi.RefreshCoordinator over PostgreSQL. It holds one
-// connection while a refresh is under way; the lock ends with that connection, so
-// a process that dies blocks nobody.
+// Coordinator is an authpi.RefreshCoordinator over PostgreSQL. Each refresh under
+// way, and each that waits for another process, holds one connection, whose session
+// holds the lock: a process that dies blocks nobody, one that is frozen blocks the
+// others until their own time is up. A pooler that shares sessions between clients,
+// such as PgBouncer by transaction, cannot carry it.
 type Coordinator struct {
 	DB     *sql.DB
 	Memory time.Duration // how long a result is kept; zero: a minute
@@ -74,6 +76,9 @@ func (c *Coordinator) Do(ctx context.Context, id string, spend func(context.Cont
 	if memory <= 0 {
 		memory = time.Minute
 	}
+	// The others depend on it, so it does not end with this refresh's own time.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
 	_, err = conn.ExecContext(ctx, `
 		INSERT INTO authpi_refresh (id, result, expires_at) VALUES ($1, $2, now() + $3 * interval '1 millisecond')
 		ON CONFLICT (id) DO UPDATE SET result = excluded.result, expires_at = excluded.expires_at`,

@@ -1,0 +1,93 @@
+package authpihttp_test
+
+import (
+	"bytes"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+
+	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/authpihttp"
+	"github.com/authpi/authpi-idp-go/authpitest"
+)
+
+func TestMistakesPanic(t *testing.T) {
+	t.Parallel()
+	sessions := newManager(newStore())
+	client, err := authpi.NewIdpClient(authpi.Config{IssuerURL: "https://idp.authpi.test/i_1", ClientID: clientID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		name    string
+		mistake func()
+		want    string
+	}{
+		{"no client", func() { authpihttp.New(nil, sessions, nil) }, "authpihttp: New needs a client and sessions"},
+		{"no sessions", func() { authpihttp.New(client, nil, nil) }, "authpihttp: New needs a client and sessions"},
+		{"no openid", func() { authpihttp.New(client, sessions, &authpihttp.Options{Scopes: []string{"email"}}) },
+			`authpihttp: Options.Scopes must contain "openid"`},
+		{"no RedirectURI", func() { authpihttp.New(client, sessions, nil).Register(http.NewServeMux()) },
+			"authpihttp: Register: the client cannot start a login: authpi: configuration: RedirectURI"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			defer func() {
+				if got, _ := recover().(string); !strings.HasPrefix(got, tc.want) {
+					t.Errorf("got %q; want a panic with %q", got, tc.want)
+				}
+			}()
+			tc.mistake()
+		})
+	}
+}
+
+// Where nobody set Options.Error, slog.Default hears why logins do not work. Not
+// parallel: the default is everybody's.
+func TestDefaultErrorLogs(t *testing.T) {
+	var out bytes.Buffer
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&out, nil)))
+	defer slog.SetDefault(before)
+	s := newSite(t, func(made *setup) { made.options.Error = nil })
+	s.mux.Handle("/naked/{org}", authpihttp.RequireAccess("read", "projects", orgOf)(http.HandlerFunc(s.whoami)))
+	b := s.browser()
+	code := func(callback string) string { return param(t, callback, "code") }
+	for _, tc := range []struct {
+		name string
+		do   func() (answer, string) // and a secret
+		want []string                // in the log; empty: nothing
+	}{
+		{"issuer away", func() (answer, string) {
+			s.issuer.Inject(authpitest.Fault{Endpoint: "token", Status: 503})
+			callback := s.atIssuer(b.start(""), "usr_ada")
+			return b.get(callback), code(callback)
+		}, []string{"level=ERROR", "path=/auth/callback", "status=503"}},
+		{"refused callback", func() (answer, string) {
+			callback := s.atIssuer(b.start(""), "usr_ada") + "&state=other"
+			return b.get(callback), code(callback)
+		}, []string{"level=WARN", "path=/auth/callback", "status=400", "invalid_state"}},
+		{"no such login", func() (answer, string) { return b.get("/auth/callback?code=sesame&state=s"), "sesame" },
+			[]string{"level=WARN", "status=400", "answers no login of this browser"}},
+		{"nobody in front", func() (answer, string) { return b.get("/naked/org_1"), "" }, []string{"level=ERROR", "status=500", "RequireAccess"}},
+		{"not signed in", func() (answer, string) { return b.json("/"), "" }, nil},
+		{"cross origin", func() (answer, string) {
+			return b.send(http.MethodPost, "/auth/logout", map[string]string{"Sec-Fetch-Site": "cross-site"}), ""
+		}, nil},
+	} {
+		out.Reset()
+		a, secret := tc.do()
+		got := out.String()
+		if a.status < 400 || len(tc.want) == 0 && got != "" || strings.Count(got, "\n") > 1 {
+			t.Errorf("%s: got %d and log %q", tc.name, a.status, got)
+		}
+		for _, want := range tc.want {
+			if !strings.Contains(got, want) {
+				t.Errorf("%s: got log %q; want %s", tc.name, got, want)
+			}
+		}
+		if secret != "" && strings.Contains(got, secret) {
+			t.Errorf("%s: the log shows %q", tc.name, secret)
+		}
+	}
+}
