@@ -113,6 +113,11 @@ func TestSetWithoutUsableKey(t *testing.T) {
 				// And it says so from the start.
 				i.answer(tc.doc, nil)
 				check(t, jwks.New(i.fetch, time.Now, nil), ed.sign(), jwks.Untrusted, tc.want)
+
+				// What the issuer itself has just sent is not forged for that.
+				if tc.want == "kid" {
+					check(t, jwks.New(i.fetch, time.Now, nil), ed.sign(), jwks.FromIssuer, "unavailable")
+				}
 			})
 		})
 	}

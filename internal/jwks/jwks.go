@@ -87,7 +87,10 @@ func (e *UnavailableError) Error() string {
 // Unwrap returns the cause.
 func (e *UnavailableError) Unwrap() error { return e.Err }
 
-var errBudget = errors.New("keys cannot be fetched again yet")
+var (
+	errBudget = errors.New("keys cannot be fetched again yet")
+	errNoKeys = errors.New("the key set holds no key that can verify")
+)
 
 // Verify verifies t's signature with the key of the issuer that it names, or if it names none,
 // with any that fits its algorithm. It checks no claim.
@@ -115,6 +118,11 @@ func (s *Set) Verify(ctx context.Context, t *jws.Token, from Source) (Key, error
 		newer, err := s.newer(ctx, sn, arrived, t, from)
 		if err != nil {
 			return Key{}, err
+		}
+		if newer == nil && from == FromIssuer && len(sn.handles) == 0 {
+			// An issuer that signs tokens and publishes no key has an accident; its own
+			// answer must not count as forged, for a session may hang on it.
+			return Key{}, &UnavailableError{errNoKeys}
 		}
 		if newer == nil {
 			return Key{}, refusal
