@@ -257,3 +257,111 @@ func TestGrantsDoNotCollide(t *testing.T) {
 		}
 	})
 }
+
+// Revoking an access token ends no session: its refresh token is not spent again.
+func TestRevokedAccessTokenKeepsTheChain(t *testing.T) {
+	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+		old := e.expired()
+		agent := e.mustCreate(old, nil)
+		if err := e.client.RevokeToken(t.Context(), agent.Tokens.AccessToken, "access_token"); err != nil {
+			t.Fatal(err)
+		}
+		e.mustCreate(old, nil)
+		e.wantSpent(1)
+		e.wantAlive(agent.Tokens)
+	})
+}
+
+// Whichever set of a chain is revoked, no set of it comes out of the memory.
+func TestRevokedChainIsEnded(t *testing.T) {
+	for _, name := range []string{"the newest", "the oldest"} {
+		t.Run(name, func(t *testing.T) {
+			rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+				first := e.expired()
+				second := e.mustCreate(first, nil)
+				third, err := e.client.Refresh(t.Context(), second, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				revoked := map[string]string{"the newest": third.Tokens.RefreshToken, "the oldest": first.RefreshToken}[name]
+				if err := e.client.RevokeToken(t.Context(), revoked, "refresh_token"); err != nil {
+					t.Fatal(err)
+				}
+				store := &rtStore{current: first}
+				if _, err := e.create(first, store.opts()); !authpi.SessionEnded(err) {
+					t.Errorf("got %v; want a session that has ended", err)
+				}
+				if store.current != first {
+					t.Error("a set of the revoked chain was stored")
+				}
+				e.wantSpent(2)
+			})
+		})
+	}
+}
+
+// A store so slow that no time is left to spend and store is a passing failure:
+// a token spent then would be nobody's.
+func TestSlowReloadSpendsNothingWithoutTimeToStore(t *testing.T) {
+	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+		tokens := e.inBuffer(50 * time.Second)
+		e.fault(authpitest.Fault{DelayAnswer: 300 * time.Millisecond})
+		store := &rtStore{current: tokens}
+		opts := store.opts()
+		opts.Reload = func(context.Context) (authpi.TokenSet, error) {
+			time.Sleep(4900 * time.Millisecond)
+			return tokens, nil
+		}
+		e.mustCreate(tokens, opts)
+		time.Sleep(time.Minute / 2)
+		e.wantSpent(0)
+		store.wantCalls(t, 0, 0)
+	})
+}
+
+// An invalid_grant that took long still gets its second look into the store.
+func TestLateInvalidGrantStillAsksTheStore(t *testing.T) {
+	rtBubble(t, nil, func(cfg *authpi.Config) { cfg.RefreshTimeout = 10 * time.Second }, func(t *testing.T, e *rtEnv) {
+		tokens := e.expired()
+		// Another process is first, and stores while this one's request is out.
+		other := e.newClient(nil)
+		e.fault(authpitest.Fault{Delay: 8 * time.Second, Status: 400, Body: `{"error":"invalid_grant"}`})
+		store, asked := &rtStore{current: tokens}, 0
+		opts := store.opts()
+		opts.Reload = func(ctx context.Context) (authpi.TokenSet, error) {
+			if asked++; asked == 1 {
+				time.Sleep(4 * time.Second)
+				return tokens, nil
+			}
+			agent, err := other.CreateAgent(ctx, tokens, nil)
+			if err != nil {
+				return authpi.TokenSet{}, err
+			}
+			return agent.Tokens, nil
+		}
+		agent, err := e.client.CreateAgent(t.Context(), tokens, opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.wantAlive(agent.Tokens)
+	})
+}
+
+// In the pause nobody waits for the store either.
+func TestPauseAsksNoStore(t *testing.T) {
+	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+		tokens := e.inBuffer(50 * time.Second)
+		e.fault(authpitest.Fault{Status: 500})
+		hang := func(ctx context.Context) (authpi.TokenSet, error) {
+			<-ctx.Done()
+			return authpi.TokenSet{}, ctx.Err()
+		}
+		opts := &authpi.AgentOptions{Reload: hang}
+		e.mustCreate(tokens, opts) // starts the pause
+		start := time.Now()
+		e.mustCreate(tokens, opts)
+		if took := time.Since(start); took != 0 {
+			t.Errorf("a call in the pause took %s", took)
+		}
+	})
+}

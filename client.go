@@ -145,8 +145,7 @@ func (c *IdpClient) RevokeToken(ctx context.Context, token, tokenTypeHint string
 	if answer.Status != http.StatusOK {
 		return c.refusal(op, codeRevocationError, answer, token)
 	}
-	// A late request with the token before it must not get this one from memory.
-	c.rotations.forget(token)
+	c.rotations.end(token)
 	return nil
 }
 

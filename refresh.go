@@ -75,6 +75,15 @@ func (r *renewal) grant() string {
 	return fmt.Sprintf("%q %q", r.resources, r.scopes)
 }
 
+// spendTime is what must be left of a patient caller's time when a token is spent:
+// a caller that leaves at once would not store what it gets.
+func (r *renewal) spendTime() time.Duration {
+	if r.patient {
+		return patience / 2
+	}
+	return 0
+}
+
 // createRefreshed is CreateAgent where the access token is about to expire.
 func (c *IdpClient) createRefreshed(ctx context.Context, agent *Agent, opts *AgentOptions) (*Agent, error) {
 	r := &renewal{
@@ -153,6 +162,12 @@ func (c *IdpClient) renew(ctx context.Context, agent *Agent, r *renewal) (*Agent
 			return nil, left(ctx)
 		}
 		if known, ok := c.rotations.newest(current); ok {
+			if known.ended {
+				return nil, refreshFailed(ErrSessionExpired, "its refresh token was revoked", nil)
+			}
+			if r.reload != nil && r.patient && c.rotations.paused(agent.Tokens.RefreshToken) {
+				return nil, refreshFailed(codeTransport, "the last attempt failed a moment ago", nil)
+			}
 			// The store is asked here, too: whoever signed out meanwhile must not be
 			// signed in again by what this process remembers.
 			newer, err := c.reloadNewer(ctx, agent, known.tokens, r)
@@ -189,6 +204,7 @@ func (c *IdpClient) renew(ctx context.Context, agent *Agent, r *renewal) (*Agent
 			}
 			// Another process may have been first; its set would be in the store.
 			asked = true
+			r.until = time.Now().Add(limit) // the flight may have taken all of it
 			if got, err = c.reloadNewer(ctx, agent, current, r); err != nil {
 				return nil, err
 			}
@@ -288,6 +304,9 @@ func (c *IdpClient) startFlight(ctx context.Context, f *flight, agent *Agent, cu
 	if ctx.Err() != nil {
 		return left(ctx)
 	}
+	if time.Until(r.until) < r.spendTime() {
+		return refreshFailed(codeTransport, "Reload took too long", context.DeadlineExceeded)
+	}
 	started, r.spends = true, true
 	detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.RefreshTimeout)
 	go func() {
@@ -303,7 +322,7 @@ func (c *IdpClient) reloadNewer(ctx context.Context, agent *Agent, current Token
 	if r.reload == nil {
 		return nil, nil
 	}
-	limited, cancel := context.WithDeadline(ctx, r.until)
+	limited, cancel := context.WithDeadline(ctx, r.until.Add(-r.spendTime()))
 	defer cancel()
 	stored, err := r.reload(limited)
 	switch {
@@ -344,8 +363,13 @@ func (c *IdpClient) isNewer(stored TokenSet, agent *Agent, current TokenSet) boo
 	if stored.RefreshToken == agent.Tokens.RefreshToken {
 		return false
 	}
-	_, spent := c.rotations.newest(stored)
-	return !spent
+	if _, spent := c.rotations.newest(stored); spent {
+		return false
+	}
+	// What is about to be spent may come from the memory; a store that still holds
+	// what was there before that lags behind by more than the memory reaches back.
+	fromMemory := current.RefreshToken != agent.Tokens.RefreshToken
+	return !fromMemory || !stored.ExpiresAt.Before(current.ExpiresAt)
 }
 
 // handOver gives a new set to the caller's OnRefresh, unless it came from the store.

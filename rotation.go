@@ -20,6 +20,7 @@ type rotation struct {
 	grant  string  // what was asked for, see renewal.grant
 	stored bool    // found in the session store: nobody has to store it again
 	kept   bool    // the issuer did not rotate: the refresh token is the same
+	ended  bool    // it was revoked, and became nothing
 	owner  *claims // of the ID token, decoded once for all who wait; nil: not yet
 }
 
@@ -80,7 +81,7 @@ func (s *rotations) newest(t TokenSet) (newest rotation, ok bool) {
 			return newest, ok
 		}
 		newest, ok = next, true
-		if next.kept || next.tokens.RefreshToken == "" {
+		if next.ended || next.kept || next.tokens.RefreshToken == "" {
 			return newest, ok
 		}
 		id = s.id(next.tokens.RefreshToken)
@@ -121,11 +122,10 @@ func (s *rotations) rememberFor(id string, became rotation, keep time.Duration) 
 	s.spent.Put(id, became, size, expiry)
 }
 
-// forget drops every set that holds the token, which has been revoked.
-func (s *rotations) forget(token string) {
-	s.spent.DeleteFunc(func(r rotation) bool {
-		return r.tokens.RefreshToken == token || r.tokens.AccessToken == token
-	})
+// end notes that a token was revoked. Whoever comes late with it, or with a token
+// before it, must not be signed in again from the memory, nor spend it.
+func (s *rotations) end(token string) {
+	s.rememberFor(s.id(token), rotation{ended: true}, s.keep)
 }
 
 func (s *rotations) pause(refreshToken string) {

@@ -119,9 +119,9 @@ func (s *Set) Verify(ctx context.Context, t *jws.Token, from Source) (Key, error
 		if err != nil {
 			return Key{}, err
 		}
-		if newer == nil && from == FromIssuer && len(sn.handles) == 0 {
-			// An issuer that signs tokens and publishes no key has an accident; its own
-			// answer must not count as forged, for a session may hang on it.
+		if newer == nil && len(sn.handles) == 0 {
+			// An issuer that signs tokens and publishes no key has an accident. No token
+			// passes, but none counts as forged either, for a session may hang on it.
 			return Key{}, &UnavailableError{errNoKeys}
 		}
 		if newer == nil {

@@ -80,19 +80,6 @@ func (m *Map[K, V]) Put(key K, value V, size int, expiry time.Time) {
 	}
 }
 
-// DeleteFunc forgets every value that doomed says so of. It looks at all of them.
-func (m *Map[K, V]) DeleteFunc(doomed func(V) bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for at := m.order.Front(); at != nil; {
-		next := at.Next()
-		if doomed(at.Value.(*entry[K, V]).value) {
-			m.drop(at)
-		}
-		at = next
-	}
-}
-
 // Len is the number of values held, expired ones that nobody asked for included.
 func (m *Map[K, V]) Len() int {
 	m.mu.Lock()
