@@ -1,0 +1,59 @@
+package authpi
+
+import "context"
+
+// reloadNewer asks the caller's session store, if there is one, whether another
+// process was first. It gives nil where the store knows nothing newer than current.
+func (c *IdpClient) reloadNewer(ctx context.Context, agent *Agent, current TokenSet, r *renewal) (*rotation, error) {
+	if r.reload == nil {
+		return nil, nil
+	}
+	limited, cancel := context.WithDeadline(ctx, r.until.Add(-r.spendTime()))
+	defer cancel()
+	stored, err := r.reload(limited)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, left(ctx) // whatever the store calls it
+	case err != nil:
+		cause := masked(err, secretsOf(stored, current, agent.Tokens)...)
+		return nil, refreshFailed(codeTransport, "Reload: "+cause.Error(), cause)
+	case stored.isZero():
+		return nil, refreshFailed(ErrSessionExpired, "the session has ended meanwhile", nil)
+	case !c.isNewer(stored, agent, current):
+		return nil, nil
+	}
+	owner, err := c.agentOf(stored)
+	if err != nil {
+		return nil, &RefreshError{cause: err}
+	}
+	if owner.ID != agent.ID {
+		return nil, &RefreshError{cause: &SubjectMismatchError{Expected: agent.ID, Actual: owner.ID}}
+	}
+	if c.cfg.VerifyStoredTokens {
+		if err := c.verifyStored(limited, &stored); err != nil {
+			return nil, &RefreshError{cause: err}
+		}
+	}
+	rotated := rotation{tokens: stored, stored: true, kept: stored.RefreshToken == current.RefreshToken}
+	c.rotations.remember(current, rotated)
+	c.event(ctx, "refresh found in the session store", current)
+	return &rotated, nil
+}
+
+// isNewer compares what the store holds with what the caller is about to spend. A
+// store that lags behind holds a token whose successor is known here.
+func (c *IdpClient) isNewer(stored TokenSet, agent *Agent, current TokenSet) bool {
+	if stored.RefreshToken == current.RefreshToken {
+		return stored.ExpiresAt.Unix() > current.ExpiresAt.Unix()
+	}
+	if stored.RefreshToken == agent.Tokens.RefreshToken {
+		return false
+	}
+	if _, spent := c.rotations.newest(stored); spent {
+		return false
+	}
+	// What is about to be spent may come from the memory; a store that still holds
+	// what was there before that lags behind by more than the memory reaches back.
+	fromMemory := current.RefreshToken != agent.Tokens.RefreshToken
+	return !fromMemory || !stored.ExpiresAt.Before(current.ExpiresAt)
+}
