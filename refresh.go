@@ -163,7 +163,7 @@ func (c *IdpClient) renew(ctx context.Context, agent *Agent, r *renewal) (*Agent
 		}
 		if known, ok := c.rotations.newest(current); ok {
 			if known.ended {
-				return nil, refreshFailed(ErrSessionExpired, "its refresh token was revoked", nil)
+				return nil, refreshFailed(ErrSessionExpired, "a later refresh token of it was revoked", nil)
 			}
 			if r.reload != nil && r.patient && c.rotations.paused(agent.Tokens.RefreshToken) {
 				return nil, refreshFailed(codeTransport, "the last attempt failed a moment ago", nil)

@@ -77,8 +77,8 @@ func (s *rotations) newest(t TokenSet) (newest rotation, ok bool) {
 	id := s.id(t.RefreshToken)
 	for range longest {
 		next, known := s.spent.Get(id)
-		if !known {
-			return newest, ok
+		if !known || next.ended && !ok {
+			return newest, ok // of t's own revoked token the issuer has the last word
 		}
 		newest, ok = next, true
 		if next.ended || next.kept || next.tokens.RefreshToken == "" {
@@ -122,8 +122,8 @@ func (s *rotations) rememberFor(id string, became rotation, keep time.Duration) 
 	s.spent.Put(id, became, size, expiry)
 }
 
-// end notes that a token was revoked. Whoever comes late with it, or with a token
-// before it, must not be signed in again from the memory, nor spend it.
+// end notes that a token was revoked: whoever comes late with a token before it
+// must not be signed in again from the memory.
 func (s *rotations) end(token string) {
 	s.rememberFor(s.id(token), rotation{ended: true}, s.keep)
 }
