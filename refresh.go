@@ -145,8 +145,8 @@ const maxHops = 8
 
 // renew gets the caller a newer token set than its own, and has the caller store
 // it. It goes from what is cheapest to what cannot be undone: the memory of spent
-// tokens, the flight of another caller, the caller's session store, and only then
-// the refresh token.
+// tokens, where the caller's session store agrees, the flight of another caller,
+// the store again, and only then the refresh token.
 func (c *IdpClient) renew(ctx context.Context, agent *Agent, r *renewal) (*Agent, error) {
 	if agent.Tokens.RefreshToken == "" {
 		return nil, ownError(ErrTokenExpired, opRefresh, "there is no refresh token")
