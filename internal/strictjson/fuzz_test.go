@@ -5,6 +5,7 @@ import (
 	"io"
 	"math/big"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -21,7 +22,7 @@ func FuzzAgainstEncodingJSON(f *testing.F) {
 		``, ` `, `null`, `true`, `false`, `0`, `-0`, `12.50e-3`, `1e999999999`, `9223372036854775808`, `01`, `1.`,
 		`""`, `"a"`, `"Zürich 😀"`, `"\"\\\/\b\f\n\r\t\u00e9"`, `"\ud83d\ude00"`, `"\ud83d"`, `"\ude00\ud83d"`,
 		"\"\xff\"", "\"\t\"", "\"12345678\x1f\"", `"abc`, `"\u12`, "\ufeff1",
-		`[]`, `[1,"a",null,[{}]]`, `[1,]`, `[1 2]`, `{}`, `{"a":1,"b":{"a":[true,false]}}`, `{"a":1,}`,
+		`[]`, `[1,"a",null,[{}]]`, `["a","b" ,"\u0063","é",1,"d"]`, `[1,]`, `[1 2]`, `{}`, `{"a":1,"b":{"a":[true,false]}}`, `{"a":1,}`,
 		`{"a":1,"a":2}`, `{"sub":1,"s\u0075b":2}`, `{"s\u0075b":1,"sub":2}`, `{"x":{"y":[{"a":1,"a":2}]}}`,
 		`{"a":1} x`, `{} {}`, ` { "a" : [ 1 , 2 ] } `,
 		strings.Repeat("[", 64) + strings.Repeat("]", 64), strings.Repeat("[", 65) + strings.Repeat("]", 65),
@@ -71,6 +72,10 @@ func checkReads(t *testing.T, text string, value any) {
 		t.Errorf("Raw: got %q, %v", raw, ok)
 	}
 	r = strictjson.NewReader(text)
+	if got, want := r.AppendTexts(nil), textsIn(value); !slices.Equal(got, want) {
+		t.Errorf("AppendTexts: got %q; want %q", got, want)
+	}
+	r = strictjson.NewReader(text)
 	n, ok := r.Int()
 	if l, isNumber := value.(literal); !isNumber {
 		if ok {
@@ -79,6 +84,17 @@ func checkReads(t *testing.T, text string, value any) {
 	} else if want, wantOK := wholeSlowly(string(l)); n != want || ok != wantOK {
 		t.Errorf("Int of %s: got %d, %v; want %d, %v", l, n, ok, want, wantOK)
 	}
+}
+
+// textsIn are the strings in value, if it is an array.
+func textsIn(value any) (texts []string) {
+	elements, _ := value.([]any)
+	for _, element := range elements {
+		if text, ok := element.(string); ok {
+			texts = append(texts, text)
+		}
+	}
+	return texts
 }
 
 // wholeSlowly is Int by way of a rational number.

@@ -13,7 +13,10 @@
 // secrets. How long a text may be is for the caller to bound.
 package strictjson
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+)
 
 // Kind is the kind of a JSON value.
 type Kind uint8
@@ -132,6 +135,28 @@ func (r *Reader) TextsOrNull() (texts []string, ok bool) {
 		texts, ok = append(texts, text), ok && isText
 	}
 	return texts, ok && r.what == ""
+}
+
+// AppendTexts reads the next value, whatever it is, and appends the strings in it, if it is an
+// array, to texts. Other elements are skipped.
+func (r *Reader) AppendTexts(texts []string) []string {
+	for e := r.Elements(); e.Next(); {
+		if text, ok := r.Text(); ok {
+			texts = append(texts, text)
+		}
+		// Strings that follow in the usual form are taken without the cursor, which goes on
+		// from whatever comes after them.
+		for r.what == "" && strings.HasPrefix(r.text[r.pos:], `,"`) {
+			start := r.pos + len(`,"`)
+			end, high := plain(r.text, start)
+			if high || end == len(r.text) || r.text[end] != '"' {
+				break
+			}
+			texts = append(texts, r.text[start:end])
+			r.pos = end + 1
+		}
+	}
+	return texts
 }
 
 // Bool reads the next value, whatever it is. ok tells whether it was true or false; any other

@@ -243,6 +243,7 @@ var ways = []struct {
 	{"Bool", func(r *strictjson.Reader) { r.Bool() }},
 	{"Number", func(r *strictjson.Reader) { r.Number() }},
 	{"Int", func(r *strictjson.Reader) { r.Int() }},
+	{"AppendTexts", func(r *strictjson.Reader) { r.AppendTexts(nil) }},
 	{"walk", func(r *strictjson.Reader) { walk(r) }},
 	{"Members, values skipped", func(r *strictjson.Reader) {
 		for m := r.Members(); m.Next(); {
@@ -472,6 +473,42 @@ func TestTextsOrNull(t *testing.T) {
 	for _, text := range []string{"", "nul", `["a"`, `["a",]`} {
 		r := strictjson.NewReader(text)
 		if _, ok := r.TextsOrNull(); ok || r.End() == nil {
+			t.Errorf("%q: got it read; want a fault", text)
+		}
+	}
+}
+
+func TestAppendTexts(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name, text string
+		want       []string
+	}{
+		{"none", `[]`, []string{"before"}},
+		{"some, order and repeats kept", `["b","a","b"]`, []string{"before", "b", "a", "b"}},
+		{"white space between them", `["a" , "b",` + "\n" + `"c","d"]`, []string{"before", "a", "b", "c", "d"}},
+		{"escapes and more than ASCII", `["a","\u0062","c","Zürich","e"]`, []string{"before", "a", "b", "c", "Zürich", "e"}},
+		{"other values among them", `[1,"a",null,"b",["x"],{"y":"z"},"c",true,"d"]`, []string{"before", "a", "b", "c", "d"}},
+		{"null", `null`, []string{"before"}},
+		{"text", `"a"`, []string{"before"}},
+		{"object", `{"a":["b"]}`, []string{"before"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			r := strictjson.NewReader(" [" + tc.text + " ,7]")
+			e := r.Elements()
+			e.Next()
+			if got := r.AppendTexts([]string{"before"}); !slices.Equal(got, tc.want) {
+				t.Errorf("got %q; want %q", got, tc.want)
+			}
+			checkSeven(t, &r, &e)
+		})
+	}
+	for _, text := range []string{
+		"", "nul", `["a"`, `["a",`, `["a",]`, `["a","b`, `["a","b"`, `["a","b",]`, `["a","b" "c"]`, "[\"a\",\"b\t\"]", "[\"a\",\"\xff\"]", `["a","b"}`, `[1x,"a"]`,
+	} {
+		r := strictjson.NewReader(text)
+		if r.AppendTexts(nil); r.End() == nil {
 			t.Errorf("%q: got it read; want a fault", text)
 		}
 	}
