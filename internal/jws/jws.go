@@ -5,6 +5,7 @@
 package jws
 
 import (
+	"crypto/sha256"
 	"strings"
 
 	"github.com/authpi/authpi-idp-go/internal/strictjson"
@@ -27,6 +28,9 @@ type Token struct {
 
 	signed    string // what the signature covers: the first two parts and the dot between them
 	signature string // decoded
+
+	sum    [sha256.Size]byte // SHA-256 of signed, if summed
+	summed bool
 }
 
 // Parse reads a token in the compact serialization of RFC 7515 section 7.1, as strictly as it

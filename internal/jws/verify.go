@@ -129,13 +129,21 @@ func appendInteger(der, n []byte) []byte {
 // digest returns the hash value of what is signed.
 func (t *Token) digest() []byte {
 	hash, _ := Hash(t.Algorithm)
-	if hash == crypto.SHA256 {
-		sum := SHA256(t.signed)
-		return sum[:]
+	if hash != crypto.SHA256 {
+		h := hash.New()
+		io.WriteString(h, t.signed) // a hash never fails
+		return h.Sum(nil)
 	}
-	h := hash.New()
-	io.WriteString(h, t.signed) // a hash never fails
-	return h.Sum(nil)
+	sum := t.SignedSHA256()
+	return sum[:]
+}
+
+// SignedSHA256 is the SHA-256 of what is signed: the token up to its last dot. It is taken once.
+func (t *Token) SignedSHA256() [sha256.Size]byte {
+	if !t.summed {
+		t.sum, t.summed = SHA256(t.signed), true
+	}
+	return t.sum
 }
 
 // SHA256 is [sha256.Sum256] of a text, which it takes in pieces: made a slice as a whole, a long
