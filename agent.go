@@ -132,7 +132,7 @@ func (o Organization) MarshalJSON() ([]byte, error) {
 func (o *Organization) UnmarshalJSON(data []byte) error {
 	text := "[" + string(data) + "]"
 	r := strictjson.NewReader(text)
-	orgs := parseOrganizations(&r, text)
+	orgs, _ := parseOrganizations(&r, text)
 	if err := r.End(); err != nil || len(orgs) != 1 {
 		return invalidRequest("organization", "must be an object with a text id")
 	}

@@ -22,9 +22,10 @@ type claims struct {
 	audience                              audience
 	expiry, issuedAt, notBefore, authTime numericDate
 	organizations                         []Organization
-	saysOrgID                             bool   // org_id is there, and a text
-	logout                                bool   // has the back-channel logout event
-	text                                  string // all of them, as JSON
+	scopes                                []string // of all organizations, in one piece
+	saysOrgID                             bool     // org_id is there, and a text
+	logout                                bool     // has the back-channel logout event
+	text                                  string   // all of them, as JSON
 }
 
 // optionalText is a claim whose presence alone means something to the checks.
@@ -125,7 +126,7 @@ func parseClaims(text string) (claims, error) {
 		case "auth_time":
 			c.authTime = parseDate(&r)
 		case "organizations":
-			c.organizations = parseOrganizations(&r, text)
+			c.organizations, c.scopes = parseOrganizations(&r, text)
 		case "events":
 			c.logout = parseEvents(&r)
 		default:
@@ -200,16 +201,15 @@ func parseEvents(r *strictjson.Reader) (logout bool) {
 // skipped, other odd fields read as empty, scopes that are no text grant
 // nothing. text is what is being read: its counts give the sizes, so that the
 // number of allocations does not grow with the number of organizations.
-func parseOrganizations(r *strictjson.Reader, text string) []Organization {
+func parseOrganizations(r *strictjson.Reader, text string) (orgs []Organization, scopes []string) {
 	if r.Kind() != strictjson.Array {
 		r.Skip()
-		return nil
+		return nil, nil
 	}
-	var orgs []Organization
-	var scopes []string // of all organizations, in one piece
 	for e := r.Elements(); e.Next(); {
 		if orgs == nil {
-			count := strings.Count(text, `"id"`)
+			// Each is an object, and none is shorter than {"id":""} with its comma.
+			count := min(strings.Count(text, "{"), len(text)/10)
 			orgs = make([]Organization, 0, count)
 			// Two quotes make a text; three names and the id are no scopes.
 			scopes = make([]string, 0, max(strings.Count(text, `"`)/2-4*count, 0))
@@ -226,7 +226,7 @@ func parseOrganizations(r *strictjson.Reader, text string) []Organization {
 			case "joined_at":
 				org.JoinedAt = parseMoment(r)
 			case "scopes":
-				scopes = appendScopes(scopes, r)
+				scopes = r.AppendTexts(scopes)
 			}
 		}
 		if !ok {
@@ -238,16 +238,7 @@ func parseOrganizations(r *strictjson.Reader, text string) []Organization {
 		org.Scopes = scopes[start:len(scopes):len(scopes)]
 		orgs = append(orgs, org)
 	}
-	return orgs
-}
-
-func appendScopes(scopes []string, r *strictjson.Reader) []string {
-	for e := r.Elements(); e.Next(); {
-		if scope, ok := r.Text(); ok {
-			scopes = append(scopes, scope)
-		}
-	}
-	return scopes
+	return orgs, scopes
 }
 
 // parseMoment reads a moment that may be missing: null, zero and whatever is no
@@ -262,18 +253,13 @@ func parseMoment(r *strictjson.Reader) time.Time {
 
 // clone gives claims whose organizations the receiver may change.
 func (c claims) clone() claims {
-	total := 0
+	c.organizations, c.scopes = slices.Clone(c.organizations), slices.Clone(c.scopes)
+	start := 0
 	for i := range c.organizations {
-		total += len(c.organizations[i].Scopes)
+		end := start + len(c.organizations[i].Scopes)
+		c.organizations[i].Scopes = c.scopes[start:end:end]
+		start = end
 	}
-	scopes := make([]string, 0, total)
-	orgs := slices.Clone(c.organizations)
-	for i := range orgs {
-		start := len(scopes)
-		scopes = append(scopes, orgs[i].Scopes...)
-		orgs[i].Scopes = scopes[start:len(scopes):len(scopes)]
-	}
-	c.organizations = orgs
 	return c
 }
 

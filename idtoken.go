@@ -26,9 +26,9 @@ type expectation struct {
 // verifyIDToken checks an ID token that came from the token endpoint, in the
 // order of OpenID Connect Core section 3.1.3.7, and gives its claims.
 func (c *IdpClient) verifyIDToken(ctx context.Context, raw string, want expectation) (claims, error) {
-	token, err := parseToken(want.op, raw)
+	token, err := jws.Parse(raw)
 	if err != nil {
-		return claims{}, err
+		return claims{}, unreadable(want.op, raw, err)
 	}
 	if raw == want.tokens.RefreshToken || raw == want.tokens.AccessToken {
 		return claims{}, invalidToken(want.op, "id_token", "is another token of the same answer", nil)

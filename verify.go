@@ -2,7 +2,6 @@ package authpi
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/authpi/authpi-idp-go/internal/jwks"
 	"github.com/authpi/authpi-idp-go/internal/jws"
-	"github.com/authpi/authpi-idp-go/internal/recent"
 )
 
 // VerifyAccessToken checks an access token that somebody sent to an API, without
@@ -106,43 +104,44 @@ func (c *IdpClient) VerifyLogoutToken(ctx context.Context, raw string) (*LogoutT
 }
 
 // bearerClaims are the claims of a token that anybody may have sent, or changed
-// in a store: its signature holds, nothing else is checked yet.
+// in a store: its signature holds, nothing else is checked yet. The caller may
+// change them.
 func (c *IdpClient) bearerClaims(ctx context.Context, op, raw string) (got claims, typ string, err error) {
-	digest := jws.SHA256(raw)
-	if known, ok := c.verified.Get(digest); ok && c.keys.Trusts(ctx, known.key) {
-		return known.claims.clone(), known.typ, nil
+	id, signed := cutSignature(raw)
+	if known, ok := c.verified.Get(id); ok && c.keys.Trusts(ctx, known.key) {
+		if got, ok := known.again(signed); ok {
+			return got, known.typ, nil
+		}
 	}
-	token, err := parseToken(op, raw)
+	token, err := jws.Parse(raw)
 	if err != nil {
-		return claims{}, "", err
+		return claims{}, "", unreadable(op, raw, err)
 	}
 	got, key, err := c.signedClaims(ctx, op, &token, jwks.Untrusted)
 	if err != nil {
 		return claims{}, "", err
 	}
 	if got.expiry.valid {
-		c.verified.Put(digest, verifiedToken{got.clone(), token.Type, key}, 4*len(raw), got.expiry.time())
+		known := &verifiedToken{sum: token.SignedSHA256(), payload: token.Payload, typ: token.Type, key: key}
+		c.verified.Put(id, known, 4*len(raw), got.expiry.time())
 	}
 	return got, token.Type, nil
 }
 
-// parseToken reads a JWT, and names what is none.
-func parseToken(op, raw string) (jws.Token, error) {
-	var err error
+// unreadable is the error of a text that is no JWT, by the name of what it is.
+func unreadable(op, raw string, err error) error {
+	reason := ""
 	switch {
 	case strings.HasPrefix(raw, bearer+" "):
-		err = &jws.Error{Part: "format", Reason: `starts with "Bearer ": pass the token alone`}
+		reason = `starts with "Bearer ": pass the token alone`
 	case strings.HasPrefix(raw, "ptk_"):
-		err = &jws.Error{Part: "format", Reason: "is a personal token (ptk_...), which only the issuer can check"}
+		reason = "is a personal token (ptk_...), which only the issuer can check"
 	case strings.HasPrefix(raw, "key_") && strings.Contains(raw, ":"):
-		err = &jws.Error{Part: "format", Reason: "is an API key (key_...), which only the issuer can check"}
+		reason = "is an API key (key_...), which only the issuer can check"
 	default:
-		var token jws.Token
-		if token, err = jws.Parse(raw); err == nil {
-			return token, nil
-		}
+		return refusedToken(op, err)
 	}
-	return jws.Token{}, refusedToken(op, err)
+	return refusedToken(op, &jws.Error{Part: "format", Reason: reason})
 }
 
 // signedClaims verifies the signature, and only then looks at what was signed.
@@ -225,19 +224,4 @@ func kindOf(got claims, typ string) string {
 		return "an ID token"
 	}
 	return "an ID token or a refresh token"
-}
-
-// verifiedToken is a token whose signature held, with the key that it held for.
-type verifiedToken struct {
-	claims claims
-	typ    string
-	key    jwks.Key
-}
-
-// verifiedTokens remembers them by the digest of the whole token, until they
-// expire.
-type verifiedTokens = recent.Map[[sha256.Size]byte, verifiedToken]
-
-func newVerifiedTokens(now func() time.Time) *verifiedTokens {
-	return recent.New[[sha256.Size]byte, verifiedToken](recent.Limits{Entries: 16384, Bytes: 64 << 20}, now)
 }

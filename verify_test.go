@@ -1,6 +1,7 @@
 package authpi_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -340,6 +341,44 @@ func TestVerifiedTokenIsNotRemembered(t *testing.T) {
 		_, err := client.VerifyAccessToken(t.Context(), token, "")
 		wantCode(t, err, "invalid_token", "kid")
 	})
+	t.Run("for another token under its signature", func(t *testing.T) {
+		t.Parallel()
+		issuer := newIssuer(t, nil)
+		client := newClient(t, issuer, nil)
+		// The memory is asked in one way the second time, and in another from then on.
+		for seen := range 4 {
+			token := issuer.AccessToken(map[string]any{"jti": fmt.Sprint("seen ", seen)})
+			for range seen {
+				if _, err := client.VerifyAccessToken(t.Context(), token, ""); err != nil {
+					t.Fatalf("got %v; want it accepted", err)
+				}
+			}
+			parts := strings.Split(token, ".")
+			claims := payloadOf(t, token)
+			claims["sub"] = "usr_root"
+			payload, err := json.Marshal(claims)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, forged := range []string{
+				parts[0] + "." + b64(payload) + "." + parts[2],
+				parts[0] + "." + parts[1] + "AAAA." + parts[2],
+				b64([]byte(`{"alg":"ES256","typ":"at+jwt"}`)) + "." + parts[1] + "." + parts[2],
+				parts[1] + "." + parts[2],
+				"." + parts[2],
+				parts[2],
+			} {
+				if agent, err := client.VerifyAccessToken(t.Context(), forged, ""); err == nil {
+					t.Errorf("seen %d times: got %s let in; want it refused", seen, agent.ID)
+				}
+			}
+			for range 2 {
+				if _, err := client.VerifyAccessToken(t.Context(), token, ""); err != nil {
+					t.Errorf("seen %d times, then forged: got %v; want it accepted", seen, err)
+				}
+			}
+		}
+	})
 	t.Run("with what a caller changed", func(t *testing.T) {
 		t.Parallel()
 		issuer := newIssuer(t, nil)
@@ -347,7 +386,7 @@ func TestVerifiedTokenIsNotRemembered(t *testing.T) {
 		token := issuer.AccessToken(map[string]any{"organizations": []map[string]any{
 			{"id": "org_1", "scopes": []string{"projects:read", "tasks:read"}}, {"id": "org_2", "scopes": []string{"admin"}},
 		}})
-		for range 3 {
+		for range 4 {
 			agent, err := client.VerifyAccessToken(t.Context(), token, "")
 			if err != nil {
 				t.Fatalf("VerifyAccessToken: %v", err)
