@@ -210,15 +210,12 @@ func TestLongTextsAreQuick(t *testing.T) {
 		{"tokens", fill("eyJ"), long},
 	}
 	for _, tc := range tests {
-		var got string
-		took := time.Hour
-		for try := 0; try < 3 && took > time.Second; try++ { // the machine may be busy
-			start := time.Now()
-			got = redact.Text(tc.text, tc.secret)
-			took = time.Since(start)
-		}
-		if took > time.Second {
-			t.Errorf("%s: took %v; want less than a second", tc.name, took)
+		start := time.Now()
+		got := redact.Text(tc.text, tc.secret)
+		// It takes milliseconds. Comparing at each byte would take hours, which no
+		// machine is too slow to be told from.
+		if took := time.Since(start); took > time.Minute {
+			t.Errorf("%s: took %v; want it quick", tc.name, took)
 		}
 		if len(got) > 512+len("…") || !strings.HasSuffix(got, "…") {
 			t.Errorf("%s: got %q; want it cut", tc.name, got)
