@@ -287,14 +287,12 @@ func TestRotationAfterForgedTokenIsPickedUpAtOnce(t *testing.T) {
 }
 
 func TestBurstIsOneRequest(t *testing.T) {
-	is := issuer()
-	is.SetAnswer(is.IDToken(1))
-	burst := Refreshers()[0].New(is)
-	before := is.TokenRequests.Load()
+	is := newRemote(t, time.Millisecond)
+	burst := Refreshers()[0].New(is.URL, is.IDToken)
 	if err := burst(-1, crowd); err != nil {
 		t.Error(err)
 	}
-	if got := is.TokenRequests.Load() - before; got != 1 {
+	if got := is.tokenRequests(t); got != 1 {
 		t.Errorf("%d token requests; want 1", got)
 	}
 }

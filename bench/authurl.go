@@ -36,7 +36,7 @@ func LoginMakers() []LoginMaker {
 			}
 		}},
 		{OAuth2, func(is *Issuer) func() (Login, error) {
-			config := oauth2Config(is)
+			config := oauth2Config(is.URL)
 			return func() (Login, error) {
 				l := Login{Verifier: oauth2.GenerateVerifier(), State: random32(), Nonce: random32()}
 				l.URL = config.AuthCodeURL(l.State, oauth2.S256ChallengeOption(l.Verifier), oidc.Nonce(l.Nonce))

@@ -244,20 +244,17 @@ func BenchmarkSockets(b *testing.B) {
 // One op is one expired session in the hands of so many goroutines, each of which
 // gets the new tokens for its own OnRefresh.
 func BenchmarkBurst(b *testing.B) {
-	is := issuer()
-	is.SetAnswer(is.IDToken(1))
-	is.Delay.Store(int64(20 * time.Millisecond))
-	defer is.Delay.Store(0)
+	is := newRemote(b, 20*time.Millisecond)
 	session := 0
 	for _, r := range rotated(Refreshers()) {
 		for _, callers := range []int{1, crowd} {
 			b.Run(fmt.Sprintf("callers=%d/%s", callers, r.Name), func(b *testing.B) {
-				burst := r.New(is)
+				burst := r.New(is.URL, is.IDToken)
 				if err := burst(session, 1); err != nil {
 					b.Fatal(err)
 				}
 				session++
-				before, bursts := is.TokenRequests.Load(), 0
+				before, bursts := is.tokenRequests(b), 0
 				for b.Loop() {
 					if err := burst(session, callers); err != nil {
 						b.Fatal(err)
@@ -265,7 +262,7 @@ func BenchmarkBurst(b *testing.B) {
 					session++
 					bursts++
 				}
-				b.ReportMetric(float64(is.TokenRequests.Load()-before)/float64(bursts), "requests/op")
+				b.ReportMetric(float64(is.tokenRequests(b)-before)/float64(bursts), "requests/op")
 			})
 		}
 	}

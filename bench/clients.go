@@ -9,18 +9,20 @@ import (
 
 // NewClient makes our client of an issuer. Its endpoints come from discovery and
 // AuthPI's paths, as users have it.
-func NewClient(is *Issuer) *authpi.IdpClient {
-	client, err := authpi.NewIdpClient(authpi.Config{IssuerURL: is.URL, ClientID: ClientID, RedirectURI: RedirectURI})
+func NewClient(is *Issuer) *authpi.IdpClient { return newClient(is.URL) }
+
+func newClient(url string) *authpi.IdpClient {
+	client, err := authpi.NewIdpClient(authpi.Config{IssuerURL: url, ClientID: ClientID, RedirectURI: RedirectURI})
 	if err != nil {
 		panic(err)
 	}
 	return client
 }
 
-func oauth2Config(is *Issuer) *oauth2.Config {
+func oauth2Config(url string) *oauth2.Config {
 	return &oauth2.Config{
 		ClientID: ClientID, RedirectURL: RedirectURI, Scopes: []string{"openid", "email", "profile"},
-		Endpoint: oauth2.Endpoint{AuthURL: is.URL + "/authorize", TokenURL: is.URL + "/token", AuthStyle: oauth2.AuthStyleInParams},
+		Endpoint: oauth2.Endpoint{AuthURL: url + "/authorize", TokenURL: url + "/token", AuthStyle: oauth2.AuthStyleInParams},
 	}
 }
 

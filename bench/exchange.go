@@ -90,7 +90,7 @@ func exchangeByHand(is *Issuer, client *http.Client) func(string, string) (any, 
 
 // exchangeGoOIDC is x/oauth2 for the exchange and go-oidc for the ID token.
 func exchangeGoOIDC(is *Issuer, client *http.Client) func(string, string) (any, error) {
-	config, ctx := oauth2Config(is), oidc.ClientContext(context.Background(), client)
+	config, ctx := oauth2Config(is.URL), oidc.ClientContext(context.Background(), client)
 	verifier := goOIDCVerifier(is)
 	return func(code, codeVerifier string) (any, error) {
 		token, err := config.Exchange(ctx, code, oauth2.VerifierOption(codeVerifier))

@@ -32,6 +32,7 @@ type Issuer struct {
 	URL string
 
 	server  *httptest.Server
+	mux     *http.ServeMux
 	keys    []*ecdsa.PrivateKey // six; the first one signs
 	jwks    []byte
 	started int64                  // the auth_time of every token
@@ -57,6 +58,7 @@ func NewIssuer() *Issuer {
 	}
 	is.jwks = mustJSON(set)
 	mux := http.NewServeMux()
+	is.mux = mux
 	is.server = httptest.NewUnstartedServer(mux)
 	is.server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
 		if state == http.StateNew {

@@ -14,7 +14,7 @@ import (
 // A Refresher has so many goroutines use one expired session at the same moment.
 type Refresher struct {
 	Name string
-	New  func(*Issuer) func(session, callers int) error
+	New  func(url, idToken string) func(session, callers int) error
 }
 
 // Refreshers are the contenders for a burst. x/oauth2's is one source that all
@@ -22,8 +22,8 @@ type Refresher struct {
 // no caller gets the new tokens to store.
 func Refreshers() []Refresher {
 	return []Refresher{
-		{Ours, func(is *Issuer) func(int, int) error {
-			client, idToken := NewClient(is), is.IDToken(1)
+		{Ours, func(url, idToken string) func(int, int) error {
+			client := newClient(url)
 			return func(session, callers int) error {
 				expired := authpi.TokenSet{
 					AccessToken: accessToken, TokenType: "Bearer", ExpiresAt: time.Now().Add(-time.Minute),
@@ -42,8 +42,8 @@ func Refreshers() []Refresher {
 				return failures(failed, err)
 			}
 		}},
-		{OAuth2, func(is *Issuer) func(int, int) error {
-			config := oauth2Config(is)
+		{OAuth2, func(url, _ string) func(int, int) error {
+			config := oauth2Config(url)
 			ctx := context.WithValue(context.Background(), oauth2.HTTPClient, newHTTPClient())
 			return func(session, callers int) error {
 				source := config.TokenSource(ctx, &oauth2.Token{
