@@ -132,7 +132,7 @@ func (o Organization) MarshalJSON() ([]byte, error) {
 func (o *Organization) UnmarshalJSON(data []byte) error {
 	text := "[" + string(data) + "]"
 	r := strictjson.NewReader(text)
-	orgs, _ := parseOrganizations(&r, text)
+	orgs := parseOrganizations(&r, text)
 	if err := r.End(); err != nil || len(orgs) != 1 {
 		return invalidRequest("organization", "must be an object with a text id")
 	}
@@ -197,14 +197,24 @@ func (c *IdpClient) CreateAgent(ctx context.Context, tokens TokenSet, opts *Agen
 			return nil, err
 		}
 	}
-	agent, err := c.agentOf(tokens)
-	if err != nil {
-		return nil, err
+	remaining := tokens.remaining(c.now())
+	if !c.autoRefresh(opts.AutoRefresh) || remaining > c.cfg.RefreshBuffer {
+		agent, err := c.agentOf(tokens)
+		if err != nil {
+			return nil, err
+		}
+		return c.hydrate(ctx, agent)
 	}
-	if c.autoRefresh(opts.AutoRefresh) && agent.ExpiresWithin(c.cfg.RefreshBuffer) {
-		return c.createRefreshed(ctx, agent, opts)
+	r := renewalOf(remaining, opts)
+	agent := c.joinRunning(ctx, tokens, r)
+	if agent == nil {
+		own, err := c.agentOf(tokens)
+		if err != nil {
+			return nil, err
+		}
+		agent, r.decoded = own, own
 	}
-	return c.hydrate(ctx, agent)
+	return c.createRefreshed(ctx, agent, opts, r)
 }
 
 // agentOf decodes who the tokens belong to. It verifies nothing.
@@ -214,7 +224,7 @@ func (c *IdpClient) agentOf(tokens TokenSet) (*Agent, error) {
 		if err != nil {
 			return nil, err
 		}
-		return c.newAgent(claims, tokens), nil
+		return c.newAgent(&claims, tokens), nil
 	}
 	id := tokens.SubjectHint
 	if id == "" && tokens.RefreshToken != "" {
@@ -243,7 +253,7 @@ func storedClaims(idToken string) (claims, error) {
 }
 
 // newAgent makes the Agent that claims describe.
-func (c *IdpClient) newAgent(from claims, tokens TokenSet) *Agent {
+func (c *IdpClient) newAgent(from *claims, tokens TokenSet) *Agent {
 	agent := &Agent{
 		ID:            from.subject,
 		Type:          principalType(from.subject),
@@ -262,6 +272,13 @@ func (c *IdpClient) newAgent(from claims, tokens TokenSet) *Agent {
 	return agent
 }
 
+// clone gives an Agent of its own to somebody else.
+func (a *Agent) clone() *Agent {
+	own := *a
+	own.Organizations = cloneOrganizations(a.Organizations)
+	return &own
+}
+
 // hydrate asks the user info endpoint for the identity where no ID token holds it.
 func (c *IdpClient) hydrate(ctx context.Context, agent *Agent) (*Agent, error) {
 	if agent.Tokens.IDToken != "" || agent.Tokens.SubjectHint == "" {
@@ -271,7 +288,7 @@ func (c *IdpClient) hydrate(ctx context.Context, agent *Agent) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.newAgent(from, agent.Tokens), nil
+	return c.newAgent(&from, agent.Tokens), nil
 }
 
 func principalType(id string) PrincipalType {

@@ -86,7 +86,7 @@ func (c *IdpClient) ExchangeCode(ctx context.Context, code, codeVerifier string,
 	if err != nil {
 		return nil, err
 	}
-	return c.newAgent(claims, answer), nil
+	return c.newAgent(&claims, answer), nil
 }
 
 // ExchangeCallback checks a callback against the login that it answers and trades

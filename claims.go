@@ -22,10 +22,9 @@ type claims struct {
 	audience                              audience
 	expiry, issuedAt, notBefore, authTime numericDate
 	organizations                         []Organization
-	scopes                                []string // of all organizations, in one piece
-	saysOrgID                             bool     // org_id is there, and a text
-	logout                                bool     // has the back-channel logout event
-	text                                  string   // all of them, as JSON
+	saysOrgID                             bool   // org_id is there, and a text
+	logout                                bool   // has the back-channel logout event
+	text                                  string // all of them, as JSON
 }
 
 // optionalText is a claim whose presence alone means something to the checks.
@@ -126,7 +125,7 @@ func parseClaims(text string) (claims, error) {
 		case "auth_time":
 			c.authTime = parseDate(&r)
 		case "organizations":
-			c.organizations, c.scopes = parseOrganizations(&r, text)
+			c.organizations = parseOrganizations(&r, text)
 		case "events":
 			c.logout = parseEvents(&r)
 		default:
@@ -201,11 +200,13 @@ func parseEvents(r *strictjson.Reader) (logout bool) {
 // skipped, other odd fields read as empty, scopes that are no text grant
 // nothing. text is what is being read: its counts give the sizes, so that the
 // number of allocations does not grow with the number of organizations.
-func parseOrganizations(r *strictjson.Reader, text string) (orgs []Organization, scopes []string) {
+func parseOrganizations(r *strictjson.Reader, text string) []Organization {
 	if r.Kind() != strictjson.Array {
 		r.Skip()
-		return nil, nil
+		return nil
 	}
+	var orgs []Organization
+	var scopes []string // of all organizations, in one piece
 	for e := r.Elements(); e.Next(); {
 		if orgs == nil {
 			// Each is an object, and none is shorter than {"id":""} with its comma.
@@ -238,7 +239,7 @@ func parseOrganizations(r *strictjson.Reader, text string) (orgs []Organization,
 		org.Scopes = scopes[start:len(scopes):len(scopes)]
 		orgs = append(orgs, org)
 	}
-	return orgs, scopes
+	return orgs
 }
 
 // parseMoment reads a moment that may be missing: null, zero and whatever is no
@@ -251,16 +252,21 @@ func parseMoment(r *strictjson.Reader) time.Time {
 	return unixTime(seconds)
 }
 
-// clone gives claims whose organizations the receiver may change.
-func (c claims) clone() claims {
-	c.organizations, c.scopes = slices.Clone(c.organizations), slices.Clone(c.scopes)
-	start := 0
-	for i := range c.organizations {
-		end := start + len(c.organizations[i].Scopes)
-		c.organizations[i].Scopes = c.scopes[start:end:end]
-		start = end
+// cloneOrganizations gives organizations that the receiver may change, their scopes in
+// one piece.
+func cloneOrganizations(orgs []Organization) []Organization {
+	total := 0
+	for i := range orgs {
+		total += len(orgs[i].Scopes)
 	}
-	return c
+	scopes := make([]string, 0, total)
+	orgs = slices.Clone(orgs)
+	for i := range orgs {
+		start := len(scopes)
+		scopes = append(scopes, orgs[i].Scopes...)
+		orgs[i].Scopes = scopes[start:len(scopes):len(scopes)]
+	}
+	return orgs
 }
 
 func decodeClaims(text string, v any) error {

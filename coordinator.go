@@ -160,7 +160,7 @@ func (c *IdpClient) follow(ctx context.Context, spent TokenSet, id string, seale
 // look asks what became of a successor. It takes the place of a flight, so that the
 // coordinator is never asked twice at once for one id, and waits for a real one.
 func (c *IdpClient) look(ctx context.Context, at TokenSet) (newer *rotation) {
-	f, first := c.rotations.join(at.RefreshToken)
+	f, first := c.rotations.join(c.rotations.id(at.RefreshToken))
 	if !first {
 		select {
 		case <-f.done:

@@ -67,11 +67,22 @@ type renewal struct {
 	patient           bool      // the access token is still good: wait no longer than patience
 	spends            bool      // this caller started the flight, so it sees it through
 	until             time.Time // when this caller stops waiting for others, its store included
+	decoded           *Agent    // what this caller itself made of its tokens
+	joined            *arrival  // of the flight that it has waited for already
+}
+
+// arrival is how waiting for a flight ended.
+type arrival struct {
+	outcome outcome
+	err     error // of the wait
 }
 
 // grant names what is asked for besides new tokens: callers that ask for the same
 // can share an answer.
 func (r *renewal) grant() string {
+	if len(r.resources)+len(r.scopes) == 0 {
+		return "[] []"
+	}
 	return fmt.Sprintf("%q %q", r.resources, r.scopes)
 }
 
@@ -84,18 +95,27 @@ func (r *renewal) spendTime() time.Duration {
 	return 0
 }
 
-// createRefreshed is CreateAgent where the access token is about to expire.
-func (c *IdpClient) createRefreshed(ctx context.Context, agent *Agent, opts *AgentOptions) (*Agent, error) {
-	r := &renewal{
+// renewalOf is what a caller of CreateAgent or of a token source wants, whose access
+// token has so much of its life left.
+func renewalOf(remaining time.Duration, opts *AgentOptions) *renewal {
+	return &renewal{
 		onRefresh: opts.OnRefresh,
 		reload:    opts.Reload,
 		resources: slices.Clone(opts.Resources),
+		patient:   remaining > 0,
 	}
+}
+
+// createRefreshed is CreateAgent where the access token is about to expire.
+func (c *IdpClient) createRefreshed(ctx context.Context, agent *Agent, opts *AgentOptions, r *renewal) (*Agent, error) {
 	renewed, err := c.renewInTime(ctx, agent, opts, r)
 	if err != nil {
 		return nil, err
 	}
 	if renewed == agent {
+		if agent != r.decoded {
+			agent = agent.clone() // what callers share is nobody's to change
+		}
 		return c.hydrate(ctx, agent)
 	}
 	identified, err := c.identify(ctx, agent, renewed, r)
@@ -108,7 +128,6 @@ func (c *IdpClient) createRefreshed(ctx context.Context, agent *Agent, opts *Age
 // renewInTime refreshes tokens that are about to expire, or gives the agent back
 // as it is where the issuer is briefly away and its token is still good.
 func (c *IdpClient) renewInTime(ctx context.Context, agent *Agent, opts *AgentOptions, r *renewal) (*Agent, error) {
-	r.patient = agent.Tokens.remaining(c.now()) > 0
 	renewed, err := c.renew(ctx, agent, r)
 	if err == nil {
 		return renewed, nil
@@ -151,32 +170,17 @@ func (c *IdpClient) renew(ctx context.Context, agent *Agent, r *renewal) (*Agent
 	if agent.Tokens.RefreshToken == "" {
 		return nil, ownError(ErrTokenExpired, opRefresh, "there is no refresh token")
 	}
-	limit := c.cfg.RefreshTimeout
-	if r.patient {
-		limit = min(limit, patience)
-	}
-	r.until = time.Now().Add(limit)
+	c.startWaiting(r)
 	current, asked := agent.Tokens, false
 	for hops := 0; hops < maxHops; {
 		if ctx.Err() != nil {
 			return nil, left(ctx)
 		}
-		if known, ok := c.rotations.newest(current); ok {
-			if known.ended {
-				return nil, refreshFailed(ErrSessionExpired, "a later refresh token of it was revoked", nil)
-			}
-			if r.reload != nil && r.patient && c.rotations.paused(agent.Tokens.RefreshToken) {
-				return nil, refreshFailed(codeTransport, "the last attempt failed a moment ago", nil)
-			}
-			// The store is asked here, too: whoever signed out meanwhile must not be
-			// signed in again by what this process remembers.
-			newer, err := c.reloadNewer(ctx, agent, known.tokens, r)
-			if err != nil {
-				return nil, err
-			}
-			if newer != nil {
-				known = *newer
-			}
+		known, err := c.fromMemory(ctx, agent, current, r)
+		if err != nil {
+			return nil, err
+		}
+		if known != nil {
 			if c.satisfies(known, agent, r) {
 				c.event(ctx, "refresh taken from memory", current)
 				return c.handOver(ctx, agent, r, known)
@@ -184,16 +188,7 @@ func (c *IdpClient) renew(ctx context.Context, agent *Agent, r *renewal) (*Agent
 			current = known.tokens
 			hops++
 		}
-		if !time.Now().Before(r.until) {
-			return nil, refreshFailed(codeTransport, "nobody could refresh in time", context.DeadlineExceeded)
-		}
-		if current.RefreshToken == "" { // as the session store may have it
-			return nil, refreshFailed(ErrTokenExpired, "the newer tokens have no refresh token", nil)
-		}
-		if r.patient && c.rotations.paused(agent.Tokens.RefreshToken) {
-			return nil, refreshFailed(codeTransport, "the last attempt failed a moment ago", nil)
-		}
-		ended, err := c.joinOrStart(ctx, agent, current, r)
+		ended, err := c.fly(ctx, agent, current, r)
 		if err != nil {
 			return nil, err
 		}
@@ -204,7 +199,8 @@ func (c *IdpClient) renew(ctx context.Context, agent *Agent, r *renewal) (*Agent
 			}
 			// Another process may have been first; its set would be in the store.
 			asked = true
-			r.until = time.Now().Add(limit) // the flight may have taken all of it
+			r.until = time.Time{} // the flight may have taken all of it
+			c.startWaiting(r)
 			if got, err = c.reloadNewer(ctx, agent, current, r); err != nil {
 				return nil, err
 			}
@@ -217,8 +213,8 @@ func (c *IdpClient) renew(ctx context.Context, agent *Agent, r *renewal) (*Agent
 		}
 		// While this caller was on its way another may have refreshed again: an
 		// older set must not be stored over a newer one.
-		latest := c.rotations.latest(*got)
-		justSpent := latest == *got && !got.stored && got.grant == r.grant()
+		latest := c.rotations.latest(got)
+		justSpent := latest == got && !got.stored && got.grant == r.grant()
 		if justSpent || c.satisfies(latest, agent, r) {
 			return c.handOver(ctx, agent, r, latest)
 		}
@@ -230,7 +226,7 @@ func (c *IdpClient) renew(ctx context.Context, agent *Agent, r *renewal) (*Agent
 
 // satisfies tells whether a remembered set is what the caller wants: newer than
 // its own, asked for with the same options, and good.
-func (c *IdpClient) satisfies(known rotation, agent *Agent, r *renewal) bool {
+func (c *IdpClient) satisfies(known *rotation, agent *Agent, r *renewal) bool {
 	if known.tokens.AccessToken == agent.Tokens.AccessToken || !known.stored && known.grant != r.grant() {
 		return false
 	}
@@ -241,9 +237,66 @@ func (c *IdpClient) satisfies(known rotation, agent *Agent, r *renewal) bool {
 	return known.tokens.remaining(c.now()) > least
 }
 
-// joinOrStart joins the flight that spends current, or starts it.
-func (c *IdpClient) joinOrStart(ctx context.Context, agent *Agent, current TokenSet, r *renewal) (outcome, error) {
-	f, first := c.rotations.join(current.RefreshToken)
+// startWaiting sets how long this caller waits, unless it has begun to.
+func (c *IdpClient) startWaiting(r *renewal) {
+	if !r.until.IsZero() {
+		return
+	}
+	limit := c.cfg.RefreshTimeout
+	if r.patient {
+		limit = min(limit, patience)
+	}
+	r.until = time.Now().Add(limit)
+}
+
+// fromMemory gives the newest successor of current that is remembered, or what the
+// session store has in its place; nil where there is none. The store is asked here,
+// too: whoever signed out meanwhile must not be signed in again by what this
+// process remembers.
+func (c *IdpClient) fromMemory(ctx context.Context, agent *Agent, current TokenSet, r *renewal) (*rotation, error) {
+	if r.joined != nil {
+		return nil, nil // the outcome of its flight is newer
+	}
+	known := c.rotations.newest(c.rotations.id(current.RefreshToken))
+	switch {
+	case known == nil:
+		return nil, nil
+	case known.ended:
+		return nil, refreshFailed(ErrSessionExpired, "a later refresh token of it was revoked", nil)
+	case r.reload != nil && c.pausing(agent, r):
+		return nil, errPausing()
+	}
+	newer, err := c.reloadNewer(ctx, agent, known.tokens, r)
+	if err == nil && newer == nil {
+		newer = known
+	}
+	return newer, err
+}
+
+// pausing tells whether a refresh that is not urgent failed a moment ago.
+func (c *IdpClient) pausing(agent *Agent, r *renewal) bool {
+	return r.patient && c.rotations.paused(agent.Tokens.RefreshToken)
+}
+
+func errPausing() error {
+	return refreshFailed(codeTransport, "the last attempt failed a moment ago", nil)
+}
+
+// fly has current spent, by this caller or by whoever came first.
+func (c *IdpClient) fly(ctx context.Context, agent *Agent, current TokenSet, r *renewal) (outcome, error) {
+	if joined := r.joined; joined != nil {
+		r.joined = nil
+		return joined.outcome, joined.err
+	}
+	switch {
+	case !time.Now().Before(r.until):
+		return outcome{}, refreshFailed(codeTransport, "nobody could refresh in time", context.DeadlineExceeded)
+	case current.RefreshToken == "": // as the session store may have it
+		return outcome{}, refreshFailed(ErrTokenExpired, "the newer tokens have no refresh token", nil)
+	case c.pausing(agent, r):
+		return outcome{}, errPausing()
+	}
+	f, first := c.rotations.join(c.rotations.id(current.RefreshToken))
 	if first {
 		if err := c.startFlight(ctx, f, agent, current, r); err != nil {
 			return outcome{}, err
@@ -251,6 +304,31 @@ func (c *IdpClient) joinOrStart(ctx context.Context, agent *Agent, current Token
 	} else {
 		c.event(ctx, "refresh joined", current)
 	}
+	return c.await(ctx, f, first, r)
+}
+
+// joinRunning waits for the flight that spends the tokens now, if there is one, before
+// they are even decoded, and gives what its first caller made of the same tokens; nil
+// where there is nothing to share. In a burst the request would else have to wait for
+// its turn behind all the callers, while each decodes.
+func (c *IdpClient) joinRunning(ctx context.Context, tokens TokenSet, r *renewal) *Agent {
+	f := c.rotations.flying(c.rotations.id(tokens.RefreshToken))
+	if f == nil || r.patient && c.rotations.paused(tokens.RefreshToken) {
+		return nil
+	}
+	c.event(ctx, "refresh joined", tokens)
+	c.startWaiting(r)
+	ended, err := c.await(ctx, f, false, r)
+	r.joined = &arrival{ended, err}
+	if err != nil || ended.spender == nil || ended.spender.Tokens != tokens {
+		return nil
+	}
+	return ended.spender
+}
+
+// await waits for a flight as long as this caller may; first tells that it is the
+// flight's own.
+func (c *IdpClient) await(ctx context.Context, f *flight, first bool, r *renewal) (outcome, error) {
 	timer := time.NewTimer(time.Until(r.until))
 	defer timer.Stop()
 	leave, enough := ctx.Done(), timer.C
@@ -290,7 +368,7 @@ func (c *IdpClient) startFlight(ctx context.Context, f *flight, agent *Agent, cu
 			c.rotations.finish(f, result)
 		}
 	}()
-	if known, ok := c.rotations.newest(current); ok && (!known.kept || c.satisfies(known, agent, r)) {
+	if known := c.rotations.newest(f.id); known != nil && (!known.kept || c.satisfies(known, agent, r)) {
 		return nil // another flight ended while this caller was on its way here
 	}
 	stored, err := c.reloadNewer(ctx, agent, current, r)
@@ -308,6 +386,9 @@ func (c *IdpClient) startFlight(ctx context.Context, f *flight, agent *Agent, cu
 		return refreshFailed(codeTransport, "Reload took too long", context.DeadlineExceeded)
 	}
 	started, r.spends = true, true
+	if r.decoded != nil {
+		f.spender = r.decoded.clone()
+	}
 	detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.RefreshTimeout)
 	go func() {
 		defer cancel()
@@ -317,12 +398,11 @@ func (c *IdpClient) startFlight(ctx context.Context, f *flight, agent *Agent, cu
 }
 
 // handOver gives a new set to the caller's OnRefresh, unless it came from the store.
-func (c *IdpClient) handOver(ctx context.Context, agent *Agent, r *renewal, rotated rotation) (*Agent, error) {
+func (c *IdpClient) handOver(ctx context.Context, agent *Agent, r *renewal, rotated *rotation) (*Agent, error) {
 	// Checked last of all: a slow caller must not store an older set over a newer one.
 	if latest := c.rotations.latest(rotated); c.satisfies(latest, agent, r) {
 		rotated = latest
 	}
-	tokens := rotated.tokens
 	owner, err := c.ownerOf(rotated)
 	if err == nil && owner.ID != agent.ID {
 		err = &SubjectMismatchError{Expected: agent.ID, Actual: owner.ID}
@@ -335,9 +415,10 @@ func (c *IdpClient) handOver(ctx context.Context, agent *Agent, r *renewal, rota
 	}
 	detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.RefreshTimeout)
 	defer cancel()
-	if err := r.onRefresh(detached, tokens); err != nil {
-		cause := masked(err, secretsOf(tokens, agent.Tokens)...)
+	if err := r.onRefresh(detached, rotated.tokens); err != nil {
+		cause := masked(err, secretsOf(rotated.tokens, agent.Tokens)...)
 		failed := refreshFailed(codeRefreshError, "OnRefresh: "+cause.Error(), cause)
+		tokens := rotated.tokens
 		failed.tokens = &tokens
 		return nil, failed
 	}
@@ -345,11 +426,13 @@ func (c *IdpClient) handOver(ctx context.Context, agent *Agent, r *renewal, rota
 }
 
 // ownerOf is agentOf for a set that others wait for too: it is decoded once.
-func (c *IdpClient) ownerOf(rotated rotation) (*Agent, error) {
+func (c *IdpClient) ownerOf(rotated *rotation) (*Agent, error) {
 	if rotated.owner == nil {
 		return c.agentOf(rotated.tokens)
 	}
-	return c.newAgent(rotated.owner.clone(), rotated.tokens), nil
+	owner := c.newAgent(rotated.owner, rotated.tokens)
+	owner.Organizations = cloneOrganizations(owner.Organizations)
+	return owner, nil
 }
 
 // identify completes a renewed agent that came without ID token from the user info
@@ -373,7 +456,7 @@ func (c *IdpClient) identify(ctx context.Context, before, renewed *Agent, r *ren
 	if err != nil {
 		return nil, err
 	}
-	agent := c.newAgent(from, tokens)
+	agent := c.newAgent(&from, tokens)
 	if agent.Email == "" {
 		agent.Email = before.Email
 	}

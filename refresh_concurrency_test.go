@@ -541,3 +541,84 @@ func TestPanicAfterTheSpendKeepsTheSet(t *testing.T) {
 		e.wantAlive(agent.Tokens)
 	})
 }
+
+// Callers that wait for one refresh share the first one's decoding, and nothing that
+// any of them could change or that is not theirs.
+func TestWhoWaitsSharesNothingElse(t *testing.T) {
+	// meet has a first caller and then others come, while the issuer takes a second.
+	meet := func(t *testing.T, e *rtEnv, fault authpitest.Fault, sets ...authpi.TokenSet) ([]*authpi.Agent, []error) {
+		t.Helper()
+		fault.Delay = time.Second
+		e.fault(fault)
+		agents, errs := make([]*authpi.Agent, len(sets)), make([]error, len(sets))
+		var wg sync.WaitGroup
+		for i, set := range sets {
+			wg.Go(func() { agents[i], errs[i] = e.create(set, nil) })
+			synctest.Wait()
+		}
+		wg.Wait()
+		return agents, errs
+	}
+	t.Run("agents that keep their tokens", func(t *testing.T) {
+		t.Parallel()
+		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+			tokens := e.inBuffer(50 * time.Second)
+			agents, errs := meet(t, e, authpitest.Fault{Status: 503}, tokens, tokens, tokens)
+			for i, agent := range agents {
+				if errs[i] != nil || agent.Tokens != tokens || !agent.HasAccessIn("org_1", "read", "projects") {
+					t.Fatalf("caller %d: got %v, %v; want the agent as it was", i, agent, errs[i])
+				}
+				agent.Organizations[0].Scopes[0], agent.Organizations[0].ID, agent.ID = "changed", "changed", "changed"
+				for j, other := range agents[i+1:] {
+					if other.Organizations[0].Scopes[0] == "changed" || other.Organizations[0].ID == "changed" || other.ID == "changed" {
+						t.Errorf("what caller %d changed shows at caller %d", i, i+1+j)
+					}
+				}
+			}
+		})
+	})
+	t.Run("the same refresh token beside another user's ID token", func(t *testing.T) {
+		t.Parallel()
+		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+			tokens := e.expired()
+			stolen := tokens
+			stolen.IDToken = unsigned(`{"sub":"usr_eve"}`)
+			agents, errs := meet(t, e, authpitest.Fault{}, tokens, stolen)
+			if errs[0] != nil || agents[0].ID != testSubject {
+				t.Errorf("first caller: got %v, %v; want the agent", agents[0], errs[0])
+			}
+			var mismatch *authpi.SubjectMismatchError
+			if !errors.As(errs[1], &mismatch) || mismatch.Expected != "usr_eve" {
+				t.Errorf("second caller: got %v; want a *SubjectMismatchError", errs[1])
+			}
+			e.wantSpent(1)
+		})
+	})
+	t.Run("the same refresh token beside an ID token that cannot be read", func(t *testing.T) {
+		t.Parallel()
+		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+			tokens := e.expired()
+			odd := tokens
+			odd.IDToken = "odd"
+			_, errs := meet(t, e, authpitest.Fault{}, tokens, odd)
+			if errs[0] != nil {
+				t.Errorf("first caller: got %v; want the agent", errs[0])
+			}
+			wantCode(t, errs[1], "invalid_token")
+			e.wantSpent(1)
+		})
+	})
+	t.Run("a refusal, without asking again", func(t *testing.T) {
+		t.Parallel()
+		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+			tokens := e.expired()
+			_, errs := meet(t, e, authpitest.Fault{Status: 400, Body: `{"error":"invalid_grant"}`}, tokens, tokens, tokens)
+			for i, err := range errs {
+				if !errors.Is(err, authpi.ErrInvalidGrant) {
+					t.Errorf("caller %d: got %v; want invalid_grant", i, err)
+				}
+			}
+			e.wantSpent(1)
+		})
+	})
+}

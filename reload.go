@@ -49,7 +49,7 @@ func (c *IdpClient) isNewer(stored TokenSet, agent *Agent, current TokenSet) boo
 	if stored.RefreshToken == agent.Tokens.RefreshToken {
 		return false
 	}
-	if _, spent := c.rotations.newest(stored); spent {
+	if c.rotations.newest(c.rotations.id(stored.RefreshToken)) != nil {
 		return false
 	}
 	// What is about to be spent may come from the memory; a store that still holds

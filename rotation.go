@@ -14,14 +14,16 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/seal"
 )
 
-// rotation is what a spent refresh token became.
+// rotation is what a spent refresh token became. It is not changed once others see it.
 type rotation struct {
 	tokens TokenSet
-	grant  string  // what was asked for, see renewal.grant
-	stored bool    // found in the session store: nobody has to store it again
-	kept   bool    // the issuer did not rotate: the refresh token is the same
-	ended  bool    // it was revoked, and became nothing
-	owner  *claims // of the ID token, decoded once for all who wait; nil: not yet
+	grant  string // what was asked for, see renewal.grant
+	stored bool   // found in the session store: nobody has to store it again
+	kept   bool   // the issuer did not rotate: the refresh token is the same
+	ended  bool   // it was revoked, and became nothing
+	// Both are worked out once, for all who wait.
+	next  string  // the id of tokens' refresh token; empty: not yet
+	owner *claims // of the ID token; nil: not yet
 }
 
 // outcome is how a flight ended: with a rotation, with an error, or, where both
@@ -29,6 +31,7 @@ type rotation struct {
 type outcome struct {
 	rotation *rotation
 	err      error
+	spender  *Agent // a copy of the agent whose tokens were spent; nil: there is none to share
 }
 
 // flight is one refresh token being spent. outcome is set before done is closed.
@@ -36,7 +39,8 @@ type flight struct {
 	id        string
 	done      chan struct{}
 	outcome   outcome
-	abandoned bool // its first caller waits no longer; guarded by rotations.mu
+	spender   *Agent // see outcome; set before the token is spent
+	abandoned bool   // its first caller waits no longer; guarded by rotations.mu
 }
 
 // rotations knows which refresh tokens are being spent in this process, and what
@@ -45,8 +49,8 @@ type rotations struct {
 	realm string // issuer and client: equal tokens of two of them differ
 	keep  time.Duration
 	now   func() time.Time
-	spent *recent.Map[string, rotation] // by the id of the spent token
-	waits *recent.Map[string, struct{}] // ids that are not worth a try for now
+	spent *recent.Map[string, *rotation] // by the id of the spent token
+	waits *recent.Map[string, struct{}]  // ids that are not worth a try for now
 
 	mu      sync.Mutex // guards running
 	running map[string]*flight
@@ -60,7 +64,7 @@ func newRotations(cfg Config) *rotations {
 		realm:   strings.TrimRight(cfg.IssuerURL, "/") + "\x00" + cfg.ClientID,
 		keep:    cfg.RefreshMemory,
 		now:     cfg.Now,
-		spent:   recent.New[string, rotation](memoryLimits, cfg.Now),
+		spent:   recent.New[string, *rotation](memoryLimits, cfg.Now),
 		waits:   recent.New[string, struct{}](memoryLimits, cfg.Now),
 		running: make(map[string]*flight),
 	}
@@ -71,28 +75,32 @@ func (s *rotations) id(refreshToken string) string { return seal.ID(s.realm, ref
 // shortID is enough of an id to find a session's lines in a log.
 func (s *rotations) shortID(refreshToken string) string { return s.id(refreshToken)[:12] }
 
-// newest follows the successors of t's refresh token as far as they are known.
-func (s *rotations) newest(t TokenSet) (newest rotation, ok bool) {
+// newest follows the successors of a refresh token as far as they are known. It is
+// nil where none is.
+func (s *rotations) newest(id string) (newest *rotation) {
 	const longest = 1024 // a chain that bites its own tail must end, too
-	id := s.id(t.RefreshToken)
 	for range longest {
 		next, known := s.spent.Get(id)
-		if !known || next.ended && !ok {
-			return newest, ok // of t's own revoked token the issuer has the last word
+		if !known || next.ended && newest == nil {
+			return newest // of a revoked token itself the issuer has the last word
 		}
-		newest, ok = next, true
+		newest = next
 		if next.ended || next.kept || next.tokens.RefreshToken == "" {
-			return newest, ok
+			return newest
 		}
-		id = s.id(next.tokens.RefreshToken)
+		id = next.next
 	}
-	return newest, ok
+	return newest
 }
 
 // latest is r, or what its tokens became since.
-func (s *rotations) latest(r rotation) rotation {
-	newer, ok := s.newest(r.tokens)
-	if !ok || r.kept && newer.kept {
+func (s *rotations) latest(r *rotation) *rotation {
+	id := r.next
+	if id == "" {
+		id = s.id(r.tokens.RefreshToken)
+	}
+	newer := s.newest(id)
+	if newer == nil || r.kept && newer.kept {
 		return r // of two answers for one token that still works neither is outdated
 	}
 	return newer
@@ -117,9 +125,12 @@ func (s *rotations) rememberFor(id string, became rotation, keep time.Duration) 
 		*text = strings.Clone(*text)
 	}
 	became.owner = nil // quickly decoded again, and much larger than the tokens
+	if became.next == "" {
+		became.next = s.id(t.RefreshToken)
+	}
 	const overhead = 512
 	size := len(t.AccessToken) + len(t.RefreshToken) + len(t.IDToken) + len(t.Scope) + len(t.SubjectHint) + len(became.grant) + overhead
-	s.spent.Put(id, became, size, expiry)
+	s.spent.Put(id, &became, size, expiry)
 }
 
 // end notes that a token was revoked: whoever comes late with a token before it
@@ -138,9 +149,15 @@ func (s *rotations) paused(refreshToken string) bool {
 	return ok
 }
 
-// join gives the flight that spends the token; first tells that it is new.
-func (s *rotations) join(refreshToken string) (f *flight, first bool) {
-	id := s.id(refreshToken)
+// flying gives the flight that spends a token now, or nil.
+func (s *rotations) flying(id string) *flight {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.running[id]
+}
+
+// join gives the flight that spends a token; first tells that it is new.
+func (s *rotations) join(id string) (f *flight, first bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if f, ok := s.running[id]; ok {
@@ -168,6 +185,7 @@ func (s *rotations) finish(f *flight, o outcome) {
 		s.rememberFor(f.id, *o.rotation, max(s.keep, orphanMemory))
 	}
 	s.mu.Unlock()
+	o.spender = f.spender
 	f.outcome = o
 	close(f.done)
 }
@@ -192,6 +210,7 @@ func (c *IdpClient) spend(ctx context.Context, f *flight, agent *Agent, current 
 	if owner, err := storedClaims(rotated.tokens.IDToken); err == nil {
 		rotated.owner = &owner
 	}
+	rotated.next = c.rotations.id(rotated.tokens.RefreshToken)
 	c.rotations.remember(current, rotated)
 	result = outcome{rotation: &rotated}
 }

@@ -113,9 +113,7 @@ func (s *userSource) token(ctx context.Context) (*oauth2.Token, error) {
 	if !good && !s.client.autoRefresh(s.opts.AutoRefresh) {
 		return nil, ownError(ErrTokenExpired, "token source", "automatic refresh is off")
 	}
-	renewed, err := s.client.renewInTime(ctx, h.agent, &s.opts, &renewal{
-		onRefresh: s.opts.OnRefresh, reload: s.opts.Reload, resources: s.opts.Resources,
-	})
+	renewed, err := s.client.renewInTime(ctx, h.agent, &s.opts, renewalOf(h.agent.Tokens.remaining(now), &s.opts))
 	if err != nil {
 		return nil, err
 	}

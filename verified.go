@@ -55,7 +55,9 @@ func (v *verifiedToken) again(signed string) (claims, bool) {
 		kept = &keptToken{strings.Clone(signed), parsed}
 		v.kept.Store(kept)
 	}
-	return kept.claims.clone(), true
+	own := kept.claims
+	own.organizations = cloneOrganizations(own.organizations)
+	return own, true
 }
 
 // cutSignature gives the digest of a token's signature and what that signs. A text too

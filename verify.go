@@ -47,7 +47,7 @@ func (c *IdpClient) VerifyAccessToken(ctx context.Context, raw, audience string)
 		return nil, invalidToken(op, "sub", "is missing", nil)
 	}
 	got.authTime = numericDate{} // an access token's auth_time is its iat
-	return c.newAgent(got, TokenSet{
+	return c.newAgent(&got, TokenSet{
 		AccessToken: raw, TokenType: bearer, ExpiresAt: got.expiry.time(), Scope: got.scope,
 	}), nil
 }

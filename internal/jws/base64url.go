@@ -15,7 +15,7 @@ func decode(s string) (string, bool) {
 	if strings.IndexByte(s, '\n') >= 0 || strings.IndexByte(s, '\r') >= 0 {
 		return "", false
 	}
-	const piece = 4096          // a multiple of 4
+	const piece = 1024          // a multiple of 4, and not so large that a goroutine's first stack must grow
 	var out [piece/4*3 + 8]byte // base64 is slow where less than 8 bytes are left
 	var b strings.Builder
 	b.Grow(base64url.DecodedLen(len(s)))

@@ -22,7 +22,9 @@ const keyInfo = "authpi refresh result v1"
 // apart.
 func ID(context, token string) string {
 	sum := sha256.Sum256([]byte("authpi refresh id v1\x00" + context + "\x00" + token))
-	return hex.EncodeToString(sum[:])
+	var text [2 * sha256.Size]byte
+	hex.Encode(text[:], sum[:])
+	return string(text[:])
 }
 
 // Seal encrypts plain for holders of token. id, the digest of the same token,
