@@ -97,7 +97,7 @@ func (c *IdpClient) ExchangeCode(ctx context.Context, code, codeVerifier string,
 // It checks the state (in constant time), then the issuer's error, the code and the
 // iss parameter (RFC 9207), none of them repeated; then the ID token, its nonce and,
 // where the login set MaxAge, its auth_time. No code is sent before the callback
-// holds.
+// holds. An error is the issuer's only if iss, where present, is.
 //
 // It returns an [*OAuthError]: invalid_state, the issuer's own code such as
 // access_denied, invalid_issuer, invalid_request, or as
@@ -113,7 +113,7 @@ func (c *IdpClient) ExchangeCallback(ctx context.Context, callback url.Values, a
 		}
 	}
 	if callback.Get("error") != "" {
-		return nil, callbackError(callback, auth)
+		return nil, c.callbackRefusal(callback, auth)
 	}
 	if auth.Nonce == "" {
 		return nil, ownError(ErrInvalidNonce, op, "the stored login has no nonce")
@@ -136,12 +136,31 @@ func checkState(callback url.Values, auth AuthorizationURL) error {
 		return nil
 	}
 	e := ownError(ErrInvalidState, "callback", "the callback does not belong to this login")
+	return quoteError(e, callback, auth)
+}
+
+// quoteError adds the error of a callback that does not hold. Nobody has proved that
+// the issuer said it, but it is what a developer wants to read first.
+func quoteError(e *OAuthError, callback url.Values, auth AuthorizationURL) *OAuthError {
 	if callback.Get("error") != "" {
-		// Nobody has proved that the issuer said it, but it is what a developer
-		// wants to read first.
 		e.Description += "; it also says: " + callbackError(callback, auth).said()
 	}
 	return e
+}
+
+// callbackRefusal is the issuer's error, unless iss names another one: RFC 9207
+// section 2.4 lets nobody take an error for the issuer's that was asked. No request
+// is made for it, so the issuer is known but for the one trailing slash that
+// discovery may state.
+func (c *IdpClient) callbackRefusal(callback url.Values, auth AuthorizationURL) *OAuthError {
+	got, want := callback.Get("iss"), c.endpoints.Issuer
+	if c.discovers() {
+		got, want = strings.TrimSuffix(got, "/"), strings.TrimRight(c.cfg.IssuerURL, "/")
+	}
+	if callback.Has("iss") && got != want {
+		return quoteError(wrongIssuer(callback, want), callback, auth)
+	}
+	return callbackError(callback, auth)
 }
 
 // callbackError is the authorization endpoint's error (RFC 6749 section 4.1.2.1).
@@ -164,8 +183,12 @@ func (c *IdpClient) checkIss(ctx context.Context, callback url.Values) error {
 	if len(got) == 1 && got[0] == issuer.id {
 		return nil
 	}
+	return wrongIssuer(callback, issuer.id)
+}
+
+func wrongIssuer(callback url.Values, want string) *OAuthError {
 	return issuerError("callback", codeInvalidIssuer,
-		fmt.Sprintf("the parameter iss is %q; want %q (RFC 9207)", callback.Get("iss"), issuer.id), "",
+		fmt.Sprintf("the parameter iss is %q; want %q (RFC 9207)", callback.Get("iss"), want), "",
 		callback.Get("code"), callback.Get("state"))
 }
 

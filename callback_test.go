@@ -144,6 +144,58 @@ func TestProviderErrorInCallback(t *testing.T) {
 	wantNone(t, e.Error()+e.URI, auth.State, auth.Nonce, auth.CodeVerifier, callback.Get("code"))
 }
 
+// An error that another issuer sends is not taken for this one's (RFC 9207 section 2.4), and none
+// costs a request.
+func TestErrorOfAnotherIssuer(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name, configured string // Config.IssuerURL; "": in Endpoints
+		iss              []string
+		code             string
+	}{
+		{"right", testIssuerURL, []string{testIssuerURL}, "access_denied"},
+		{"missing", testIssuerURL, nil, "access_denied"},
+		{"with the slash that discovery may state", testIssuerURL, []string{testIssuerURL + "/"}, "access_denied"},
+		{"configured with a slash", testIssuerURL + "/", []string{testIssuerURL}, "access_denied"},
+		{"of another issuer", testIssuerURL, []string{"https://evil.example"}, "invalid_issuer"},
+		{"of a tenant under the same keys", testIssuerURL, []string{"https://idp.authpi.test/i_other"}, "invalid_issuer"},
+		{"with two slashes", testIssuerURL, []string{testIssuerURL + "//"}, "invalid_issuer"},
+		{"empty", testIssuerURL, []string{""}, "invalid_issuer"},
+		{"repeated", testIssuerURL, []string{testIssuerURL, testIssuerURL}, "invalid_request"},
+		{"right, endpoints given", "", []string{testIssuerURL}, "access_denied"},
+		{"with a slash, endpoints given", "", []string{testIssuerURL + "/"}, "invalid_issuer"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			issuer := newIssuer(t, nil)
+			client := newClient(t, issuer, func(cfg *authpi.Config) {
+				cfg.IssuerURL = tc.configured
+				if tc.configured == "" {
+					cfg.IssuerURL = "https://login.example"
+					cfg.Endpoints = authpi.Endpoints{Issuer: testIssuerURL, Authorization: testIssuerURL + "/authorize"}
+				}
+			})
+			auth, err := client.CreateAuthorizationURL([]string{"openid"}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			callback := url.Values{"state": {auth.State}, "error": {"access_denied"}, "error_description": {"no way"}}
+			if tc.iss != nil {
+				callback["iss"] = tc.iss
+			}
+			_, err = client.ExchangeCallback(t.Context(), callback, *auth)
+			wantCode(t, err, tc.code)
+			if tc.code == "invalid_issuer" {
+				wantCode(t, err, tc.code, "iss", "access_denied: no way")
+			}
+			wantNone(t, err.Error(), auth.State, auth.Nonce, auth.CodeVerifier)
+			if got := issuer.Requests(""); got != 0 {
+				t.Errorf("got %d requests; want 0", got)
+			}
+		})
+	}
+}
+
 func TestIssuerRefusesLogin(t *testing.T) {
 	t.Parallel()
 	issuer := newIssuer(t, nil)

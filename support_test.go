@@ -28,6 +28,7 @@ import (
 const (
 	testRedirectURI = "https://app.example/callback"
 	testSubject     = "usr_ada"
+	testIssuerURL   = "https://idp.authpi.test/i_test" // of a server without a socket
 )
 
 // newIssuer makes an issuer without a socket where Ada can sign in. She owns org_1 and may read
