@@ -107,6 +107,8 @@ var idTokenChecks = []struct {
 
 	{"typ of an access token", setHeader("typ", "at+jwt"), setHeader("typ", "JWT"), "", "typ"},
 	{"typ of an access token, long form", setHeader("typ", "application/AT+JWT"), setHeader("typ", "jwt"), "", "typ"},
+	{"typ of an access token, with a parameter", setHeader("typ", "application/at+jwt; v=1"), untouched, "", "typ"},
+	{"typ of an access token, with a space behind", setHeader("typ", "at+jwt "), untouched, "", "typ"},
 	{"typ of a logout token", setHeader("typ", "logout+jwt"), setHeader("typ", "JWT"), "", "typ"},
 	{"typ a number", setHeader("typ", 1), untouched, "", "typ"},
 

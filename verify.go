@@ -209,10 +209,11 @@ func isAccessToken(typ string) bool {
 	return slices.Contains([]string{"at+jwt", "application/at+jwt"}, strings.ToLower(typ))
 }
 
-// isTyped tells whether typ names a kind of JWT (RFC 8725 section 3.11). ID
-// tokens have none, or plain JWT.
+// isTyped tells whether typ names a kind of JWT (RFC 8725 section 3.11), whatever
+// stands behind it: a media type may have parameters. ID tokens have none, or plain
+// JWT.
 func isTyped(typ string) bool {
-	return strings.HasSuffix(strings.ToLower(typ), "+jwt")
+	return strings.Contains(strings.ToLower(typ), "+jwt")
 }
 
 // kindOf guesses what else than an access token it was, for the error's reader.

@@ -456,6 +456,7 @@ func TestLogoutTokenChecks(t *testing.T) {
 	events := func(v any) change { return setClaim("events", v) }
 	tests := []tokenCheck{
 		{"typ of an access token", setHeader("typ", "at+jwt"), setHeader("typ", "JWT"), "typ"},
+		{"typ of an access token, with a parameter", setHeader("typ", "at+jwt; v=1"), untouched, "typ"},
 		{"typ of an event", setHeader("typ", "secevent+jwt"), setHeader("typ", "application/logout+jwt"), "typ"},
 		{"iss missing", dropClaim("iss"), untouched, "iss"},
 		{"iss of a tenant under the same keys", setClaim("iss", "https://idp.authpi.test/i_other"), setHeader("typ", nil), "iss"},
