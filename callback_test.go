@@ -13,6 +13,7 @@ import (
 	"github.com/authpi/authpi-idp-go/authpitest"
 )
 
+// What a callback may say. What it may not stands in the refusal table.
 func TestExchangeCallbackChecks(t *testing.T) {
 	t.Parallel()
 	set := func(name string, values ...string) func(url.Values, *authpi.AuthorizationURL) {
@@ -25,9 +26,6 @@ func TestExchangeCallbackChecks(t *testing.T) {
 			}
 		}
 	}
-	stored := func(change func(*authpi.AuthorizationURL)) func(url.Values, *authpi.AuthorizationURL) {
-		return func(_ url.Values, auth *authpi.AuthorizationURL) { change(auth) }
-	}
 	all := func(changes ...func(url.Values, *authpi.AuthorizationURL)) func(url.Values, *authpi.AuthorizationURL) {
 		return func(callback url.Values, auth *authpi.AuthorizationURL) {
 			for _, change := range changes {
@@ -36,7 +34,6 @@ func TestExchangeCallbackChecks(t *testing.T) {
 		}
 	}
 	right := func(callback url.Values, _ *authpi.AuthorizationURL) {}
-	const issuerURL = "https://idp.authpi.test/i_test"
 	tests := []struct {
 		name     string
 		announce bool // the issuer announces iss in its answers
@@ -46,18 +43,6 @@ func TestExchangeCallbackChecks(t *testing.T) {
 	}{
 		{"as it came", false, right, "", ""},
 		{"with other parameters, repeated", false, set("session_state", "a", "b"), "", ""},
-		{"state missing", false, drop("state"), "invalid_state", ""},
-		{"state empty", false, set("state", ""), "invalid_state", ""},
-		{"state of another login", false, set("state", "another"), "invalid_state", ""},
-		{"state in other case", false, func(callback url.Values, auth *authpi.AuthorizationURL) {
-			callback.Set("state", strings.ToUpper(auth.State))
-		}, "invalid_state", ""},
-		{"state repeated", false, func(callback url.Values, auth *authpi.AuthorizationURL) {
-			callback.Add("state", auth.State)
-		}, "invalid_state", ""},
-		{"no state expected", false, stored(func(a *authpi.AuthorizationURL) { a.State = "" }), "invalid_state", ""},
-		{"neither state sent nor expected", false, all(drop("state"), stored(func(a *authpi.AuthorizationURL) { a.State = "" })), "invalid_state", ""},
-		{"empty state sent and expected", false, all(set("state", ""), stored(func(a *authpi.AuthorizationURL) { a.State = "" })), "invalid_state", ""},
 		{"an error with the wrong state", false, all(set("state", "x"), set("error", "access_denied"), set("error_description", "no way")),
 			"invalid_state", "access_denied: no way"},
 
@@ -65,26 +50,8 @@ func TestExchangeCallbackChecks(t *testing.T) {
 		{"error with description", false, all(set("error", "login_required"), set("error_description", "sign in first")),
 			"login_required", "sign in first"},
 		{"error repeated", false, set("error", "a", "b"), "invalid_request", "error"},
-		{"error repeated, first empty", false, set("error", "", "access_denied"), "invalid_request", "error"},
-
-		{"iss right", false, set("iss", issuerURL), "", ""},
+		{"iss right", false, set("iss", testIssuerURL), "", ""},
 		{"iss right and announced", true, right, "", ""},
-		{"iss wrong", false, set("iss", "https://evil.example"), "invalid_issuer", "iss"},
-		{"iss wrong and announced", true, set("iss", "https://evil.example"), "invalid_issuer", "iss"},
-		{"iss with a slash", false, set("iss", issuerURL+"/"), "invalid_issuer", "iss"},
-		{"iss empty", false, set("iss", ""), "invalid_issuer", "iss"},
-		{"iss missing where announced", true, drop("iss"), "invalid_issuer", "iss"},
-		{"iss repeated", false, set("iss", issuerURL, issuerURL), "invalid_request", "iss"},
-		{"iss of a tenant under the same keys", true, set("iss", "https://idp.authpi.test/i_other"), "invalid_issuer", "i_other"},
-
-		{"code missing", false, drop("code"), "invalid_request", "code"},
-		{"code empty", false, set("code", ""), "invalid_request", "code"},
-		{"code repeated", false, func(callback url.Values, _ *authpi.AuthorizationURL) {
-			callback.Add("code", callback.Get("code"))
-		}, "invalid_request", "code"},
-
-		{"no nonce expected", false, stored(func(a *authpi.AuthorizationURL) { a.Nonce = "" }), "invalid_nonce", "nonce"},
-		{"no verifier stored", false, stored(func(a *authpi.AuthorizationURL) { a.CodeVerifier = "" }), "invalid_request", "verifier"},
 	}
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
@@ -104,11 +71,8 @@ func TestExchangeCallbackChecks(t *testing.T) {
 			}
 			wantCode(t, err, tc.code, tc.says)
 			wantNone(t, err.Error(), verifier, code, auth.State, auth.Nonce)
-			if got := issuer.Requests("token"); got != 0 {
-				t.Errorf("got %d token requests; want 0: the callback did not hold", got)
-			}
-			if got := issuer.Requests(""); got != 0 && tc.code != "invalid_issuer" && tc.says != "verifier" {
-				t.Errorf("got %d requests; want 0", got)
+			if got := issuer.Requests(""); got != 0 {
+				t.Errorf("got %d requests; want 0: the callback is no success", got)
 			}
 		})
 	}
@@ -229,9 +193,7 @@ func TestExchangeCallbackMaxAge(t *testing.T) {
 	}{
 		{"not asked for", 0, 24 * time.Hour, true},
 		{"within", time.Minute, time.Minute, true},
-		{"within the skew", time.Minute, 90 * time.Second, true},
-		{"beyond the skew", time.Minute, 91 * time.Second, false},
-		{"an hour, long ago", time.Hour, 24 * time.Hour, false},
+		{"long ago", time.Hour, 24 * time.Hour, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -316,28 +278,6 @@ func TestExchangeCode(t *testing.T) {
 	wantCode(t, err, "invalid_request", "code")
 	_, err = client.ExchangeCode(t.Context(), "code", "", nil)
 	wantCode(t, err, "invalid_request", "verifier")
-}
-
-// An answer without ID token names nobody.
-func TestExchangeWithoutIDToken(t *testing.T) {
-	t.Parallel()
-	issuer := newIssuer(t, nil)
-	client := newClient(t, issuer, nil)
-	auth, err := client.CreateAuthorizationURL([]string{"openid"}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	// The scope is dropped on its way, so the issuer answers by plain OAuth.
-	raw, err := issuer.SignIn(strings.Replace(auth.URL, "scope=openid", "scope=other", 1), testSubject)
-	if err != nil {
-		t.Fatal(err)
-	}
-	callback, err := authpi.ParseCallback(raw)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = client.ExchangeCallback(t.Context(), callback, *auth)
-	wantCode(t, err, "invalid_token", "id_token")
 }
 
 func TestResourcesAreRepeatedInOrder(t *testing.T) {

@@ -116,7 +116,8 @@ func TestSetOfAnAbandonedAttemptIsKept(t *testing.T) {
 }
 
 // An ID token that was checked and does not hold is hostile: nothing is stored,
-// and nobody ever gets that set.
+// and nobody ever gets that set, be it the caller or who waits for it. What else is
+// refused stands in the refusal table.
 func TestRefusedIDToken(t *testing.T) {
 	claim := func(name string, value any) func(h, c map[string]any) {
 		return func(_, c map[string]any) {
@@ -136,24 +137,8 @@ func TestRefusedIDToken(t *testing.T) {
 		names  string // what the error names
 	}{
 		{"signature", header("_signature", "bad"), "invalid_token", "signature"},
-		{"alg none", header("alg", "none"), "invalid_token", "alg"},
-		{"alg HS256", header("alg", "HS256"), "invalid_token", "alg"},
-		{"unknown kid", header("kid", "another"), "invalid_token", "kid"},
-		{"typ", header("typ", "at+jwt"), "invalid_token", "typ"},
-		{"jwk", header("jwk", map[string]any{}), "invalid_token", "jwk"},
 		{"iss", claim("iss", "https://evil.example"), "invalid_token", "iss"},
-		{"no iss", claim("iss", nil), "invalid_token", "iss"},
-		{"aud", claim("aud", "another"), "invalid_token", "aud"},
-		{"azp", claim("azp", "another"), "invalid_token", "azp"},
-		{"exp", claim("exp", 1), "invalid_token", "exp"},
-		{"no exp", claim("exp", nil), "invalid_token", "exp"},
-		{"iat ahead", claim("iat", 4e9), "invalid_token", "iat"},
-		{"at_hash", claim("at_hash", "another"), "invalid_token", "at_hash"},
 		{"another sub", claim("sub", "usr_eve"), "subject_mismatch", "sub"},
-		{"no sub", claim("sub", nil), "invalid_token", "sub"},
-		{"sub is no text", claim("sub", 7), "invalid_token", "sub"},
-		{"nonce of another login", claim("nonce", "another"), "invalid_token", "nonce"},
-		{"another auth_time", claim("auth_time", 12345), "invalid_token", "auth_time"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {

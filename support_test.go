@@ -2,14 +2,11 @@ package authpi_test
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -216,43 +213,6 @@ func scripted(t testing.TB, mutate func(*authpi.Config), answer transportFunc) *
 	return client
 }
 
-// rawKey signs headers and payloads byte for byte, which the issuer's own Sign does not.
-type rawKey struct{ private *ecdsa.PrivateKey }
-
-func newRawKey(t testing.TB) rawKey {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return rawKey{private}
-}
-
-// jwks is the JWK Set with the key alone, under the kid "raw".
-func (k rawKey) jwks() string {
-	public, err := k.private.PublicKey.ECDH()
-	if err != nil {
-		panic(err)
-	}
-	point := public.Bytes() // 4, then x and y of 32 bytes each
-	return fmt.Sprintf(`{"keys":[{"kty":"EC","crv":"P-256","kid":"raw","x":%q,"y":%q}]}`, b64(point[1:33]), b64(point[33:]))
-}
-
-func (k rawKey) sign(header, payload string) string {
-	input := b64([]byte(header)) + "." + b64([]byte(payload))
-	digest := sha256.Sum256([]byte(input))
-	r, s, err := ecdsa.Sign(rand.Reader, k.private, digest[:])
-	if err != nil {
-		panic(err)
-	}
-	var signature [64]byte
-	r.FillBytes(signature[:32])
-	s.FillBytes(signature[32:])
-	return input + "." + b64(signature[:])
-}
-
-const rawHeader = `{"alg":"ES256","kid":"raw"}`
-
 func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
 // payloadOf decodes a token's claims and verifies nothing.
@@ -296,6 +256,12 @@ func wantEqual(t testing.TB, what string, got, want []string) {
 	if !slices.Equal(got, want) {
 		t.Errorf("%s: got %q; want %q", what, got, want)
 	}
+}
+
+// leftHalfSHA384 is at_hash for the algorithms of 384 bits.
+func leftHalfSHA384(token string) string {
+	sum := sha512.Sum384([]byte(token))
+	return b64(sum[:24])
 }
 
 // leftHalfSHA256 is at_hash for the algorithms of 256 bits.
