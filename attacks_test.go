@@ -93,6 +93,16 @@ func TestVerifyStoredTokensCannotBeBypassed(t *testing.T) {
 	if agent.Tokens.Scope != eve.Tokens.Scope {
 		t.Errorf("scope: got %q; want the access token's %q", agent.Tokens.Scope, eve.Tokens.Scope)
 	}
+
+	// What another user's token allows, allows Eve nothing.
+	mixed := eve.Tokens
+	mixed.AccessToken = signIn(t, client, issuer, nil).Tokens.AccessToken
+	if agent, err = client.CreateAgent(t.Context(), mixed, nil); err != nil {
+		t.Fatal(err)
+	}
+	if agent.ID != "usr_eve" || agent.Tokens.Scope != "" {
+		t.Errorf("got %s with the scope %q of another user's token; want none", agent.ID, agent.Tokens.Scope)
+	}
 }
 
 // Callers whose Reload hangs wait side by side, not one after the other.

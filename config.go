@@ -61,8 +61,8 @@ type Config struct {
 	AllowInsecureHTTP bool
 	// VerifyStoredTokens is for stores that others can write to. CreateAgent then
 	// verifies the signature, issuer and audience of the stored ID token, takes the
-	// scope from the access token itself (none, where that is no JWT of this client),
-	// and refuses a set that names nobody unless its access token holds.
+	// scope from the access token itself (none, where that is no JWT of this client
+	// and user), and refuses a set that names nobody unless its access token holds.
 	VerifyStoredTokens bool
 	// HTTPClient makes the requests; redirects are never followed. Nil: one of its
 	// own, with a timeout of 30 s and connections pooled for one host.

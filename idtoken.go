@@ -152,15 +152,18 @@ func leftHalf(h hash.Hash, token string) string {
 
 // verifyStored checks what does not change in a stored set, however long ago it
 // expired. The scope beside the tokens is nobody's word: it becomes the access
-// token's own. A set with neither ID token nor subject hint, as a machine's, must
-// hold an access token of this client; a hint is checked by user info anyway.
+// token's own, if that is the same user's as the ID token. A set with neither ID
+// token nor subject hint, as a machine's, must hold an access token of this client;
+// a hint is checked by user info anyway.
 func (c *IdpClient) verifyStored(ctx context.Context, tokens *TokenSet) error {
+	subject := ""
 	if tokens.IDToken != "" {
-		if err := c.verifyStoredIDToken(ctx, tokens.IDToken); err != nil {
+		var err error
+		if subject, err = c.verifyStoredIDToken(ctx, tokens.IDToken); err != nil {
 			return err
 		}
 	}
-	scope, err := c.storedScope(ctx, tokens.AccessToken)
+	scope, err := c.storedScope(ctx, tokens.AccessToken, subject)
 	unnamed := tokens.IDToken == "" && tokens.SubjectHint == ""
 	if err != nil && (unnamed || isPassing(err)) {
 		return err
@@ -169,8 +172,9 @@ func (c *IdpClient) verifyStored(ctx context.Context, tokens *TokenSet) error {
 	return nil
 }
 
-// storedScope is what a stored access token says itself, where it is a JWT.
-func (c *IdpClient) storedScope(ctx context.Context, raw string) (string, error) {
+// storedScope is what a stored access token says itself, where it is a JWT of this
+// client. An empty subject is not compared.
+func (c *IdpClient) storedScope(ctx context.Context, raw, subject string) (string, error) {
 	const op = "stored access token"
 	got, typ, err := c.bearerClaims(ctx, op, raw)
 	if err != nil {
@@ -185,25 +189,29 @@ func (c *IdpClient) storedScope(ctx context.Context, raw string) (string, error)
 	if got.clientID != c.cfg.ClientID {
 		return "", invalidToken(op, "client_id", "is another client's", nil)
 	}
+	if subject != "" && got.subject != subject {
+		return "", invalidToken(op, "sub", "is not the ID token's", nil)
+	}
 	return got.scope, nil
 }
 
-func (c *IdpClient) verifyStoredIDToken(ctx context.Context, raw string) error {
+// verifyStoredIDToken gives the token's subject.
+func (c *IdpClient) verifyStoredIDToken(ctx context.Context, raw string) (subject string, err error) {
 	const op = "stored ID token"
 	got, typ, err := c.bearerClaims(ctx, op, raw)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if err := checkNotTyped(typ, op); err != nil {
-		return err
+		return "", err
 	}
 	if err := c.checkIssuer(ctx, &got, op); err != nil {
-		return err
+		return "", err
 	}
 	if !got.audience.contains(c.cfg.ClientID) {
-		return invalidToken(op, "aud", "is another client's", nil)
+		return "", invalidToken(op, "aud", "is another client's", nil)
 	}
-	return nil
+	return got.subject, nil
 }
 
 // checkNotTyped refuses every other kind of JWT: the issuer signs them all with the
