@@ -5,9 +5,6 @@ import (
 	"strings"
 )
 
-// base64url is the encoding of RFC 7515 section 2. Strict refuses bits after the end.
-var base64url = base64.RawURLEncoding.Strict()
-
 // decode returns the bytes that s encodes, as a string. It allocates that string only: the bytes
 // pass through the stack in pieces, since base64 decodes into slices.
 func decode(s string) (string, bool) {
@@ -15,6 +12,9 @@ func decode(s string) (string, bool) {
 	if strings.IndexByte(s, '\n') >= 0 || strings.IndexByte(s, '\r') >= 0 {
 		return "", false
 	}
+	// The encoding of RFC 7515 section 2. Strict refuses bits after the end. It is made here, on
+	// the stack, since a variable of the package would be made by all who import it.
+	base64url := base64.RawURLEncoding.Strict()
 	const piece = 1024          // a multiple of 4, and not so large that a goroutine's first stack must grow
 	var out [piece/4*3 + 8]byte // base64 is slow where less than 8 bytes are left
 	var b strings.Builder

@@ -6,6 +6,7 @@ package jws
 
 import (
 	"crypto/sha256"
+	"encoding/base64"
 	"strings"
 
 	"github.com/authpi/authpi-idp-go/internal/strictjson"
@@ -70,7 +71,7 @@ const notBase64 = "not base64url without padding"
 
 // readHeader sets what t says about itself from its first part.
 func (t *Token) readHeader(part string) error {
-	if base64url.DecodedLen(len(part)) > maxHeaderLength {
+	if base64.RawURLEncoding.DecodedLen(len(part)) > maxHeaderLength {
 		return &Error{"header", "more than 8 KiB"}
 	}
 	text, ok := decode(part)
