@@ -32,7 +32,8 @@ func (c caller) serve(next http.Handler, w http.ResponseWriter, r *http.Request)
 }
 
 // RequireAgent lets signed-in users through, and puts their Agent into the context.
-// Tokens that are about to expire are refreshed and stored on the way.
+// Tokens that are about to expire are refreshed and stored on the way. Pages get
+// Cache-Control: no-store, which next may replace where a page is for everybody.
 //
 // Nobody is signed in: a page goes to the login and comes back, a program gets 401
 // with JSON. The issuer or the store is away, and the tokens have expired: 503 with
@@ -43,8 +44,8 @@ func (a *App) RequireAgent(next http.Handler) http.Handler {
 		agent, err := a.Agent(r)
 		switch {
 		case err == nil:
-			// A default that the handler may replace.
-			w.Header().Set("Cache-Control", "private, no-cache")
+			// Or the back button shows the page after a sign-out. A handler may replace it.
+			noStore(w)
 			caller{agent, a.forbid}.serve(next, w, r)
 		case errors.Is(err, ErrNotSignedIn) && wantsPage(r):
 			if err := a.misplaced(r); err != nil {

@@ -40,7 +40,7 @@ func TestSignInAndOut(t *testing.T) {
 		t.Errorf("callback: got Cache-Control %q and Referrer-Policy %q; want no-store and no-referrer", cache, referrer)
 	}
 	a = b.get(a.location)
-	if a.status != http.StatusOK || a.body != "usr_ada" || a.header.Get("Cache-Control") != "private, no-cache" {
+	if a.status != http.StatusOK || a.body != "usr_ada" || a.header.Get("Cache-Control") != "no-store" {
 		t.Errorf("page: got %d %q with Cache-Control %q", a.status, a.body, a.header.Get("Cache-Control"))
 	}
 
