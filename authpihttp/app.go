@@ -116,6 +116,7 @@ type App struct {
 	opts         Options
 	redirectPath string // of the client's RedirectURI; empty: it has none
 	locks        *locks
+	answered     *memory // states of logins that were answered just now
 }
 
 // Options configure an [App]. A nil *Options and every zero field are good.
@@ -158,7 +159,7 @@ func New(client *authpi.IdpClient, sessions Session, opts *Options) *App {
 	if client == nil || sessions == nil {
 		panic("authpihttp: New needs a client and sessions")
 	}
-	a := &App{client: client, sessions: sessions, redirectPath: redirectPathOf(client), locks: newLocks()}
+	a := &App{client: client, sessions: sessions, redirectPath: redirectPathOf(client), locks: newLocks(), answered: newMemory()}
 	if opts != nil {
 		a.opts = *opts
 	}

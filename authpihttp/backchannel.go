@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"mime"
 	"net/http"
-	"sync"
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
@@ -18,15 +17,6 @@ type BackchannelOptions struct {
 	// 16,384 of them. Set it where several processes answer for one client. They are
 	// remembered for an hour after they expired: the client's ClockSkew must be shorter.
 	Replays Replays
-}
-
-// Replays remembers which logout tokens were used. It is safe for concurrent use.
-type Replays interface {
-	// Use remembers id until the given time, and reports whether it was not
-	// remembered yet: of several calls at once one is first. It is SET NX in Redis.
-	Use(ctx context.Context, id string, until time.Time) (first bool, err error)
-	// Forget takes a use back, after a logout that failed.
-	Forget(ctx context.Context, id string) error
 }
 
 // BackchannelLogout answers the issuer's own requests to end sessions (OpenID
@@ -51,7 +41,7 @@ func BackchannelLogout(client *authpi.IdpClient, end func(context.Context, authp
 		b.replays = opts.Replays
 	}
 	if b.replays == nil {
-		b.replays = &memory{until: make(map[string]time.Time)}
+		b.replays = newMemory()
 	}
 	return b
 }
@@ -155,49 +145,4 @@ func rememberUntil(token *authpi.LogoutToken) time.Time {
 func replayID(token *authpi.LogoutToken) string {
 	sum := sha256.Sum256([]byte(token.Issuer + "\n" + token.JTI))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
-}
-
-// memory is a Replays for one process.
-type memory struct {
-	mu    sync.Mutex // guards until
-	until map[string]time.Time
-}
-
-const maxReplays = 16384
-
-func (m *memory) Use(_ context.Context, id string, until time.Time) (bool, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	now := time.Now()
-	if known, ok := m.until[id]; ok && now.Before(known) {
-		return false, nil
-	}
-	if len(m.until) >= maxReplays {
-		m.makeRoom(now)
-	}
-	m.until[id] = until
-	return true, nil
-}
-
-// makeRoom forgets what has expired, or else what will first. Only the issuer can
-// fill the memory.
-func (m *memory) makeRoom(now time.Time) {
-	soonest := ""
-	for id, until := range m.until {
-		if !now.Before(until) {
-			delete(m.until, id)
-		} else if soonest == "" || until.Before(m.until[soonest]) {
-			soonest = id
-		}
-	}
-	if len(m.until) >= maxReplays {
-		delete(m.until, soonest)
-	}
-}
-
-func (m *memory) Forget(_ context.Context, id string) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.until, id)
-	return nil
 }

@@ -2,6 +2,7 @@ package authpihttp
 
 import (
 	"context"
+	"errors"
 	"net/http"
 
 	authpi "github.com/authpi/authpi-idp-go"
@@ -20,6 +21,10 @@ func (a *App) Callback(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, query := r.Context(), r.URL.Query()
 	answered, err := a.takeLogin(ctx, query.Get("state"))
+	if errors.Is(err, errAnswered) {
+		redirect(w, answered.ReturnTo) // where the first one goes, signed in or not
+		return
+	}
 	if err != nil {
 		a.fail(w, r, err, a.loginPath())
 		return

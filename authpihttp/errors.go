@@ -36,6 +36,8 @@ const (
 	errNoLogin     = sentinel("the callback answers no login of this browser")
 	errCrossOrigin = sentinel("the request came from another site")
 	errEnded       = sentinel("signed out meanwhile")
+	errTooLong     = sentinel("the login's address is too long")
+	errAnswered    = sentinel("the callback is being answered by another request")
 	errOvertaken   = sentinel("the session was refreshed by another request meanwhile")
 )
 
@@ -101,7 +103,7 @@ func statusOf(err error) int {
 		return http.StatusUnauthorized
 	case errors.Is(err, ErrForbidden), errors.Is(err, errCrossOrigin):
 		return http.StatusForbidden
-	case errors.Is(err, errNoLogin):
+	case errors.Is(err, errNoLogin), errors.Is(err, errTooLong):
 		return http.StatusBadRequest
 	case errors.As(err, &oauth):
 		return statusOfOAuth(oauth)
@@ -205,6 +207,8 @@ func messageOf(status int, err error) message {
 		return message{"account_linking_required", "Your accounts are not linked yet", "Please sign in the way you did before, and link this one in your account."}
 	case errors.Is(err, errCrossOrigin):
 		return message{"cross_origin", "That did not come from this site", "Please go back and press the button here."}
+	case errors.Is(err, errTooLong):
+		return message{"invalid_request", "Sign-in did not work", "The address that you came by is too long."}
 	}
 	switch status {
 	case http.StatusBadRequest:

@@ -2,6 +2,7 @@ package authpihttp
 
 import (
 	"context"
+	"crypto/subtle"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -12,8 +13,9 @@ import (
 
 // Bounds of the logins that one browser may have under way.
 const (
-	maxLogins = 8
-	loginLife = 10 * time.Minute
+	maxLogins  = 8
+	loginLife  = 10 * time.Minute
+	maxAuthURL = 8 << 10 // no server takes a longer one
 )
 
 // login is one that is under way. Each tab may have its own.
@@ -21,6 +23,11 @@ type login struct {
 	Auth     authpi.AuthorizationURL `json:"auth"`
 	ReturnTo string                  `json:"return_to"`
 	Started  int64                   `json:"started"` // seconds since the Unix epoch
+}
+
+// answeredBy tells whether a callback with this state is the login's.
+func (l login) answeredBy(state string) bool {
+	return state != "" && subtle.ConstantTimeCompare([]byte(l.Auth.State), []byte(state)) == 1
 }
 
 // Login starts a login and sends the browser to the issuer. The query parameter
@@ -44,6 +51,10 @@ func (a *App) Login(w http.ResponseWriter, r *http.Request) {
 		a.fail(w, r, &mistake{err}, a.opts.Home)
 		return
 	}
+	if len(auth.URL) > maxAuthURL { // Authorize may have taken what the request says
+		a.fail(w, r, errTooLong, a.opts.Home)
+		return
+	}
 	ctx := r.Context()
 	back := a.returnTo(r.URL.Query().Get("return_to"))
 	a.putLogins(ctx, append(a.readLogins(ctx), login{*auth, back, time.Now().Unix()}))
@@ -57,16 +68,26 @@ func (a *App) Login(w http.ResponseWriter, r *http.Request) {
 }
 
 // takeLogin removes the login with this state from the session, so that it answers
-// one callback, and gives it. It is nil where there is none.
+// one callback, and gives it. It is nil where there is none. With errAnswered another
+// request, which has a copy of the same session, is answering it just now: to send
+// its code once more would end the sign-in (RFC 6749 section 4.1.2).
 func (a *App) takeLogin(ctx context.Context, state string) (*login, error) {
 	logins := a.readLogins(ctx)
-	i := slices.IndexFunc(logins, func(l login) bool { return state != "" && l.Auth.State == state })
+	i := slices.IndexFunc(logins, func(l login) bool { return l.answeredBy(state) })
 	if i < 0 {
 		return nil, nil
 	}
 	taken := logins[i]
+	const copiesEnd = time.Minute
+	if first, _ := a.answered.Use(ctx, state, time.Now().Add(copiesEnd)); !first {
+		return &taken, errAnswered
+	}
 	a.putLogins(ctx, slices.Delete(logins, i, i+1))
-	return &taken, a.commit(ctx)
+	err := a.commit(ctx)
+	if err != nil {
+		_ = a.answered.Forget(ctx, state) // nothing was sent: it may come again
+	}
+	return &taken, err
 }
 
 // readLogins gives the logins that may still be answered, the oldest first. What

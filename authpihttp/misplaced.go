@@ -21,7 +21,7 @@ func (a *App) misplaced(r *http.Request) error {
 		return nil
 	}
 	state := r.URL.Query().Get("state")
-	known := slices.ContainsFunc(a.readLogins(r.Context()), func(l login) bool { return l.Auth.State == state })
+	known := slices.ContainsFunc(a.readLogins(r.Context()), func(l login) bool { return l.answeredBy(state) })
 	atRedirect := r.URL.Path != "" && strings.HasSuffix(a.redirectPath, r.URL.Path)
 	if !known && !atRedirect {
 		return nil

@@ -12,7 +12,7 @@ import (
 func TestReplayMemory(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		m := &memory{until: make(map[string]time.Time)}
+		m := newMemory()
 		use := func(id string, life time.Duration, want bool) {
 			t.Helper()
 			if first, err := m.Use(t.Context(), id, time.Now().Add(life)); err != nil || first != want {
