@@ -3,6 +3,7 @@ package authpihttp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 
 	authpi "github.com/authpi/authpi-idp-go"
@@ -35,6 +36,9 @@ func (a *App) Callback(w http.ResponseWriter, r *http.Request) {
 	}
 	again := a.loginFor(answered.ReturnTo)
 	agent, err := a.client.ExchangeCallback(ctx, query, answered.Auth)
+	if isDenied(err) && answered.narrowed() {
+		err = fmt.Errorf("%w: %w", errNoEntry, err)
+	}
 	if err != nil {
 		a.fail(w, r, err, again)
 		return

@@ -38,6 +38,7 @@ const (
 	errEnded       = sentinel("signed out meanwhile")
 	errTooLong     = sentinel("the login's address is too long")
 	errAnswered    = sentinel("the callback is being answered by another request")
+	errNoEntry     = sentinel("no sign-in to this organization")
 	errOvertaken   = sentinel("the session was refreshed by another request meanwhile")
 )
 
@@ -46,10 +47,11 @@ type sentinel string
 
 func (s sentinel) Error() string { return "authpihttp: " + string(s) }
 
-// failure is an error with the address to try again at.
+// failure is an error with the addresses to go on from.
 type failure struct {
 	cause error
-	again string
+	again string // where to try again; empty: the same address
+	home  string
 }
 
 func (e *failure) Error() string { return e.cause.Error() }
@@ -73,19 +75,40 @@ func (a *App) fail(w http.ResponseWriter, r *http.Request, err error, again stri
 	if status == http.StatusServiceUnavailable {
 		setRetryAfter(w, err)
 	}
-	a.opts.Error(w, r, status, &failure{err, again})
+	a.opts.Error(w, r, status, &failure{err, again, a.opts.Home})
 }
 
 func (a *App) forbid(w http.ResponseWriter, r *http.Request, _ string) {
 	a.fail(w, r, ErrForbidden, a.opts.Home)
 }
 
-// Unavailable answers a request whose session could not be loaded or stored: 503
-// with Retry-After. It is an ErrorFunc for scs:
+// Unavailable answers a request that failed for a passing reason: 503 with
+// Retry-After. So does a session that could not be loaded or stored, of which scs
+// tells an ErrorFunc:
 //
 //	sessions.ErrorFunc = app.Unavailable
 func (a *App) Unavailable(w http.ResponseWriter, r *http.Request, err error) {
-	a.fail(w, r, &storeError{err}, "")
+	if !isLabelled(err) {
+		err = &storeError{err}
+	}
+	a.fail(w, r, &passing{err}, "")
+}
+
+// passing is an error that counts as such, whatever it is.
+type passing struct{ cause error }
+
+func (e *passing) Error() string { return e.cause.Error() }
+func (e *passing) Unwrap() error { return e.cause }
+
+// isLabelled tells whether an error says where it comes from, as those of this
+// package and of package authpi do.
+func isLabelled(err error) bool {
+	var (
+		oauth *authpi.OAuthError
+		store *storeError
+		own   sentinel
+	)
+	return errors.As(err, &oauth) || errors.As(err, &store) || errors.As(err, &own)
 }
 
 // statusOf tells whose fault an error is: the request's, the configuration's, or
@@ -94,10 +117,11 @@ func statusOf(err error) int {
 	var store *storeError
 	var oauth *authpi.OAuthError
 	var own *mistake
+	var away *passing
 	switch {
 	case errors.As(err, &own):
 		return http.StatusInternalServerError
-	case errors.As(err, &store), errors.Is(err, errOvertaken):
+	case errors.As(err, &away), errors.As(err, &store), errors.Is(err, errOvertaken):
 		return http.StatusServiceUnavailable
 	case errors.Is(err, ErrNotSignedIn):
 		return http.StatusUnauthorized
@@ -121,12 +145,18 @@ func statusOfOAuth(e *authpi.OAuthError) int {
 		return http.StatusServiceUnavailable
 	case e.Code == "transport_error", e.Code == "server_error", e.Code == "temporarily_unavailable":
 		return http.StatusServiceUnavailable
-	case e.Code == "access_denied", errors.Is(e, authpi.ErrUserBlocked):
+	case isDenied(e), errors.Is(e, authpi.ErrUserBlocked):
 		return http.StatusForbidden
 	case e.Code == "invalid_request", authpi.SessionEnded(e):
 		return http.StatusBadRequest
 	}
 	return http.StatusInternalServerError
+}
+
+// isDenied tells a refusal of the user, or of the issuer in their name.
+func isDenied(err error) bool {
+	var oauth *authpi.OAuthError
+	return errors.As(err, &oauth) && oauth.Code == "access_denied"
 }
 
 func setRetryAfter(w http.ResponseWriter, err error) {
@@ -175,13 +205,7 @@ func WriteError(w http.ResponseWriter, r *http.Request, status int, err error) {
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'")
 	w.WriteHeader(status)
-	data := page{Title: text.title, Message: text.message}
-	var f *failure
-	if errors.As(err, &f) {
-		data.Again = f.again
-	}
-	data.Offer = data.Again != "" || r.Method == http.MethodGet
-	_ = errorPage.Execute(w, data)
+	_ = errorPage.Execute(w, newPage(r, text, err))
 }
 
 // errorBody is how programs are told (RFC 6749 section 5.2).
@@ -209,6 +233,8 @@ func messageOf(status int, err error) message {
 		return message{"cross_origin", "That did not come from this site", "Please go back and press the button here."}
 	case errors.Is(err, errTooLong):
 		return message{"invalid_request", "Sign-in did not work", "The address that you came by is too long."}
+	case errors.Is(err, errNoEntry):
+		return message{"access_denied", "You are not signed in there", "It was cancelled, or your account does not belong to this organization."}
 	}
 	switch status {
 	case http.StatusBadRequest:
@@ -232,6 +258,26 @@ type page struct {
 	Title, Message string
 	Offer          bool   // whether trying again makes sense
 	Again          string // where; empty: this very address
+	Home           string // empty: it is of no use
+}
+
+// newPage leads on from every error: a form cannot be sent again by a link, and what
+// is forbidden stays so.
+func newPage(r *http.Request, text message, err error) page {
+	p := page{Title: text.title, Message: text.message}
+	var f *failure
+	if errors.As(err, &f) {
+		p.Again, p.Home = f.again, f.home
+	}
+	switch {
+	case p.Again != "" && p.Again == p.Home:
+		p.Again = ""
+	case r.Method == http.MethodGet && r.URL.Path == p.Home:
+		p.Offer, p.Home = true, ""
+	default:
+		p.Offer = p.Again != "" || r.Method == http.MethodGet
+	}
+	return p
 }
 
 var errorPage = template.Must(template.New("error").Parse(`<!doctype html>
@@ -252,7 +298,9 @@ a { color: #0b57d0 }
 <main>
 <h1>{{.Title}}</h1>
 <p>{{.Message}}</p>
-{{if .Offer}}<p><a href="{{.Again}}">Try again</a></p>{{end}}
+{{if .Offer}}<p><a href="{{.Again}}">Try again</a></p>
+{{end}}{{with .Home}}<p><a href="{{.}}">To the start page</a></p>
+{{end -}}
 </main>
 </body>
 </html>

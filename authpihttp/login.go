@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"slices"
 	"time"
 
@@ -28,6 +29,12 @@ type login struct {
 // answeredBy tells whether a callback with this state is the login's.
 func (l login) answeredBy(state string) bool {
 	return state != "" && subtle.ConstantTimeCompare([]byte(l.Auth.State), []byte(state)) == 1
+}
+
+// narrowed tells whether the login asked for a single organization.
+func (l login) narrowed() bool {
+	u, err := url.Parse(l.Auth.URL)
+	return err == nil && u.Query().Get("org") != ""
 }
 
 // Login starts a login and sends the browser to the issuer. The query parameter
