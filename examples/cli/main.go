@@ -17,12 +17,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/examples/loopback"
+	"github.com/authpi/authpi-idp-go/examples/tokenfile"
 )
 
 func main() {
@@ -36,35 +40,82 @@ func main() {
 }
 
 func run(ctx context.Context, command string) error {
-	cfg := authpi.Config{
-		IssuerURL: os.Getenv("AUTHPI_ISSUER_URL"),
-		ClientID:  os.Getenv("AUTHPI_CLIENT_ID"),
-		// A server refreshes ahead of time and goes on if that takes long. This process
-		// may end a moment later, and the answer would be lost: wait until it is due.
-		RefreshBuffer: -1,
+	dir := os.Getenv("AUTHPI_CLI_DIR")
+	if dir == "" {
+		config, err := os.UserConfigDir()
+		if err != nil {
+			return err
+		}
+		dir = filepath.Join(config, "authpi-example")
 	}
-	file, err := openTokenFile(os.Getenv("AUTHPI_CLI_DIR"), cfg.IssuerURL, cfg.ClientID)
-	if err != nil {
-		return err
-	}
-	if command == "login" {
-		return login(ctx, cfg, file)
-	}
-	client, err := authpi.NewIdpClient(cfg)
+	file, err := tokenfile.Open(dir, os.Getenv("AUTHPI_ISSUER_URL"), os.Getenv("AUTHPI_CLIENT_ID"))
 	if err != nil {
 		return err
 	}
 	switch command {
+	case "login":
+		return login(ctx, file)
 	case "whoami":
-		return whoami(ctx, client, file)
+		return whoami(ctx, file)
 	case "logout":
-		return logout(ctx, client, file)
+		return logout(ctx, file)
 	}
 	return errors.New("usage: cli login | whoami | logout")
 }
 
-func whoami(ctx context.Context, client *authpi.IdpClient, file *tokenFile) error {
-	agent, err := file.agent(ctx, client)
+func newClient(redirectURI string) (*authpi.IdpClient, error) {
+	return authpi.NewIdpClient(authpi.Config{
+		IssuerURL:   os.Getenv("AUTHPI_ISSUER_URL"),
+		ClientID:    os.Getenv("AUTHPI_CLIENT_ID"),
+		RedirectURI: redirectURI,
+		// A server refreshes ahead of time and goes on if that takes long. This process
+		// may end a moment later, and the answer would be lost: wait until it is due.
+		RefreshBuffer: -1,
+	})
+}
+
+// login signs somebody in with the system's browser, which comes back to a listener
+// on the loopback interface (RFC 8252 section 7.3). PKCE keeps other programs on this
+// machine from using the code.
+func login(ctx context.Context, file *tokenfile.File) error {
+	listener, err := net.Listen("tcp", "127.0.0.1:"+cmp.Or(os.Getenv("AUTHPI_CLI_PORT"), "0"))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = listener.Close() }()
+	client, err := newClient("http://" + listener.Addr().String() + "/callback")
+	if err != nil {
+		return err
+	}
+	auth, err := client.CreateAuthorizationURL([]string{"openid", "email", "profile"}, nil)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("Sign in with your browser:\n\n%s\n\n", auth.URL)
+	if os.Getenv("AUTHPI_CLI_BROWSER") != "none" {
+		loopback.Open(auth.URL)
+	}
+	callback, err := loopback.Wait(ctx, listener, "/callback", auth.State)
+	if err != nil {
+		return err
+	}
+	agent, err := client.ExchangeCallback(ctx, callback, *auth)
+	if err != nil {
+		return err
+	}
+	if _, err := file.Swap(ctx, agent.Tokens); err != nil {
+		return err
+	}
+	fmt.Println("You are signed in as", agent.ID)
+	return nil
+}
+
+func whoami(ctx context.Context, file *tokenfile.File) error {
+	client, err := newClient("")
+	if err != nil {
+		return err
+	}
+	agent, err := file.Agent(ctx, client)
 	if authpi.SessionEnded(err) {
 		return fmt.Errorf("you are not signed in, run login: %w", err)
 	}
@@ -80,8 +131,12 @@ func whoami(ctx context.Context, client *authpi.IdpClient, file *tokenFile) erro
 }
 
 // logout ends the session here even if the issuer cannot be told.
-func logout(ctx context.Context, client *authpi.IdpClient, file *tokenFile) error {
-	last, err := file.remove(ctx)
+func logout(ctx context.Context, file *tokenfile.File) error {
+	client, err := newClient("")
+	if err != nil {
+		return err
+	}
+	last, err := file.Swap(ctx, authpi.TokenSet{})
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,6 @@
-package main
+// Package tokenfile keeps one person's tokens in a file that several processes share,
+// as those of a program on the command line do. Copy it; examples/cli uses it.
+package tokenfile
 
 import (
 	"context"
@@ -15,28 +17,21 @@ import (
 	authpi "github.com/authpi/authpi-idp-go"
 )
 
-// tokenFile keeps one person's tokens, in a file for all their processes. It changes
-// under a lock, and by renaming: who only reads needs no lock.
-type tokenFile struct{ dir, name string }
+// File is safe for processes that use it at once. It changes under a lock, and by
+// renaming: who only reads needs no lock.
+type File struct{ name string }
 
-// openTokenFile has another file for each issuer and client: nobody's refresh token
-// goes to an issuer that did not make it.
-func openTokenFile(dir, issuerURL, clientID string) (*tokenFile, error) {
-	if dir == "" {
-		base, err := os.UserConfigDir()
-		if err != nil {
-			return nil, err
-		}
-		dir = filepath.Join(base, "authpi-example")
-	}
+// Open has another file for each issuer and client: nobody's refresh token goes to an
+// issuer that did not make it. It makes the directory.
+func Open(dir, issuerURL, clientID string) (*File, error) {
 	digest := sha256.Sum256([]byte(issuerURL + "\n" + clientID))
-	return &tokenFile{dir, filepath.Join(dir, hex.EncodeToString(digest[:8])+".json")}, os.MkdirAll(dir, 0o700)
+	return &File{filepath.Join(dir, hex.EncodeToString(digest[:8])+".json")}, os.MkdirAll(dir, 0o700)
 }
 
-// agent tells who is signed in. Tokens that are still good cost neither lock nor
+// Agent tells who is signed in. Tokens that are still good cost neither lock nor
 // request; otherwise one process refreshes, and the others wait and find its tokens.
-func (f *tokenFile) agent(ctx context.Context, client *authpi.IdpClient) (*authpi.Agent, error) {
-	tokens, err := f.load(ctx)
+func (f *File) Agent(ctx context.Context, client *authpi.IdpClient) (*authpi.Agent, error) {
+	tokens, err := f.Load(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -48,11 +43,11 @@ func (f *tokenFile) agent(ctx context.Context, client *authpi.IdpClient) (*authp
 		return nil, err
 	}
 	defer unlock()
-	return client.CreateAgent(ctx, tokens, &authpi.AgentOptions{Reload: f.load, OnRefresh: f.save})
+	return client.CreateAgent(ctx, tokens, &authpi.AgentOptions{Reload: f.Load, OnRefresh: f.save})
 }
 
-// load gives the stored tokens, and a zero set where nobody is signed in.
-func (f *tokenFile) load(context.Context) (authpi.TokenSet, error) {
+// Load gives the stored tokens, and a zero set where nobody is signed in.
+func (f *File) Load(context.Context) (authpi.TokenSet, error) {
 	data, err := os.ReadFile(f.name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return authpi.TokenSet{}, nil
@@ -63,10 +58,28 @@ func (f *tokenFile) load(context.Context) (authpi.TokenSet, error) {
 	return authpi.ParseTokenSet(data)
 }
 
+// Swap stores the tokens of a new sign-in, or removes the file for a zero set, and
+// gives what was there before. A file that cannot be read is replaced, too.
+func (f *File) Swap(ctx context.Context, tokens authpi.TokenSet) (last authpi.TokenSet, err error) {
+	unlock, err := f.lock(ctx)
+	if err != nil {
+		return last, err
+	}
+	defer unlock()
+	last, _ = f.Load(ctx)
+	if tokens.AccessToken != "" {
+		return last, f.write(tokens)
+	}
+	if err := os.Remove(f.name); !errors.Is(err, fs.ErrNotExist) {
+		return last, err
+	}
+	return last, nil
+}
+
 // save stores refreshed tokens, unless later ones are there: a process that was
 // stopped for so long that it lost the lock must not store its set over them.
-func (f *tokenFile) save(ctx context.Context, fresh authpi.TokenSet) error {
-	stored, err := f.load(ctx)
+func (f *File) save(ctx context.Context, fresh authpi.TokenSet) error {
+	stored, err := f.Load(ctx)
 	if err != nil || stored.ExpiresAt.After(fresh.ExpiresAt) {
 		return err
 	}
@@ -74,8 +87,8 @@ func (f *tokenFile) save(ctx context.Context, fresh authpi.TokenSet) error {
 }
 
 // write replaces the file as a whole. os.CreateTemp makes files of mode 0600.
-func (f *tokenFile) write(tokens authpi.TokenSet) error {
-	temp, err := os.CreateTemp(f.dir, "new-*")
+func (f *File) write(tokens authpi.TokenSet) error {
+	temp, err := os.CreateTemp(filepath.Dir(f.name), "new-*")
 	if err != nil {
 		return err
 	}
@@ -87,36 +100,12 @@ func (f *tokenFile) write(tokens authpi.TokenSet) error {
 	return os.Rename(temp.Name(), f.name)
 }
 
-// replace stores the tokens of a new sign-in, whatever was there.
-func (f *tokenFile) replace(ctx context.Context, tokens authpi.TokenSet) error {
-	unlock, err := f.lock(ctx)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	return f.write(tokens)
-}
-
-// remove signs out and gives the last tokens. A file that cannot be read is removed, too.
-func (f *tokenFile) remove(ctx context.Context) (authpi.TokenSet, error) {
-	unlock, err := f.lock(ctx)
-	if err != nil {
-		return authpi.TokenSet{}, err
-	}
-	defer unlock()
-	last, _ := f.load(ctx)
-	if err := os.Remove(f.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return authpi.TokenSet{}, err
-	}
-	return last, nil
-}
-
 // abandoned is when a lock counts as left behind: a refresh takes 30 s at most.
 const abandoned = time.Minute
 
 // lock waits until this process is the one that has created the lock file. That works
 // on every system; a process that was killed blocks the others until the file is old.
-func (f *tokenFile) lock(ctx context.Context) (unlock func(), err error) {
+func (f *File) lock(ctx context.Context) (unlock func(), err error) {
 	name := f.name + ".lock"
 	for {
 		file, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
@@ -128,8 +117,8 @@ func (f *tokenFile) lock(ctx context.Context) (unlock func(), err error) {
 				}
 			}, errors.Join(err, file.Close())
 		}
-		leaving := runtime.GOOS == "windows" && errors.Is(err, fs.ErrPermission) // a file on its way out
-		if !errors.Is(err, fs.ErrExist) && !leaving {
+		// Windows says so otherwise while the file is on its way out.
+		if !errors.Is(err, fs.ErrExist) && runtime.GOOS != "windows" {
 			return nil, err
 		}
 		if info, err := os.Stat(name); err == nil && time.Since(info.ModTime()) > abandoned {
