@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"time"
 
@@ -45,10 +46,11 @@ func run(ctx context.Context, out io.Writer, getenv func(string) string) error {
 	if err != nil {
 		return err
 	}
-	st.say("authorization URL", "made without a request: %s", withoutQuery(auth.URL))
+	endpoint, _, _ := strings.Cut(auth.URL, "?")
+	st.say("authorization URL", "made without a request: %s", endpoint)
 
 	// Callback: check it, trade the code for tokens, store the tokens.
-	callback, err := st.signIn(ctx, auth.URL)
+	callback, err := st.signIn(ctx, auth)
 	if err != nil {
 		return err
 	}
@@ -60,7 +62,7 @@ func run(ctx context.Context, out io.Writer, getenv func(string) string) error {
 	if err != nil {
 		return err
 	}
-	session := &session{tokens: agent.Tokens}
+	stored := &session{tokens: agent.Tokens}
 	st.say("callback", "a forged one was refused, the real one brought tokens")
 	st.say("agent", "%s <%s>, access token good for %s", agent.ID, agent.Email, agent.ExpiresIn())
 
@@ -73,55 +75,56 @@ func run(ctx context.Context, out io.Writer, getenv func(string) string) error {
 	}
 
 	// Expiry and refresh: CreateAgent does it, OnRefresh stores what came.
-	old := st.expire(session.get())
-	agent, err = client.CreateAgent(ctx, old, session.options())
+	old := stored.expire()
+	st.say("expiry", "not awaited: the stored access token is marked as expired")
+	agent, err = client.CreateAgent(ctx, old, stored.options())
 	if err != nil {
 		return err
 	}
-	if session.saves() != 1 || session.get().RefreshToken == old.RefreshToken || agent.IsExpired() {
+	if stored.saves != 1 || stored.tokens.RefreshToken == old.RefreshToken || agent.IsExpired() {
 		return errors.New("the refresh did not store new tokens")
 	}
 	st.say("refresh", "OnRefresh stored a new set, good for %s; the old refresh token is spent", agent.ExpiresIn())
 
 	if st.issuer == nil {
 		st.skip("membership change, 50 requests at once", "they need an issuer of our own")
-	} else if err := st.stampede(ctx, session); err != nil {
+	} else if err := st.stampede(ctx, stored); err != nil {
 		return err
 	}
 
 	// Logout: end the session at the issuer, then send the browser to its logout.
-	last := session.get()
-	if err := client.RevokeToken(ctx, last.RefreshToken, "refresh_token"); err != nil {
+	if err := client.RevokeToken(ctx, stored.tokens.RefreshToken, "refresh_token"); err != nil {
 		return err
 	}
-	_, err = client.CreateAgent(ctx, st.expire(last), session.options())
+	_, err = client.CreateAgent(ctx, stored.expire(), stored.options())
 	if !authpi.SessionEnded(err) {
 		return fmt.Errorf("the revoked session goes on: %v", err)
 	}
 	st.say("revocation", "the next refresh says: %v", err)
-	logout, err := client.CreateLogoutURL(&authpi.LogoutOptions{IDTokenHint: last.IDToken})
+	logout, err := client.CreateLogoutURL(&authpi.LogoutOptions{IDTokenHint: stored.tokens.IDToken})
 	if err != nil {
 		return err
 	}
-	st.say("logout URL", "%s", maskHint(logout))
+	address, hint, _ := strings.Cut(logout, "id_token_hint=")
+	st.say("logout URL", "%sid_token_hint=... (%d letters)", address, len(hint))
 	_, err = fmt.Fprintln(out, "\nEvery step held.")
 	return err
 }
 
 // stampede changes a membership, lets the tokens expire and then has 50 requests
 // come at once, each with the same stored tokens.
-func (st *stage) stampede(ctx context.Context, session *session) error {
+func (st *stage) stampede(ctx context.Context, stored *session) error {
 	st.issuer.SetOrganizations("usr_ada",
 		authpitest.Organization{ID: "org_engines", Scopes: []string{"projects:read"}},
 		authpitest.Organization{ID: "org_poetry", Scopes: []string{"owner", "*:**"}},
 	)
-	before, savedBefore := st.issuer.Grants("refresh_token"), session.saves()
-	old := st.expire(session.get())
+	before, savedBefore := st.issuer.Grants("refresh_token"), stored.saves
+	old := stored.expire()
 	agents, errs := make([]*authpi.Agent, 50), make([]error, 50)
 	start := time.Now()
 	var wg sync.WaitGroup
 	for i := range agents {
-		wg.Go(func() { agents[i], errs[i] = st.client.CreateAgent(ctx, old, session.options()) })
+		wg.Go(func() { agents[i], errs[i] = st.client.CreateAgent(ctx, old, stored.options()) })
 	}
 	wg.Wait()
 	took := time.Since(start)
@@ -135,7 +138,7 @@ func (st *stage) stampede(ctx context.Context, session *session) error {
 	}
 	st.say("membership change", "shows after the refresh: no write in org_engines any more, owner of org_poetry")
 	requests := st.issuer.Grants("refresh_token") - before
-	if requests != 1 || session.saves()-savedBefore != len(agents) {
+	if requests != 1 || stored.saves-savedBefore != len(agents) {
 		return fmt.Errorf("%d agents cost %d token requests", len(agents), requests)
 	}
 	st.say("50 at once", "50 CreateAgent with the same expired tokens: %d token request, %s", requests, took.Round(time.Millisecond))
