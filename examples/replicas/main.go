@@ -2,17 +2,14 @@
 // Redis, and lets many requests of one signed-in user loose on them while the access
 // tokens expire every two seconds:
 //
-//	go run ./examples/replicas -for 10s
+//	redis-server & go run ./examples/replicas -for 10s
 //
 // It prints how many requests, token rotations and failures there were. Its exit
 // status is 1 if one request failed, or one refresh token was spent twice.
-//
-// REDIS_URL names the Redis, for example redis://127.0.0.1:6379/0. Without it the
-// program starts a redis-server of its own, which must be installed.
+// REDIS_URL names the Redis, redis://127.0.0.1:6379/0 where it is not set.
 package main
 
 import (
-	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -20,7 +17,6 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"os"
-	"os/signal"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,34 +26,26 @@ import (
 
 func main() {
 	duration := flag.Duration("for", 5*time.Second, "how long to send requests")
-	users := flag.Int("at-once", 24, "how many requests are under way at a time")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	var err error
-	if os.Getenv("REPLICAS_WEB") != "" {
-		err = serve(ctx)
+	if issuerURL := os.Getenv("REPLICAS_ISSUER"); issuerURL != "" {
+		err = serve(issuerURL) // one of the three
 	} else {
-		err = run(ctx, os.Stdout, *duration, *users)
+		err = run(*duration)
 	}
-	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "replicas:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, out io.Writer, duration time.Duration, users int) error {
-	issuer := authpitest.NewServer(&authpitest.Options{AccessTokenLifetime: 2 * time.Second})
+func run(duration time.Duration) error {
+	issuer := authpitest.NewServer(&authpitest.Options{ClientID: clientID, AccessTokenLifetime: 2 * time.Second})
 	defer issuer.Close()
 	issuer.AddUser(authpitest.User{ID: "usr_ada", Email: "ada@example.com"})
-	redisURL, stopRedis, err := openRedis(ctx)
-	if err != nil {
-		return err
-	}
-	defer stopRedis()
 	var sites []string
 	for range 3 {
-		site, stop, err := startReplica(ctx, issuer.URL, issuer.ClientID(), redisURL)
+		site, stop, err := start(issuer.URL)
 		if err != nil {
 			return err
 		}
@@ -69,25 +57,23 @@ func run(ctx context.Context, out io.Writer, duration time.Duration, users int) 
 		return err
 	}
 
+	const atOnce = 24
 	var requests, failures atomic.Int64
-	var said sync.Once
-	hammering, cancel := context.WithTimeout(ctx, duration)
-	defer cancel()
 	var wg sync.WaitGroup
-	for i := range users {
+	end := time.Now().Add(duration)
+	for i := range atOnce {
 		wg.Go(func() {
-			for n := i; hammering.Err() == nil; n++ {
+			for n := i; time.Now().Before(end); n++ {
 				requests.Add(1)
-				if err := get(ctx, browser, sites[n%len(sites)]); err != nil {
-					failures.Add(1)
-					said.Do(func() { _, _ = fmt.Fprintln(out, "the first failure:", err) })
+				if err := get(browser, sites[n%len(sites)]); err != nil && failures.Add(1) == 1 {
+					fmt.Println("the first failure:", err)
 				}
 			}
 		})
 	}
 	wg.Wait()
 	spent, rotations := issuer.Grants("refresh_token"), issuer.Redemptions("refresh_token")
-	_, _ = fmt.Fprintf(out, "processes %d\nrequests  %d\nrotations %d\nfailures  %d\n", len(sites), requests.Load(), rotations, failures.Load())
+	fmt.Printf("processes %d\nrequests  %d\nrotations %d\nfailures  %d\n", len(sites), requests.Load(), rotations, failures.Load())
 	switch {
 	case failures.Load() > 0:
 		return errors.New("requests failed")
@@ -127,17 +113,13 @@ func signIn(issuer *authpitest.Server, site string) (*http.Client, error) {
 	return browser, answer.Body.Close()
 }
 
-func get(ctx context.Context, browser *http.Client, site string) error {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, site+"/", nil)
-	if err != nil {
-		return err
-	}
-	resp, err := browser.Do(r)
+func get(browser *http.Client, site string) error {
+	resp, err := browser.Get(site + "/")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	body, err := io.ReadAll(resp.Body)
 	if err == nil && (resp.StatusCode != http.StatusOK || string(body) != "usr_ada\n") {
 		err = fmt.Errorf("%s: %s", resp.Status, body)
 	}

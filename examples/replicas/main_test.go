@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strconv"
 	"testing"
+
+	"github.com/authpi/authpi-idp-go/examples/internal/servers"
 )
 
 // TestMain lets the test binary be the program.
@@ -18,23 +20,16 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func program(t *testing.T, args ...string) *exec.Cmd {
-	t.Helper()
-	if _, err := exec.LookPath("redis-server"); err != nil && os.Getenv("REDIS_URL") == "" {
-		if os.Getenv("CI") != "" {
-			t.Fatal("redis-server is missing: .ci/run should have installed it")
-		}
-		t.Skip("redis-server is not installed, and REDIS_URL not set")
-	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
-	cmd.Env = append(os.Environ(), "REPLICAS_TEST_MAIN=1", "GORACE=atexit_sleep_ms=0")
-	return cmd
-}
-
 func TestProgram(t *testing.T) {
 	t.Parallel()
 	var stderr bytes.Buffer
-	cmd := program(t, "-for", "5s")
+	redisURL := os.Getenv("REDIS_URL")
+	if redisURL == "" {
+		redisURL = servers.Redis(t)
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-for", "5s")
+	cmd.Env = append(os.Environ(), "REPLICAS_TEST_MAIN=1", "GORACE=atexit_sleep_ms=0", "REPLICAS_ISSUER=",
+		"REDIS_URL="+redisURL)
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {

@@ -1,12 +1,15 @@
 package main
 
 import (
-	"context"
+	"bufio"
+	"cmp"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
-	"time"
+	"os/exec"
+	"strings"
 
 	"github.com/alexedwards/scs/goredisstore"
 	"github.com/alexedwards/scs/v2"
@@ -16,6 +19,8 @@ import (
 	"github.com/authpi/authpi-idp-go/authpihttp"
 	authpiredis "github.com/authpi/authpi-idp-go/redis"
 )
+
+const clientID = "c_replicas"
 
 // newWeb is the app that each process runs.
 func newWeb(cfg authpi.Config, rdb *redis.Client) (http.Handler, error) {
@@ -39,22 +44,21 @@ func newWeb(cfg authpi.Config, rdb *redis.Client) (http.Handler, error) {
 }
 
 // serve is one process. It prints where it listens, and ends with its standard input.
-func serve(ctx context.Context) error {
-	opts, err := redis.ParseURL(os.Getenv("REDIS_URL"))
+func serve(issuerURL string) error {
+	opts, err := redis.ParseURL(cmp.Or(os.Getenv("REDIS_URL"), "redis://127.0.0.1:6379/0"))
 	if err != nil {
 		return err
 	}
 	opts.ContextTimeoutEnabled = true // the coordinator's time limits hold then
 	rdb := redis.NewClient(opts)
-	defer func() { _ = rdb.Close() }()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
 	site := "http://" + listener.Addr().String()
 	handler, err := newWeb(authpi.Config{
-		IssuerURL:     os.Getenv("AUTHPI_ISSUER_URL"),
-		ClientID:      os.Getenv("AUTHPI_CLIENT_ID"),
+		IssuerURL:     issuerURL,
+		ClientID:      clientID,
 		RedirectURI:   site + "/auth/callback",
 		RefreshBuffer: -1, // every request then has to wait when the token expires
 	}, rdb)
@@ -62,18 +66,36 @@ func serve(ctx context.Context) error {
 		return err
 	}
 	fmt.Println(site)
-	ctx, cancel := context.WithCancel(ctx)
 	go func() {
-		defer cancel()
-		_, _ = os.Stdin.Read(make([]byte, 1)) // until the parent process is gone
+		_, _ = io.Copy(io.Discard, os.Stdin) // until the first process is gone
+		os.Exit(0)
 	}()
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
-	go func() {
-		<-ctx.Done()
-		_ = server.Close()
-	}()
-	if err := server.Serve(listener); ctx.Err() == nil {
-		return err
+	return http.Serve(listener, handler)
+}
+
+// start runs this program once more, to serve.
+func start(issuerURL string) (site string, stop func(), err error) {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "REPLICAS_ISSUER="+issuerURL)
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return "", nil, err
 	}
-	return nil
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return "", nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return "", nil, err
+	}
+	stop = func() {
+		_ = stdin.Close()
+		_ = cmd.Wait()
+	}
+	site, err = bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		stop()
+	}
+	return strings.TrimSpace(site), stop, err
 }
