@@ -11,17 +11,17 @@ import (
 )
 
 var pagesWithCode = []string{
-	"quickstart", "sessions", "organizations", "apis", "machine-to-machine", "native-apps", "testing", "replicas", "security",
+	"quickstart", "sessions", "organizations", "apis", "machine-to-machine", "native-apps", "testing", "replicas", "errors", "security",
 }
 
 var (
 	fence   = regexp.MustCompile("(?ms)^```(\\w*)\n(.*?)^```")
-	link    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	link    = regexp.MustCompile(`(?:\]\(|src=")([^)"\s]+)[)"]`)
 	heading = regexp.MustCompile(`(?m)^#+ +(.*)$`)
 	dropped = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
 )
 
-// Every Go block of these pages is a piece of a file that is compiled, line for line.
+// Every Go block of every page is a piece of a file that is compiled, line for line.
 func TestBlocksAreCompiled(t *testing.T) {
 	t.Parallel()
 	var sources []string
@@ -36,24 +36,31 @@ func TestBlocksAreCompiled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, page := range append([]string{"../README"}, pagesWithCode...) {
-		blocks := 0
-		for _, block := range fence.FindAllStringSubmatch(read(t, "../../docs/"+page+".md"), -1) {
+	pages, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shows := map[string]int{} // blocks, by page
+	for _, path := range append(pages, "../../README.md") {
+		page := strings.TrimSuffix(filepath.Base(path), ".md")
+		for _, block := range fence.FindAllStringSubmatch(read(t, path), -1) {
 			// One piece of the README leaves out what depends on the app.
 			if block[1] != "go" || strings.Contains(block[2], "Where a browser would go") {
 				continue
 			}
-			blocks++
+			shows[page]++
 			found := false
 			for _, source := range sources {
 				found = found || strings.Contains(source, "\n"+flat(block[2])+"\n")
 			}
 			if !found {
-				t.Errorf("docs/%s.md: no file under examples/ has this:\n%s", page, block[2])
+				t.Errorf("%s.md: no file under examples/ has this:\n%s", page, block[2])
 			}
 		}
-		if blocks == 0 && page != "security" {
-			t.Errorf("docs/%s.md shows no code", page)
+	}
+	for _, page := range append(pagesWithCode, "README") {
+		if shows[page] == 0 {
+			t.Errorf("%s.md shows no code", page)
 		}
 	}
 }

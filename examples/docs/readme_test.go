@@ -6,28 +6,15 @@ import (
 	"log"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 
-	"github.com/alexedwards/scs/v2"
-
 	authpi "github.com/authpi/authpi-idp-go"
-	"github.com/authpi/authpi-idp-go/authpihttp"
 	"github.com/authpi/authpi-idp-go/authpitest"
 )
 
 // The pieces of the README, as they stand there. They are compiled, and those that
 // need no session are run.
-
-func readmeNetHTTP(client *authpi.IdpClient, projects http.Handler) {
-	sessions := scs.New() // github.com/alexedwards/scs/v2, with any of its stores
-	app := authpihttp.New(client, sessions, nil)
-
-	mux := http.NewServeMux()
-	app.Register(mux) // GET /auth/login, GET /auth/callback, POST /auth/logout
-	mux.Handle("GET /orgs/{org}/projects", app.RequireAgent(
-		authpihttp.RequireAccess("read", "projects", func(r *http.Request) string { return r.PathValue("org") })(projects)))
-	http.ListenAndServe("127.0.0.1:8080", sessions.LoadAndSave(mux))
-}
 
 func readmeLogin(client *authpi.IdpClient) (*authpi.AuthorizationURL, error) {
 	auth, err := client.CreateAuthorizationURL([]string{"openid", "email"}, &authpi.AuthorizationOptions{
@@ -120,7 +107,7 @@ func readmeIssuer(authURL func(issuer, clientID, secret string) string) (url.Val
 }
 
 var _ = []any{
-	readmeNetHTTP, readmeCallback, readmeAccess, readmeAgent, readmeAPIs, readmeMachine, readmeLogout, readmeVerify, readmeReplicas,
+	readmeCallback, readmeAccess, readmeAgent, readmeAPIs, readmeMachine, readmeLogout, readmeVerify, readmeReplicas,
 }
 
 func TestREADME(t *testing.T) {
@@ -141,4 +128,32 @@ func TestREADME(t *testing.T) {
 	if err != nil || callback.Get("code") == "" {
 		t.Errorf("got no code, %v", err)
 	}
+}
+
+// What a sign-in costs somebody who is new here: the README shows all of it, and
+// docs/quickstart runs it.
+func TestSignInIsShort(t *testing.T) {
+	t.Parallel()
+	const most = 25
+	for _, block := range fence.FindAllStringSubmatch(read(t, "../../README.md"), -1) {
+		if !strings.Contains(block[2], "app.Register(mux)") {
+			continue
+		}
+		lines := 0
+		for line := range strings.Lines(block[2]) {
+			if strings.TrimSpace(line) != "" {
+				lines++
+			}
+		}
+		if lines > most {
+			t.Errorf("a sign-in takes %d lines; want at most %d", lines, most)
+		}
+		for _, part := range []string{"authpi.NewIdpClient(", "authpihttp.New(", "app.RequireAgent(", ".RequireAccess(", ".LoadAndSave(", ".ListenAndServe("} {
+			if !strings.Contains(block[2], part) {
+				t.Errorf("a sign-in is not whole without %s", part)
+			}
+		}
+		return
+	}
+	t.Error("the README shows no sign-in with authpihttp")
 }

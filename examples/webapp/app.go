@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"net/http"
 	"strings"
 	"time"
@@ -40,10 +39,6 @@ func newApp(cfg authpi.Config, url string, st store, tokenLife time.Duration) (*
 		Authorize: func(r *http.Request) *authpi.AuthorizationOptions {
 			return &authpi.AuthorizationOptions{Org: strings.TrimSpace(r.URL.Query().Get("org"))}
 		},
-		Error: func(w http.ResponseWriter, r *http.Request, status int, err error) {
-			slog.WarnContext(r.Context(), "refused", "path", r.URL.Path, "status", status, "error", err)
-			authpihttp.WriteError(w, r, status, err)
-		},
 	})
 	a.sessions.Store, a.sessions.HashTokenInStore = st.sessions, true
 	a.sessions.Lifetime, a.sessions.IdleTimeout = 7*24*time.Hour, 12*time.Hour
@@ -58,13 +53,12 @@ func (a *app) handler() http.Handler {
 	pages := http.NewServeMux()
 	a.auth.Register(pages)
 	pages.HandleFunc("GET /{$}", a.home)
-	signedIn := func(h http.HandlerFunc) http.Handler { return a.auth.RequireAgent(h) }
-	pages.Handle("POST /refresh", signedIn(a.refresh))
+	pages.Handle("POST /refresh", a.auth.RequireAgent(http.HandlerFunc(a.refresh)))
 	readers := authpihttp.RequireAccess("read", "projects", func(r *http.Request) string { return r.PathValue("org") })
 	pages.Handle("GET /orgs/{org}/projects", a.auth.RequireAgent(readers(http.HandlerFunc(a.projects))))
 	if a.issuer != nil {
-		pages.Handle("POST /issuer/membership", signedIn(a.switchMembership))
-		pages.Handle("POST /issuer/end-sessions", signedIn(a.endSessions))
+		pages.Handle("POST /issuer/membership", a.auth.RequireAgent(http.HandlerFunc(a.switchMembership)))
+		pages.Handle("POST /issuer/end-sessions", a.auth.RequireAgent(http.HandlerFunc(a.endSessions)))
 	}
 	all := http.NewServeMux()
 	all.Handle("GET /style.css", http.FileServerFS(files))
@@ -110,7 +104,6 @@ func (a *app) home(w http.ResponseWriter, r *http.Request) {
 
 // projects stands for the pages of one organization, which their routes name.
 func (a *app) projects(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Cache-Control", "no-store") // not to be seen by the back button after a sign-out
 	render(w, http.StatusOK, view{Name: "Projects of " + r.PathValue("org"), Text: "You may read them, or you would not see this page.", Back: true})
 }
 

@@ -246,7 +246,7 @@ func TestOneOrganization(t *testing.T) {
 		t.Error("tokens for org_engines tell of org_poetry, or wait for it")
 	}
 	want(t, b.signIn("user", "usr_ada"), 200, `value="" aria-current="true"`, "/orgs/org_poetry")
-	want(t, b.signInAt("/auth/login?org=org_observatory", "user", "usr_ada"), 403, "cancelled")
+	want(t, b.signInAt("/auth/login?org=org_observatory", "user", "usr_ada"), 403, "does not belong to this organization")
 	want(t, b.get(b.app.URL), 200, "Ada Lovelace") // signed in as before
 }
 

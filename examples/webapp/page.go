@@ -62,7 +62,7 @@ type history struct {
 	Chosen    string            // the organization that it was narrowed to
 	Token     string            // digest of the access token that was seen last
 	Life      int               // of that token when it was new, in seconds
-	Scopes    map[string]string // in that token, by organization
+	Scopes    map[string]string // what that token says of each organization
 	Rotations []rotation        // the newest first
 }
 
@@ -85,14 +85,15 @@ func (a *app) recordHistory(ctx context.Context, agent *authpi.Agent) (h history
 	var news []string
 	scopes := map[string]string{}
 	for _, o := range agent.Organizations {
-		scopes[o.ID] = strings.Join(o.Scopes, " ")
-		if before, member := h.Scopes[o.ID]; !member || before != scopes[o.ID] {
-			news = append(news, o.ID+": now "+scopes[o.ID])
+		scopes[o.ID] = "now " + strings.Join(o.Scopes, " ")
+		if h.Scopes[o.ID] != scopes[o.ID] {
+			news = append(news, o.ID+": "+scopes[o.ID])
 		}
-		delete(h.Scopes, o.ID)
 	}
 	for org := range h.Scopes {
-		news = append(news, org+": left")
+		if scopes[org] == "" {
+			news = append(news, org+": left")
+		}
 	}
 	slices.Sort(news)
 	if h.Token != "" {

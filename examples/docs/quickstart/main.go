@@ -16,7 +16,7 @@ import (
 )
 
 func main() {
-	handler, err := newHandler(authpi.Config{
+	client, err := authpi.NewIdpClient(authpi.Config{
 		IssuerURL:    os.Getenv("AUTHPI_ISSUER_URL"), // https://idp.authpi.com/i_...
 		ClientID:     os.Getenv("AUTHPI_CLIENT_ID"),
 		ClientSecret: os.Getenv("AUTHPI_CLIENT_SECRET"),
@@ -25,15 +25,11 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	log.Fatal(http.ListenAndServe("127.0.0.1:8080", handler))
+	log.Fatal(http.ListenAndServe("127.0.0.1:8080", newHandler(client)))
 }
 
-func newHandler(cfg authpi.Config) (http.Handler, error) {
-	client, err := authpi.NewIdpClient(cfg)
-	if err != nil {
-		return nil, err
-	}
-	sessions := scs.New() // in memory; see sessions.md for other stores
+func newHandler(client *authpi.IdpClient) http.Handler {
+	sessions := scs.New() // github.com/alexedwards/scs/v2, in memory or with any of its stores
 	app := authpihttp.New(client, sessions, nil)
 	sessions.ErrorFunc = app.Unavailable
 
@@ -43,7 +39,7 @@ func newHandler(cfg authpi.Config) (http.Handler, error) {
 	mayRead := authpihttp.RequireAccess("read", "projects", org)
 	mux.Handle("GET /{$}", app.RequireAgent(http.HandlerFunc(home)))
 	mux.Handle("GET /orgs/{org}/projects", app.RequireAgent(mayRead(http.HandlerFunc(projects))))
-	return sessions.LoadAndSave(mux), nil
+	return sessions.LoadAndSave(mux)
 }
 
 func home(w http.ResponseWriter, r *http.Request) {

@@ -19,13 +19,13 @@ func TestProgram(t *testing.T) {
 	issuer.SetOrganizations("usr_ada", authpitest.Organization{ID: "org_1", Scopes: []string{"projects:read"}})
 	site := httptest.NewUnstartedServer(nil)
 	url := "http://" + site.Listener.Addr().String()
-	handler, err := newHandler(authpi.Config{
+	client, err := authpi.NewIdpClient(authpi.Config{
 		IssuerURL: issuer.URL, ClientID: issuer.ClientID(), RedirectURI: url + "/auth/callback",
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	site.Config.Handler = handler
+	site.Config.Handler = newHandler(client)
 	site.Start()
 	defer site.Close()
 
