@@ -2,17 +2,17 @@
 // logout handlers, middleware for pages and for APIs, and back-channel logout. It
 // brings no framework and no session store; it takes yours.
 //
-//	sessions := scs.New() // github.com/alexedwards/scs/v2, with any of its stores
+//	sessions := scs.New() // github.com/alexedwards/scs/v2, in memory or with any of its stores
 //	app := authpihttp.New(client, sessions, nil)
+//	sessions.ErrorFunc = app.Unavailable
 //
 //	mux := http.NewServeMux()
 //	app.Register(mux) // GET /auth/login, GET /auth/callback, POST /auth/logout
-//	mux.Handle("/", app.RequireAgent(home))
-//	mux.Handle("GET /orgs/{org}/projects", app.RequireAgent(
-//		authpihttp.RequireAccess("read", "projects", func(r *http.Request) string {
-//			return r.PathValue("org")
-//		})(projects)))
-//	http.ListenAndServe(":8080", sessions.LoadAndSave(mux))
+//	org := func(r *http.Request) string { return r.PathValue("org") }
+//	mayRead := authpihttp.RequireAccess("read", "projects", org)
+//	mux.Handle("GET /{$}", app.RequireAgent(http.HandlerFunc(home)))
+//	mux.Handle("GET /orgs/{org}/projects", app.RequireAgent(mayRead(http.HandlerFunc(projects))))
+//	return sessions.LoadAndSave(mux)
 //
 // The client's RedirectURI is then https://your.host/auth/callback. Handlers find
 // out who is there with [AgentFrom]. An API is guarded by a [Bearer] instead, and
@@ -43,59 +43,16 @@
 // does so, the middleware included.
 //
 // Beside gorilla/sessions let gorilla carry nothing but the token, since its cookie
-// stores cannot be read without a request:
+// stores cannot be read without a request: a middleware takes the token out of
+// gorilla's session, has scs Load by it, and saves both before the answer's header
+// goes out. It is in examples/docs/gorilla.go of the repository, and docs/sessions.md
+// goes through it.
 //
-//	// session is your Session, which also tells whether the data changed.
-//	type session interface {
-//		authpihttp.Session
-//		Changed(ctx context.Context) bool
-//	}
+// # More to read
 //
-//	// carry keeps the session's token in gorilla's cookie.
-//	func carry(cookies sessions.Store, own session, next http.Handler) http.Handler {
-//		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-//			cookie, _ := cookies.Get(r, "authpi") // a new one where it cannot be read
-//			token, _ := cookie.Values["token"].(string)
-//			ctx, err := own.Load(r.Context(), token)
-//			if err != nil {
-//				http.Error(w, "try again", http.StatusServiceUnavailable)
-//				return
-//			}
-//			s := &saver{ResponseWriter: w, save: func() error {
-//				if !own.Changed(ctx) {
-//					return nil
-//				}
-//				token, _, err := own.Commit(ctx)
-//				cookie.Values["token"] = token
-//				return errors.Join(err, cookie.Save(r, w))
-//			}}
-//			next.ServeHTTP(s, r.WithContext(ctx))
-//			s.WriteHeader(http.StatusOK) // for a handler that wrote nothing
-//		})
-//	}
-//
-//	// saver saves before the header goes out, since the cookie is part of it.
-//	type saver struct {
-//		http.ResponseWriter
-//		save func() error
-//		done bool
-//	}
-//
-//	func (s *saver) WriteHeader(status int) {
-//		if s.done {
-//			return
-//		}
-//		s.done = true
-//		if s.save() != nil {
-//			status = http.StatusServiceUnavailable
-//		}
-//		s.ResponseWriter.WriteHeader(status)
-//	}
-//
-//	func (s *saver) Write(b []byte) (int, error) {
-//		s.WriteHeader(http.StatusOK)
-//		return s.ResponseWriter.Write(b)
-//	}
+// The repository's docs folder has a page for each task: quickstart, sessions,
+// organizations, APIs, replicas, errors and security among them. What is in them is
+// compiled, and so is what is here.
 package authpihttp
 
 import (

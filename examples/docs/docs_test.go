@@ -16,6 +16,7 @@ var pagesWithCode = []string{
 
 var (
 	fence   = regexp.MustCompile("(?ms)^```(\\w*)\n(.*?)^```")
+	shown   = regexp.MustCompile(`(?m)^//\t.*(?:\n//\t.*|\n//$)*\n//\t.*$`)
 	link    = regexp.MustCompile(`(?:\]\(|src=")([^)"\s]+)[)"]`)
 	heading = regexp.MustCompile(`(?m)^#+ +(.*)$`)
 	dropped = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
@@ -41,9 +42,9 @@ func TestBlocksAreCompiled(t *testing.T) {
 		t.Fatal(err)
 	}
 	shows := map[string]int{} // blocks, by page
-	for _, path := range append(pages, "../../README.md") {
+	for _, path := range append(pages, "../../README.md", "../../authpihttp/app.go") {
 		page := strings.TrimSuffix(filepath.Base(path), ".md")
-		for _, block := range fence.FindAllStringSubmatch(read(t, path), -1) {
+		for _, block := range blocksOf(t, path) {
 			// One piece of the README leaves out what depends on the app.
 			if block[1] != "go" || strings.Contains(block[2], "Where a browser would go") {
 				continue
@@ -54,15 +55,30 @@ func TestBlocksAreCompiled(t *testing.T) {
 				found = found || strings.Contains(source, "\n"+flat(block[2])+"\n")
 			}
 			if !found {
-				t.Errorf("%s.md: no file under examples/ has this:\n%s", page, block[2])
+				t.Errorf("%s: no file under examples/ has this:\n%s", page, block[2])
 			}
 		}
 	}
-	for _, page := range append(pagesWithCode, "README") {
+	for _, page := range append(pagesWithCode, "README", "app.go") {
 		if shows[page] == 0 {
-			t.Errorf("%s.md shows no code", page)
+			t.Errorf("%s shows no code", page)
 		}
 	}
+}
+
+// blocksOf are a page's fences, or what a package comment shows indented.
+func blocksOf(t *testing.T, path string) [][]string {
+	t.Helper()
+	text := read(t, path)
+	if filepath.Ext(path) == ".md" {
+		return fence.FindAllStringSubmatch(text, -1)
+	}
+	comment, _, _ := strings.Cut(text, "\npackage ")
+	var blocks [][]string
+	for _, block := range shown.FindAllString(comment, -1) {
+		blocks = append(blocks, []string{block, "go", strings.ReplaceAll("\n"+block, "\n//", "\n")})
+	}
+	return blocks
 }
 
 // flat leaves indentation out: a page shows a piece of a function at its margin.
