@@ -74,7 +74,7 @@ func (a *App) Agent(r *http.Request) (*authpi.Agent, error) {
 		return nil, err
 	}
 	if rec == nil {
-		a.putLink(ctx, link{Subject: l.Subject})
+		a.putLink(ctx, link{Subject: l.Subject, Client: l.Client})
 		return nil, ErrNotSignedIn
 	}
 	a.touch(ctx, rec, l)
@@ -85,7 +85,7 @@ func (a *App) Agent(r *http.Request) (*authpi.Agent, error) {
 	if err := a.drop(ctx, l.Ref, rec.tokens); err != nil {
 		return nil, err
 	}
-	a.putLink(ctx, link{Subject: l.Subject})
+	a.putLink(ctx, link{Subject: l.Subject, Client: l.Client})
 	return nil, fmt.Errorf("%w: %w", ErrNotSignedIn, err)
 }
 

@@ -56,6 +56,7 @@
 package authpihttp
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"slices"
@@ -71,7 +72,8 @@ type App struct {
 	client       *authpi.IdpClient
 	sessions     Session
 	opts         Options
-	redirectPath string // of the client's RedirectURI; empty: it has none
+	identity     string // of the client, at its issuer; empty: it has no RedirectURI
+	redirectPath string // of that
 	locks        *locks
 	answered     *memory // states of logins that were answered just now
 }
@@ -112,11 +114,17 @@ type Options struct {
 // in front may take a part of it away. A callback that arrives at
 // [App.RequireAgent] or the login handler instead gets 500, with an error that
 // names both paths: sent to the login it would come back for ever.
+//
+// Apps of several clients, as those of tenants with an issuer each, may share their
+// sessions. A sign-in is good at the Apps of its own client only: an issuer can say
+// of anybody what it likes, but not to others. An App whose client has no RedirectURI
+// knows no sign-in; [App.EndSession] works there all the same.
 func New(client *authpi.IdpClient, sessions Session, opts *Options) *App {
 	if client == nil || sessions == nil {
 		panic("authpihttp: New needs a client and sessions")
 	}
-	a := &App{client: client, sessions: sessions, redirectPath: redirectPathOf(client), locks: newLocks(), answered: newMemory()}
+	a := &App{client: client, sessions: sessions, locks: newLocks(), answered: newMemory()}
+	a.identity, a.redirectPath = identify(client)
 	if opts != nil {
 		a.opts = *opts
 	}
@@ -143,6 +151,21 @@ func New(client *authpi.IdpClient, sessions Session, opts *Options) *App {
 		o.Error = logAndWrite
 	}
 	return a
+}
+
+// identify reads who the client is, and the path of its RedirectURI, out of a login
+// that nobody takes. Both are empty without a RedirectURI.
+func identify(client *authpi.IdpClient) (identity, redirectPath string) {
+	auth, err := client.CreateAuthorizationURL([]string{"openid"}, nil)
+	if err != nil {
+		return "", "" // Register and Login say so
+	}
+	l := login{Auth: *auth}
+	redirect, err := url.Parse(l.param("redirect_uri"))
+	if err != nil {
+		return "", ""
+	}
+	return l.identity(), cmp.Or(redirect.Path, "/")
 }
 
 // Register mounts the handlers: GET login, GET callback and POST logout, under

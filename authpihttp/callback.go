@@ -36,7 +36,7 @@ func (a *App) Callback(w http.ResponseWriter, r *http.Request) {
 	}
 	again := a.loginFor(answered.ReturnTo)
 	agent, err := a.client.ExchangeCallback(ctx, query, answered.Auth)
-	if isDenied(err) && answered.narrowed() {
+	if isDenied(err) && answered.param("org") != "" {
 		err = fmt.Errorf("%w: %w", errNoEntry, err)
 	}
 	if err != nil {
@@ -72,7 +72,7 @@ func (a *App) signIn(ctx context.Context, agent *authpi.Agent) error {
 	if err != nil {
 		return err
 	}
-	last := a.readLink(ctx)
+	last := a.anyLink(ctx)
 	if err := a.renew(ctx, last, fresh); err != nil {
 		_, _ = a.end(ctx, fresh.Ref)
 		return err
@@ -85,7 +85,7 @@ func (a *App) signIn(ctx context.Context, agent *authpi.Agent) error {
 // the session is not for another one.
 func (a *App) renew(ctx context.Context, last, fresh link) error {
 	change := a.sessions.RenewToken
-	if last.Subject != "" && last.Subject != fresh.Subject {
+	if last.Subject != "" && (last.Subject != fresh.Subject || last.Client != fresh.Client) {
 		change = a.sessions.Destroy
 	}
 	if err := change(ctx); err != nil {

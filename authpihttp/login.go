@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
@@ -26,15 +27,24 @@ type login struct {
 	Started  int64                   `json:"started"` // seconds since the Unix epoch
 }
 
-// answeredBy tells whether a callback with this state is the login's.
-func (l login) answeredBy(state string) bool {
-	return state != "" && subtle.ConstantTimeCompare([]byte(l.Auth.State), []byte(state)) == 1
+// param is what the login asks the issuer for.
+func (l login) param(name string) string {
+	u, err := url.Parse(l.Auth.URL)
+	if err != nil {
+		return ""
+	}
+	return u.Query().Get(name)
 }
 
-// narrowed tells whether the login asked for a single organization.
-func (l login) narrowed() bool {
-	u, err := url.Parse(l.Auth.URL)
-	return err == nil && u.Query().Get("org") != ""
+// identity is the client that the login is for, at its issuer.
+func (l login) identity() string {
+	endpoint, _, _ := strings.Cut(l.Auth.URL, "?")
+	return endpoint + " " + l.param("client_id")
+}
+
+// answers tells whether a callback with this state answers the login.
+func (a *App) answers(l login, state string) bool {
+	return state != "" && subtle.ConstantTimeCompare([]byte(l.Auth.State), []byte(state)) == 1 && l.identity() == a.identity
 }
 
 // Login starts a login and sends the browser to the issuer. The query parameter
@@ -80,7 +90,7 @@ func (a *App) Login(w http.ResponseWriter, r *http.Request) {
 // its code once more would end the sign-in (RFC 6749 section 4.1.2).
 func (a *App) takeLogin(ctx context.Context, state string) (*login, error) {
 	logins := a.readLogins(ctx)
-	i := slices.IndexFunc(logins, func(l login) bool { return l.answeredBy(state) })
+	i := slices.IndexFunc(logins, func(l login) bool { return a.answers(l, state) })
 	if i < 0 {
 		return nil, nil
 	}

@@ -1,14 +1,10 @@
 package authpihttp
 
 import (
-	"cmp"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
-
-	authpi "github.com/authpi/authpi-idp-go"
 )
 
 // misplaced tells whether a request is a callback of ours that reached another
@@ -21,7 +17,7 @@ func (a *App) misplaced(r *http.Request) error {
 		return nil
 	}
 	state := r.URL.Query().Get("state")
-	known := slices.ContainsFunc(a.readLogins(r.Context()), func(l login) bool { return l.answeredBy(state) })
+	known := slices.ContainsFunc(a.readLogins(r.Context()), func(l login) bool { return a.answers(l, state) })
 	atRedirect := r.URL.Path != "" && strings.HasSuffix(a.redirectPath, r.URL.Path)
 	if !known && !atRedirect {
 		return nil
@@ -42,21 +38,4 @@ func (a *App) failMisplaced(w http.ResponseWriter, r *http.Request, err error) {
 func looksLikeCallback(r *http.Request) bool {
 	query := r.URL.Query()
 	return query.Has("state") && (query.Has("code") || query.Has("error"))
-}
-
-// redirectPathOf reads the path of the client's RedirectURI out of a login that
-// nobody takes; it is empty where there is none.
-func redirectPathOf(client *authpi.IdpClient) string {
-	auth, err := client.CreateAuthorizationURL([]string{"openid"}, nil)
-	if err != nil {
-		return "" // Register and Login say so
-	}
-	u, err := url.Parse(auth.URL)
-	if err != nil {
-		return ""
-	}
-	if u, err = url.Parse(u.Query().Get("redirect_uri")); err != nil {
-		return ""
-	}
-	return cmp.Or(u.Path, "/")
 }

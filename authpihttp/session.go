@@ -58,6 +58,7 @@ const (
 type link struct {
 	Ref     string `json:"ref,omitempty"`  // token of the record; empty: nobody is signed in
 	Subject string `json:"sub,omitempty"`  // who is, or was last
+	Client  string `json:"client"`         // whose App signed them in
 	Life    int64  `json:"life,omitempty"` // seconds that the store keeps a record after a Commit
 }
 
@@ -81,7 +82,16 @@ type storeError struct{ cause error }
 func (e *storeError) Error() string { return "authpihttp: session store: " + e.cause.Error() }
 func (e *storeError) Unwrap() error { return e.cause }
 
-func (a *App) readLink(ctx context.Context) (l link) {
+// readLink gives the session's sign-in, if it is one of this App's client.
+func (a *App) readLink(ctx context.Context) link {
+	l := a.anyLink(ctx)
+	if a.identity == "" || l.Client != a.identity {
+		return link{}
+	}
+	return l
+}
+
+func (a *App) anyLink(ctx context.Context) (l link) {
 	// What cannot be read is nobody's sign-in.
 	if json.Unmarshal([]byte(a.sessions.GetString(ctx, keyLink)), &l) != nil {
 		return link{}
@@ -146,7 +156,7 @@ func (a *App) create(ctx context.Context, agent *authpi.Agent) (link, error) {
 	if err != nil {
 		return link{}, err
 	}
-	return link{Ref: ref, Subject: agent.ID, Life: int64(time.Until(expiry) / time.Second)}, nil
+	return link{Ref: ref, Subject: agent.ID, Client: a.identity, Life: int64(time.Until(expiry) / time.Second)}, nil
 }
 
 // update stores rotated tokens in the record, unless it holds later ones. from is
