@@ -70,6 +70,12 @@ func TestDefaultErrorLogs(t *testing.T) {
 		{"no such login", func() (answer, string) { return b.get("/auth/callback?code=sesame&state=s"), "sesame" },
 			[]string{"level=WARN", "status=400", "answers no login of this browser"}},
 		{"nobody in front", func() (answer, string) { return b.get("/naked/org_1"), "" }, []string{"level=ERROR", "status=500", "RequireAccess"}},
+		{"long naked path", func() (answer, string) { return b.get("/naked/" + strings.Repeat("x", 100<<10)), "" }, []string{"level=ERROR", "path=/naked/xxx"}},
+		{"long refusal", func() (answer, string) {
+			callback := s.atIssuer(b.start(""), "")
+			long := strings.Repeat("x", 100<<10)
+			return b.get(strings.Replace(callback, "error=access_denied", "error="+long+"&error_description="+long, 1)), ""
+		}, []string{"status=500"}},
 		{"not signed in", func() (answer, string) { return b.json("/"), "" }, nil},
 		{"cross origin", func() (answer, string) {
 			return b.send(http.MethodPost, "/auth/logout", map[string]string{"Sec-Fetch-Site": "cross-site"}), ""
@@ -80,6 +86,9 @@ func TestDefaultErrorLogs(t *testing.T) {
 		got := out.String()
 		if a.status < 400 || len(tc.want) == 0 && got != "" || strings.Count(got, "\n") > 1 {
 			t.Errorf("%s: got %d and log %q", tc.name, a.status, got)
+		}
+		if len(got) > 2<<10 {
+			t.Errorf("%s: got %d bytes in the log", tc.name, len(got))
 		}
 		for _, want := range tc.want {
 			if !strings.Contains(got, want) {

@@ -231,5 +231,5 @@ func quotable(text string) string {
 		}
 		return c
 	}, text)
-	return clean[:min(len(clean), limit)]
+	return cut(clean, limit)
 }

@@ -186,9 +186,12 @@ func logFailure(r *http.Request, status int, err error) {
 	case errors.Is(err, ErrNotSignedIn), errors.Is(err, ErrForbidden), errors.Is(err, errCrossOrigin), errors.Is(err, errMethod):
 		return
 	}
+	const longest = 256 // of what anybody may send
 	slog.Default().Log(r.Context(), level, "authpihttp: request failed",
-		"method", r.Method, "path", r.URL.Path, "status", status, "error", err)
+		"method", cut(r.Method, longest), "path", cut(r.URL.Path, longest), "status", status, "error", err)
 }
+
+func cut(text string, longest int) string { return text[:min(len(text), longest)] }
 
 // WriteError is the answer of this package where Options.Error is nil: a plain page
 // for people, JSON for programs, told apart by Accept. It says what to do, and

@@ -186,6 +186,15 @@ func TestOneOrganization(t *testing.T) {
 	b.press("section", "All organizations")
 	b.press("fieldset", ada)
 	b.see("org_poetry only")
+
+	// One that is not hers: nobody says that she cancelled, and she is still signed in.
+	b.expect("403")
+	b.open(app.url + "/auth/login?org=org_observatory")
+	b.press("fieldset", ada)
+	b.see("You are not signed in there", "your account does not belong to this organization")
+	b.looksGood("refused for an organization")
+	b.press("main", "To the start page")
+	b.see("org_poetry only")
 }
 
 func TestSignOutEverywhere(t *testing.T) {
