@@ -113,7 +113,15 @@ func (c *Caller) Do(ctx context.Context, r Request) (Answer, error) {
 	return answer, err
 }
 
-func (c *Caller) once(ctx context.Context, r Request) (Answer, error) {
+// once makes one attempt. A panic in a foreign round tripper, or in a body of its
+// making, is no answer like any other: its value may hold what was sent, so only
+// its type is told, and whoever recovers panics further up must not log it.
+func (c *Caller) once(ctx context.Context, r Request) (answer Answer, err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			answer, err = Answer{}, fmt.Errorf("the round tripper panicked with a %T", fault)
+		}
+	}()
 	req, err := r.build(ctx)
 	if err != nil {
 		return Answer{}, err
@@ -123,13 +131,16 @@ func (c *Caller) once(ctx context.Context, r Request) (Answer, error) {
 	if err != nil {
 		return Answer{}, withoutURL(err)
 	}
-	defer func() { _ = resp.Body.Close() }()
+	defer discard(resp.Body)
 	body, err := io.ReadAll(io.LimitReader(resp.Body, MaxBody+1))
 	if err != nil {
 		return Answer{}, fmt.Errorf("reading the answer: %w", err)
 	}
 	if len(body) > MaxBody {
-		return Answer{}, ErrTooLong
+		if resp.StatusCode < http.StatusInternalServerError {
+			return Answer{}, ErrTooLong
+		}
+		body = nil // however long its page, a gateway that is away is away
 	}
 	return Answer{
 		Status: resp.StatusCode,
@@ -137,6 +148,13 @@ func (c *Caller) once(ctx context.Context, r Request) (Answer, error) {
 		Body:       string(bytes.TrimPrefix(body, []byte("\xEF\xBB\xBF"))),
 		RetryAfter: retryAfter(resp.Header.Get("Retry-After"), c.now()),
 	}, nil
+}
+
+// discard closes a body. What was read is good whatever becomes of that: it may be
+// the only tokens of a session.
+func discard(body io.Closer) {
+	defer func() { _ = recover() }()
+	_ = body.Close()
 }
 
 func (r Request) build(ctx context.Context) (*http.Request, error) {

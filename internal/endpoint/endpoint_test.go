@@ -238,3 +238,57 @@ func FuzzParams(f *testing.F) {
 		}
 	})
 }
+
+// A foreign round tripper may panic with all that it was given.
+func TestPanicsAreErrors(t *testing.T) {
+	t.Parallel()
+	const secret = "what was sent"
+	for name, tc := range map[string]struct {
+		answer transport
+		ok     bool
+	}{
+		"round tripper": {func(*http.Request) (*http.Response, error) { panic(secret) }, false},
+		"Read": {func(r *http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: moody{read: secret}, Request: r}, nil
+		}, false},
+		"Close, when all was read": {func(r *http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: 200, Header: http.Header{}, Body: moody{close: secret}, Request: r}, nil
+		}, true},
+	} {
+		got, err := caller(tc.answer).Do(t.Context(), endpoint.Request{URL: "https://idp.example"})
+		if (err == nil) != tc.ok || tc.ok && got.Status != 200 {
+			t.Errorf("%s: got %+v, %v; want an answer: %t", name, got, err, tc.ok)
+		}
+		if err != nil && strings.Contains(err.Error(), secret) {
+			t.Errorf("%s: got %v; want the value of the panic hidden", name, err)
+		}
+	}
+}
+
+// moody panics with what is set, and is empty otherwise.
+type moody struct{ read, close any }
+
+func (m moody) Read([]byte) (int, error) {
+	if m.read != nil {
+		panic(m.read)
+	}
+	return 0, io.EOF
+}
+
+func (m moody) Close() error {
+	if m.close != nil {
+		panic(m.close)
+	}
+	return nil
+}
+
+// A status speaks for itself, however long the page that comes with it.
+func TestLongErrorKeepsItsStatus(t *testing.T) {
+	t.Parallel()
+	got, err := caller(func(r *http.Request) (*http.Response, error) {
+		return answer(r, 503, http.Header{"Retry-After": {"9"}}, strings.NewReader(strings.Repeat("a", endpoint.MaxBody+1))), nil
+	}).Do(t.Context(), endpoint.Request{URL: "https://idp.example"})
+	if want := (endpoint.Answer{Status: 503, RetryAfter: 9 * time.Second}); err != nil || got != want {
+		t.Errorf("got %d, %d bytes, %v; want status 503 alone", got.Status, len(got.Body), err)
+	}
+}
