@@ -113,11 +113,25 @@ func (e *rtEnv) newClient(edit func(*authpi.Config)) *authpi.IdpClient {
 // signIn gives the tokens of a new session, and forgets the requests it took.
 func (e *rtEnv) signIn() authpi.TokenSet {
 	e.t.Helper()
+	callback, auth := e.login()
+	agent, err := e.client.ExchangeCallback(context.Background(), callback, auth)
+	if err != nil {
+		e.t.Fatalf("ExchangeCallback: %v", err)
+	}
+	e.srv.ResetCounters()
+	return agent.Tokens
+}
+
+// login is the user's way to the callback.
+func (e *rtEnv) login() (url.Values, authpi.AuthorizationURL) {
+	e.t.Helper()
 	auth, err := e.client.CreateAuthorizationURL([]string{"openid", "email", "profile", "offline_access"}, nil)
 	if err != nil {
 		e.t.Fatalf("CreateAuthorizationURL: %v", err)
 	}
 	e.log.secret(auth.CodeVerifier)
+	e.log.secret(auth.State)
+	e.log.secret(auth.Nonce)
 	raw, err := e.srv.SignIn(auth.URL, rtUser)
 	if err != nil {
 		e.t.Fatalf("SignIn: %v", err)
@@ -127,12 +141,7 @@ func (e *rtEnv) signIn() authpi.TokenSet {
 		e.t.Fatalf("ParseCallback: %v", err)
 	}
 	e.log.secret(callback.Get("code"))
-	agent, err := e.client.ExchangeCallback(context.Background(), callback, *auth)
-	if err != nil {
-		e.t.Fatalf("ExchangeCallback: %v", err)
-	}
-	e.srv.ResetCounters()
-	return agent.Tokens
+	return callback, *auth
 }
 
 // expired signs in and lets the access token expire. Inside a bubble only.
@@ -342,7 +351,21 @@ func (l *rtLog) error(err error) {
 	slog.New(slog.NewJSONHandler(&logged, nil)).Error("x", "error", err)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.errs = append(l.errs, fmt.Sprintf("%v %+v %#v %q", err, err, err, err)+logged.String())
+	for _, one := range errorChain(err) { // reporters print whole chains
+		l.errs = append(l.errs, fmt.Sprintf("%v %+v %#v %q %s", one, one, one, one, one)+logged.String())
+	}
+}
+
+// knows tells whether text holds a secret.
+func (l *rtLog) knows(text string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for s := range l.secrets {
+		if strings.Contains(text, s) {
+			return true
+		}
+	}
+	return false
 }
 
 func (l *rtLog) check(t testing.TB) {
