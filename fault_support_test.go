@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"strings"
 	"sync"
@@ -327,3 +328,15 @@ func (e *faultEnv) keep(secret string) string {
 	e.log.secret(secret)
 	return secret
 }
+
+// asOAuth gives the *OAuthError in err, or nil.
+func asOAuth(err error) *authpi.OAuthError {
+	var e *authpi.OAuthError
+	if !errors.As(err, &e) {
+		return nil
+	}
+	return e
+}
+
+// quietLog takes what a server says of clients that leave.
+var quietLog = log.New(io.Discard, "", 0)

@@ -277,6 +277,12 @@ func statusFaults() []fault {
 	add("invalid_client", 401, "invalid_client", "", 0)
 	add("user_blocked", 403, "user_blocked", "", 0)
 	add("invalid_grant with a 503", 503, "invalid_grant", "", 0)
+	all = append(all, fault{name: "another protocol", kind: refused, status: 101, answer: func(v *victim) (*http.Response, error) {
+		resp := rtAnswer(v.r, 101, "")
+		connection, _ := io.Pipe() // heeds no context, as net/http's does not either
+		resp.Body = connection
+		return resp, nil
+	}})
 	for _, status := range []int{204, 205, 304} {
 		all = append(all, fault{name: fmt.Sprintf("status %d without body", status), kind: refused, status: status, answer: func(v *victim) (*http.Response, error) {
 			resp := rtAnswer(v.r, status, "")

@@ -132,6 +132,10 @@ func (c *Caller) once(ctx context.Context, r Request) (answer Answer, err error)
 		return Answer{}, withoutURL(err)
 	}
 	defer discard(resp.Body)
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		// Its body is the bare connection, which no context and no timeout ends.
+		return Answer{Status: resp.StatusCode}, nil
+	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, MaxBody+1))
 	if err != nil {
 		return Answer{}, fmt.Errorf("reading the answer: %w", err)
