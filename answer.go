@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/authpi/authpi-idp-go/internal/endpoint"
 	"github.com/authpi/authpi-idp-go/internal/strictjson"
@@ -39,6 +40,7 @@ func (c *IdpClient) withOwn(secrets []string) []string {
 // requestTokens asks the token endpoint and reads its answer (RFC 6749 section
 // 5). fallback is the code for a refusal that names none.
 func (c *IdpClient) requestTokens(ctx context.Context, op, fallback, url string, form *endpoint.Params, secrets ...string) (TokenSet, error) {
+	asked := c.now()
 	answer, err := c.post(ctx, op, url, form, secrets...)
 	if err != nil {
 		return TokenSet{}, err
@@ -46,7 +48,7 @@ func (c *IdpClient) requestTokens(ctx context.Context, op, fallback, url string,
 	if answer.Status != http.StatusOK {
 		return TokenSet{}, c.refusal(op, fallback, answer, secrets...)
 	}
-	tokens, reason := c.readTokens(answer.Body)
+	tokens, reason := readTokens(answer.Body, earlier(asked, c.now()))
 	if reason == "" {
 		return tokens, nil
 	}
@@ -62,8 +64,9 @@ const defaultLifetime = 3600
 
 // readTokens reads a token answer (RFC 6749 section 5.1). Where something is
 // wrong it says what, and gives what it could read all the same: these may be the
-// only tokens of a session.
-func (c *IdpClient) readTokens(body string) (tokens TokenSet, reason string) {
+// only tokens of a session. Their life is counted from start: a machine may have
+// slept, or had its clock set, while the answer was on its way.
+func readTokens(body string, start time.Time) (tokens TokenSet, reason string) {
 	tokens.TokenType = bearer
 	lifetime := int64(defaultLifetime)
 	r := strictjson.NewReader(body)
@@ -96,7 +99,7 @@ func (c *IdpClient) readTokens(body string) (tokens TokenSet, reason string) {
 	if reason == "" && tokens.AccessToken == "" {
 		reason = "access_token is missing"
 	}
-	tokens.ExpiresAt = unixTime(c.now().Unix() + lifetime)
+	tokens.ExpiresAt = unixTime(start.Unix() + lifetime)
 	return tokens, reason
 }
 

@@ -21,6 +21,7 @@ type expectation struct {
 	maxAge   time.Duration // of the login
 	subject  string        // whose session it is, on refresh
 	previous *claims       // the ID token that it follows, on refresh
+	asked    time.Time     // when it was asked for, on refresh
 }
 
 // verifyIDToken checks an ID token that came from the token endpoint, in the
@@ -65,7 +66,7 @@ func (c *IdpClient) checkIDToken(ctx context.Context, got *claims, want expectat
 	if len(got.audience.rest) > 0 && !got.authorizedParty.present {
 		return refuse("azp", "is missing beside several audiences")
 	}
-	if err := c.checkTimes(got, want.op); err != nil {
+	if err := c.checkTimes(got, want.op, want.asked); err != nil {
 		return err
 	}
 	if want.nonce != "" && !sameSecret(got.nonce.text, want.nonce) {

@@ -228,6 +228,7 @@ func (c *IdpClient) redeem(ctx context.Context, agent *Agent, current TokenSet, 
 	form.Add("refresh_token", current.RefreshToken)
 	form.AddList("scope", r.scopes)
 	form.AddAll("resource", r.resources)
+	asked := c.now()
 	tokens, err := c.requestTokens(ctx, opRefresh, codeRefreshError, url, &form, secretsOf(current)...)
 	if tokens.RefreshToken == "" {
 		tokens.RefreshToken = current.RefreshToken
@@ -236,7 +237,7 @@ func (c *IdpClient) redeem(ctx context.Context, agent *Agent, current TokenSet, 
 		tokens.Scope = current.Scope
 	}
 	if err == nil {
-		err = c.verifyOrDropIDToken(ctx, agent, current, &tokens)
+		err = c.verifyOrDropIDToken(ctx, agent, current, &tokens, asked)
 	}
 	if err != nil {
 		failed := &RefreshError{cause: err}
@@ -257,9 +258,9 @@ const keysWait = 5 * time.Second
 // was checked and refused is an error. One that cannot be checked now, or is no
 // JWT, must not cost the session: the set is stored without it, under the name of
 // the agent, and the identity comes from the user info endpoint.
-func (c *IdpClient) verifyOrDropIDToken(ctx context.Context, agent *Agent, current TokenSet, tokens *TokenSet) error {
+func (c *IdpClient) verifyOrDropIDToken(ctx context.Context, agent *Agent, current TokenSet, tokens *TokenSet, asked time.Time) error {
 	if tokens.IDToken != "" {
-		err := c.verifyRefreshed(ctx, agent, current, *tokens)
+		err := c.verifyRefreshed(ctx, agent, current, *tokens, asked)
 		if err == nil || isRefused(err) {
 			return err
 		}
@@ -270,8 +271,8 @@ func (c *IdpClient) verifyOrDropIDToken(ctx context.Context, agent *Agent, curre
 	return nil
 }
 
-func (c *IdpClient) verifyRefreshed(ctx context.Context, agent *Agent, current, tokens TokenSet) error {
-	want := expectation{op: opRefresh, tokens: tokens, subject: agent.ID}
+func (c *IdpClient) verifyRefreshed(ctx context.Context, agent *Agent, current, tokens TokenSet, asked time.Time) error {
+	want := expectation{op: opRefresh, tokens: tokens, subject: agent.ID, asked: asked}
 	if current.IDToken != "" {
 		if previous, err := storedClaims(current.IDToken); err == nil {
 			want.previous = &previous

@@ -40,7 +40,7 @@ func (c *IdpClient) VerifyAccessToken(ctx context.Context, raw, audience string)
 	if !got.audience.contains(audience) {
 		return nil, invalidToken(op, "aud", "is another API's", nil)
 	}
-	if err := c.checkTimes(&got, op); err != nil {
+	if err := c.checkTimes(&got, op, time.Time{}); err != nil {
 		return nil, err
 	}
 	if got.subject == "" {
@@ -84,7 +84,7 @@ func (c *IdpClient) VerifyLogoutToken(ctx context.Context, raw string) (*LogoutT
 	if !got.audience.contains(c.cfg.ClientID) {
 		return refuse("aud", "is another client's")
 	}
-	if err := c.checkTimes(&got, op); err != nil {
+	if err := c.checkTimes(&got, op, time.Time{}); err != nil {
 		return nil, err
 	}
 	switch {
@@ -182,25 +182,45 @@ func (c *IdpClient) checkIssuer(ctx context.Context, got *claims, op string) err
 	return nil
 }
 
-// checkTimes is for every kind of token: exp and iat required, nbf where there.
-func (c *IdpClient) checkTimes(got *claims, op string) error {
+// checkTimes is for every kind of token: exp and iat required, nbf where there. A
+// token that was asked for need only have held between then and now: a machine may
+// have slept, or had its clock set, while it was on its way.
+func (c *IdpClient) checkTimes(got *claims, op string, asked time.Time) error {
 	now, skew := c.now(), c.cfg.ClockSkew
+	first, last := now, now
+	if !asked.IsZero() {
+		first, last = earlier(asked, now), later(asked, now)
+	}
 	refuse := func(part, reason string) error { return invalidToken(op, part, reason, nil) }
 	switch {
 	case !got.expiry.valid:
 		return refuse("exp", "is missing or no date")
-	case !now.Before(got.expiry.time().Add(skew)):
+	case !first.Before(got.expiry.time().Add(skew)):
 		return refuse("exp", "has passed, at "+got.expiry.time().Format(time.RFC3339))
 	case !got.issuedAt.valid:
 		return refuse("iat", "is missing or no date")
-	case now.Before(got.issuedAt.time().Add(-skew)):
+	case last.Before(got.issuedAt.time().Add(-skew)):
 		return refuse("iat", "lies ahead, at "+got.issuedAt.time().Format(time.RFC3339))
 	case got.notBefore.present && !got.notBefore.valid:
 		return refuse("nbf", "is no date")
-	case got.notBefore.present && now.Before(got.notBefore.time().Add(-skew)):
+	case got.notBefore.present && last.Before(got.notBefore.time().Add(-skew)):
 		return refuse("nbf", "lies ahead, at "+got.notBefore.time().Format(time.RFC3339))
 	}
 	return nil
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 // isAccessToken is RFC 9068 section 4: the type sets access tokens apart from all
