@@ -7,6 +7,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 OLDEST      = go1.25.4
 FUZZTIME    = 10s
 TIMEOUT     = 4m
+SOAK        = 10m
 
 NESTED  := $(sort $(shell find . -mindepth 2 -name go.mod -not -path '*/.*/*' -not -path '*/testdata/*'))
 MODULES := . $(patsubst %/go.mod,%,$(NESTED))
@@ -19,7 +20,7 @@ each = @set -e; for dir in $(MODULES); do ( \
 	echo "== $$dir: $(1)"; $(1) ); done
 
 .NOTPARALLEL:
-.PHONY: help test fmt vet race oldest lint test-core cover fuzz
+.PHONY: help test fmt vet race oldest lint test-core cover fuzz soak
 
 test: fmt vet race oldest lint ## everything: format, vet, tests of all modules, oldest Go, staticcheck
 	@echo "== all of it passed"
@@ -57,3 +58,6 @@ fuzz: ## every fuzz target of the core for FUZZTIME
 			echo "== $$pkg $$target"; \
 			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
 		done; done
+
+soak: ## many sessions and random faults for SOAK, by themselves: failures typed, memory flat
+	SOAK=$(SOAK) GOWORK=off go test $(RACE) -count=1 -timeout 0 -v -run '^TestSoak$$' .

@@ -39,6 +39,7 @@ var ErrTooLong = errors.New("the answer is longer than 1 MiB")
 // Caller sends requests. It is safe for concurrent use.
 type Caller struct {
 	client    *http.Client
+	timeout   time.Duration // of one attempt
 	userAgent string
 	now       func() time.Time
 }
@@ -52,10 +53,14 @@ func NewCaller(client *http.Client, version string, now func() time.Time) *Calle
 	own := *client
 	// A redirect of a token request would carry codes and secrets elsewhere.
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	if own.Timeout == 0 {
-		own.Timeout = Timeout
+	timeout := own.Timeout
+	if timeout == 0 {
+		timeout = Timeout
 	}
-	return &Caller{client: &own, userAgent: userAgent(version), now: now}
+	// A context does the same without net/http's goroutine for each request, which
+	// goes on for all of that time where a round tripper panics.
+	own.Timeout = 0
+	return &Caller{client: &own, timeout: timeout, userAgent: userAgent(version), now: now}
 }
 
 // Transport is the round tripper that the requests go through.
@@ -122,6 +127,8 @@ func (c *Caller) once(ctx context.Context, r Request) (answer Answer, err error)
 			answer, err = Answer{}, fmt.Errorf("the round tripper panicked with a %T", fault)
 		}
 	}()
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
 	req, err := r.build(ctx)
 	if err != nil {
 		return Answer{}, err
