@@ -42,7 +42,7 @@ import (
 // and shared. It is immutable and safe for concurrent use, and it makes no
 // request before a call needs one.
 type IdpClient struct {
-	cfg           Config // with its defaults filled in
+	cfg           *Config // with its defaults filled in; behind a pointer, for fmt follows one where a verb does not fit
 	endpoints     Endpoints
 	authorization string // base of every authorization URL
 	caller        *endpoint.Caller
@@ -66,7 +66,7 @@ func NewIdpClient(cfg Config) (*IdpClient, error) {
 	}
 	cfg = cfg.withDefaults()
 	c := &IdpClient{
-		cfg:           cfg,
+		cfg:           &cfg,
 		endpoints:     cfg.endpoints(),
 		authorization: authorizationBase(cfg, cfg.endpoints()),
 		caller:        endpoint.NewCaller(cfg.HTTPClient, version, cfg.Now),
