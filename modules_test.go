@@ -164,3 +164,42 @@ func sources(t *testing.T, folder string) map[string]*ast.File {
 	}
 	return files
 }
+
+// Verifiers, states, nonces and seals are guessed by nobody, and what they are
+// compared with is not told by how long that takes.
+func TestSecretsComeFromCryptoRand(t *testing.T) {
+	t.Parallel()
+	folders, err := filepath.Glob("internal/*")
+	if err != nil || len(folders) == 0 {
+		t.Fatalf("got %v, %v; want the internal packages", folders, err)
+	}
+	for _, folder := range append(folders, ".", "authpihttp", "authpitest", "redis") {
+		for path, file := range sources(t, folder) {
+			for _, spec := range file.Imports {
+				if strings.HasPrefix(spec.Path.Value, `"math/rand`) {
+					t.Errorf("%s imports %s; want crypto/rand", path, spec.Path.Value)
+				}
+			}
+			ast.Inspect(file, func(n ast.Node) bool {
+				comparison, ok := n.(*ast.BinaryExpr)
+				if ok && (comparison.Op == token.EQL || comparison.Op == token.NEQ) &&
+					isSecretField(comparison.X) && isSecretField(comparison.Y) {
+					t.Errorf("%s compares %s and %s byte by byte", path, dotted(comparison.X), dotted(comparison.Y))
+				}
+				return true
+			})
+		}
+	}
+}
+
+// isSecretField tells expressions whose name says that somebody could guess at them.
+func isSecretField(e ast.Expr) bool {
+	name := strings.ToLower(dotted(e))
+	name = name[strings.LastIndex(name, ".")+1:]
+	for _, secret := range []string{"state", "nonce", "verifier", "athash", "clientsecret"} {
+		if strings.HasSuffix(name, secret) {
+			return true
+		}
+	}
+	return false
+}
