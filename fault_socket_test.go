@@ -57,7 +57,7 @@ func (p *peer) serve(conn net.Conn, early bool, answer func(net.Conn, *http.Requ
 	p.count(&p.open, 1)
 	defer p.count(&p.open, -1)
 	defer func() { _ = conn.Close() }()
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second)) // whatever the client does
+	_ = conn.SetDeadline(time.Now().Add(time.Minute)) // whatever the client does
 	if early {
 		answer(conn, nil)
 		return
@@ -123,9 +123,9 @@ func resets(conn net.Conn, _ *http.Request) {
 	_ = conn.Close()
 }
 
-// bomb is 10 MiB in 10 KiB, for clients that say they take gzip and for those that do not.
+// bomb is 10 MiB in a few, for clients that say they take gzip and for those that do not.
 func bomb(conn net.Conn, _ *http.Request) {
-	packed := zipped(10 << 20)
+	packed := zipped()
 	_, _ = fmt.Fprintf(conn, okHeader+"Content-Encoding: gzip\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(packed), packed)
 }
 
@@ -158,13 +158,7 @@ func TestFaultsOverSockets(t *testing.T) {
 		{"two lengths", false, false, says(okHeader + "Content-Length: 1\r\nContent-Length: 2\r\n\r\n{}"), noAnswerCodes},
 		{"bad chunk", false, false, says(okHeader + "Transfer-Encoding: chunked\r\n\r\nzz\r\n"), noAnswerCodes},
 		{"100,000 headers", false, false, func(conn net.Conn, _ *http.Request) {
-			_, _ = io.WriteString(conn, okHeader)
-			for i := range 100_000 {
-				if _, err := fmt.Fprintf(conn, "X-%d: x\r\n", i); err != nil {
-					return
-				}
-			}
-			_, _ = io.WriteString(conn, "Connection: close\r\nContent-Length: 0\r\n\r\n")
+			_, _ = io.WriteString(conn, okHeader+strings.Repeat("X-Yes: x\r\n", 100_000)+"Connection: close\r\nContent-Length: 0\r\n\r\n")
 		}, append([]string{"invalid_response"}, noAnswerCodes...)}, // the caller's own client may take more
 		{"header without end", false, false, pours("HTTP/1.1 200 OK\r\nX: ", "x"), noAnswerCodes},
 		{"1 GiB", false, false, pours(okHeader+length, " "), []string{"invalid_response"}},
@@ -177,7 +171,7 @@ func TestFaultsOverSockets(t *testing.T) {
 		{"no content", false, false, says("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"), statusCodes},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			limit := 5 * time.Second
+			limit := 20 * time.Second // a busy machine may take its time
 			if tc.hangs {
 				limit = 100 * time.Millisecond
 			}

@@ -35,8 +35,11 @@ func prints(v any) map[string]string {
 	out := map[string]string{}
 	// %p, and %w outside Errorf, ask no type how it wants to be printed: fmt itself calls
 	// them mistakes and prints all fields. go vet finds both.
-	for _, verb := range "vTtbcdoOqxXUeEfFgGsz!" {
-		for _, flags := range []string{"", "+", "#", "+#", " ", "08.3"} {
+	for _, flags := range []string{"", "+", "#", "+#", " ", "08.3"} {
+		out["%"+flags+"v"] = fmt.Sprintf("%"+flags+"v", v)
+	}
+	for _, verb := range "TtbcdoOqxXUeEfFgGsz!" {
+		for _, flags := range []string{"", "+#"} {
 			out["%"+flags+string(verb)] = fmt.Sprintf("%"+flags+string(verb), v)
 		}
 	}
