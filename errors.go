@@ -209,6 +209,11 @@ type SubjectMismatchError struct {
 	Expected, Actual string
 }
 
+// subjectMismatch hides what was sent in the subject that came: that may be an echo.
+func subjectMismatch(expected, actual string, secrets ...string) *SubjectMismatchError {
+	return &SubjectMismatchError{Expected: expected, Actual: redact.Text(actual, secrets...)}
+}
+
 func (e *SubjectMismatchError) Error() string { return e.oauth().Error() }
 
 // Unwrap gives the [*OAuthError].

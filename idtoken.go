@@ -79,7 +79,7 @@ func (c *IdpClient) checkIDToken(ctx context.Context, got *claims, want expectat
 		return refuse("sub", "is missing")
 	}
 	if want.subject != "" && got.subject != want.subject {
-		return &SubjectMismatchError{Expected: want.subject, Actual: got.subject}
+		return subjectMismatch(want.subject, got.subject, secretsOf(want.tokens)...)
 	}
 	if want.previous != nil {
 		return checkContinuity(got, want)

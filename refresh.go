@@ -405,7 +405,7 @@ func (c *IdpClient) handOver(ctx context.Context, agent *Agent, r *renewal, rota
 	}
 	owner, err := c.ownerOf(rotated)
 	if err == nil && owner.ID != agent.ID {
-		err = &SubjectMismatchError{Expected: agent.ID, Actual: owner.ID}
+		err = subjectMismatch(agent.ID, owner.ID, secretsOf(rotated.tokens, agent.Tokens)...)
 	}
 	if err != nil {
 		return nil, &RefreshError{cause: err}

@@ -27,7 +27,7 @@ func (c *IdpClient) reloadNewer(ctx context.Context, agent *Agent, current Token
 		return nil, &RefreshError{cause: err}
 	}
 	if owner.ID != agent.ID {
-		return nil, &RefreshError{cause: &SubjectMismatchError{Expected: agent.ID, Actual: owner.ID}}
+		return nil, &RefreshError{cause: subjectMismatch(agent.ID, owner.ID, secretsOf(stored, agent.Tokens)...)}
 	}
 	if c.cfg.VerifyStoredTokens {
 		if err := c.verifyStored(limited, &stored); err != nil {

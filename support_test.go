@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -166,6 +167,23 @@ func wantNone(t testing.TB, text string, secrets ...string) {
 			if secret != "" && strings.Contains(text, form) {
 				t.Errorf("got %.300q, which shows the secret %q; want it hidden", text, form)
 			}
+		}
+	}
+}
+
+// wantSilent fails the test if an error, or one behind it, shows a secret in any way to print it.
+func wantSilent(t testing.TB, err error, secrets ...string) {
+	t.Helper()
+	if err == nil {
+		return
+	}
+	wantNone(t, fmt.Sprintf("%v\n%+v\n%#v\n", err, err, err)+err.Error(), secrets...)
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		wantSilent(t, e.Unwrap(), secrets...)
+	case interface{ Unwrap() []error }:
+		for _, one := range e.Unwrap() {
+			wantSilent(t, one, secrets...)
 		}
 	}
 }

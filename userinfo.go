@@ -48,7 +48,7 @@ func (c *IdpClient) UserInfo(ctx context.Context, agent *Agent) (*UserInfo, erro
 	if err != nil {
 		return nil, err
 	}
-	from, err := c.readUserInfo(body, agent.ID)
+	from, err := c.readUserInfo(body, agent.Tokens.AccessToken, agent.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +66,7 @@ func (c *IdpClient) userInfoClaims(ctx context.Context, accessToken, subject str
 	if err != nil {
 		return claims{}, err
 	}
-	return c.readUserInfo(body, subject)
+	return c.readUserInfo(body, accessToken, subject)
 }
 
 func (c *IdpClient) requestUserInfo(ctx context.Context, accessToken string) (body string, err error) {
@@ -92,7 +92,7 @@ func (c *IdpClient) requestUserInfo(ctx context.Context, accessToken string) (bo
 	return answer.Body, nil
 }
 
-func (c *IdpClient) readUserInfo(body, subject string) (claims, error) {
+func (c *IdpClient) readUserInfo(body, accessToken, subject string) (claims, error) {
 	const op = "user info"
 	from, err := parseClaims(body)
 	if err != nil {
@@ -102,7 +102,7 @@ func (c *IdpClient) readUserInfo(body, subject string) (claims, error) {
 		return claims{}, invalidResponse(op, "sub is missing", http.StatusOK, nil)
 	}
 	if from.subject != subject {
-		return claims{}, &SubjectMismatchError{Expected: subject, Actual: from.subject}
+		return claims{}, subjectMismatch(subject, from.subject, accessToken)
 	}
 	return from, nil
 }
