@@ -122,7 +122,7 @@ func (c *IdpClient) ExchangeCallback(ctx context.Context, callback url.Values, a
 	if code == "" {
 		return nil, invalidRequest(op, "the authorization code is missing")
 	}
-	if err := c.checkIss(ctx, callback); err != nil {
+	if err := c.checkIss(ctx, callback, auth); err != nil {
 		return nil, err
 	}
 	return c.ExchangeCode(ctx, code, auth.CodeVerifier, &ExchangeOptions{
@@ -158,7 +158,7 @@ func (c *IdpClient) callbackRefusal(callback url.Values, auth AuthorizationURL) 
 		got, want = strings.TrimSuffix(got, "/"), strings.TrimRight(c.cfg.IssuerURL, "/")
 	}
 	if callback.Has("iss") && got != want {
-		return quoteError(wrongIssuer(callback, want), callback, auth)
+		return quoteError(wrongIssuer(callback, auth, want), callback, auth)
 	}
 	return callbackError(callback, auth)
 }
@@ -166,12 +166,17 @@ func (c *IdpClient) callbackRefusal(callback url.Values, auth AuthorizationURL) 
 // callbackError is the authorization endpoint's error (RFC 6749 section 4.1.2.1).
 func callbackError(callback url.Values, auth AuthorizationURL) *OAuthError {
 	return issuerError("callback", callback.Get("error"), callback.Get("error_description"),
-		callback.Get("error_uri"), auth.CodeVerifier, auth.State, auth.Nonce, callback.Get("code"))
+		callback.Get("error_uri"), loginSecrets(callback, auth)...)
+}
+
+// loginSecrets are what a callback may hold, and no error may show.
+func loginSecrets(callback url.Values, auth AuthorizationURL) []string {
+	return []string{auth.CodeVerifier, auth.State, auth.Nonce, callback.Get("code"), callback.Get("state")}
 }
 
 // checkIss is RFC 9207 section 2.4: the answer must come from the issuer that
 // was asked, which ends mix-up attacks.
-func (c *IdpClient) checkIss(ctx context.Context, callback url.Values) error {
+func (c *IdpClient) checkIss(ctx context.Context, callback url.Values, auth AuthorizationURL) error {
 	issuer, err := c.issuer(ctx)
 	if err != nil {
 		return err
@@ -183,13 +188,13 @@ func (c *IdpClient) checkIss(ctx context.Context, callback url.Values) error {
 	if len(got) == 1 && got[0] == issuer.id {
 		return nil
 	}
-	return wrongIssuer(callback, issuer.id)
+	return wrongIssuer(callback, auth, issuer.id)
 }
 
-func wrongIssuer(callback url.Values, want string) *OAuthError {
+func wrongIssuer(callback url.Values, auth AuthorizationURL, want string) *OAuthError {
 	return issuerError("callback", codeInvalidIssuer,
 		fmt.Sprintf("the parameter iss is %q; want %q (RFC 9207)", callback.Get("iss"), want), "",
-		callback.Get("code"), callback.Get("state"))
+		loginSecrets(callback, auth)...)
 }
 
 func sameSecret(got, want string) bool {
@@ -229,7 +234,7 @@ func ParseCallback(raw string) (url.Values, error) {
 
 func callbackQuery(raw string) string {
 	before, query, found := strings.Cut(raw, "?")
-	if found {
+	if found && !strings.Contains(before, "#") { // a fragment may hold a question mark, too
 		query, _, _ = strings.Cut(query, "#")
 		return query
 	}

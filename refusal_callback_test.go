@@ -122,9 +122,10 @@ func refusedCallbacks() refusals {
 		iss("iss with a space behind", testIssuerURL+" ", announced),
 		iss("iss empty", "", announced),
 		{
-			name: "iss that holds code and state", source: mixUp, code: "invalid_issuer", part: "iss", given: []edit{announced},
+			name: "iss that holds the code and the login's secrets", source: mixUp, code: "invalid_issuer", part: "iss", given: []edit{announced},
 			fault: inCallback(func(l *login) {
-				l.callback.Set("iss", "https://evil.example/?code="+l.callback.Get("code")+"&state="+l.auth.State)
+				l.callback.Set("iss", "https://evil.example/?code="+l.callback.Get("code")+"&state="+l.auth.State+
+					"&nonce="+l.auth.Nonce+"&code_verifier="+l.auth.CodeVerifier)
 			}),
 		},
 		{name: "iss missing where it is announced", source: mixUp, code: "invalid_issuer", part: "iss", given: []edit{announced}, fault: dropParam("iss")},
