@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/authpi/authpi-idp-go/internal/redact"
 	"github.com/authpi/authpi-idp-go/internal/seal"
 	"github.com/authpi/authpi-idp-go/internal/strictjson"
 )
@@ -227,7 +228,7 @@ func unseal(refreshToken, id string, sealed []byte) (rotation, error) {
 	}
 	var found rotation
 	var tokensErr error
-	var refusal error
+	var refused *RefreshError
 	r := strictjson.NewReader(string(plain))
 	for m := r.Members(); m.Next(); {
 		switch m.Name {
@@ -239,16 +240,24 @@ func unseal(refreshToken, id string, sealed []byte) (rotation, error) {
 		case resultKept:
 			found.kept, _ = r.Bool()
 		case resultRefused:
-			refusal = readRefusal(&r)
+			refused = readRefusal(&r, refreshToken)
 		}
 	}
-	if err := errors.Join(r.End(), tokensErr); err != nil {
-		return rotation{}, refreshFailed(codeTransport, "the coordinator's result cannot be read", err)
+	err = errors.Join(r.End(), tokensErr)
+	switch {
+	case err == nil && refused != nil:
+		return rotation{}, refused
+	case err == nil && found.tokens.AccessToken != "":
+		// Whatever it says: following a token to itself would wait for this very flight.
+		found.kept = found.kept || found.tokens.RefreshToken == refreshToken
+		return found, nil
 	}
-	return found, refusal
+	// Neither tokens nor a refusal: what another version wrote ends no session.
+	return rotation{}, refreshFailed(codeTransport, "the coordinator's result cannot be read", err)
 }
 
-func readRefusal(r *strictjson.Reader) error {
+// readRefusal gives nil for what names no code.
+func readRefusal(r *strictjson.Reader, secret string) *RefreshError {
 	refused := &OAuthError{op: opRefresh}
 	var subjects []string
 	for m := r.Members(); m.Next(); {
@@ -257,6 +266,7 @@ func readRefusal(r *strictjson.Reader) error {
 			refused.Code, _ = r.Text()
 		case "description":
 			refused.Description, _ = r.Text()
+			refused.Description = redact.Text(refused.Description, secret)
 		case "status":
 			status, _ := r.Int()
 			refused.StatusCode = int(status)
@@ -265,7 +275,10 @@ func readRefusal(r *strictjson.Reader) error {
 		}
 	}
 	if len(subjects) == 2 {
-		return &RefreshError{cause: &SubjectMismatchError{Expected: subjects[0], Actual: subjects[1]}}
+		return &RefreshError{cause: subjectMismatch(subjects[0], subjects[1], secret)}
+	}
+	if refused.Code == "" {
+		return nil
 	}
 	return &RefreshError{cause: refused}
 }

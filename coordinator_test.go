@@ -14,6 +14,7 @@ import (
 
 	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/authpitest"
+	"github.com/authpi/authpi-idp-go/internal/seal"
 )
 
 // rtCoordinator does in memory what Redis does for several processes: a lock for
@@ -424,6 +425,39 @@ func TestCoordinatorResultOfAnotherSession(t *testing.T) {
 		}
 		e.wantSpent(1)
 	})
+}
+
+// What a process of another version may have sealed: neither tokens nor a refusal ends no
+// session, and a token that is its own successor holds nobody up.
+func TestCoordinatorResultOfAnotherVersion(t *testing.T) {
+	for name, tc := range map[string]struct{ plain, code string }{
+		"nothing known":               {`{"v":2,"result":"x"}`, "transport_error"},
+		"no object":                   {`[]`, "transport_error"},
+		"tokens without access token": {`{"tokens":{"access_token":"","expires_at":4000000000}}`, "transport_error"},
+		"a refusal without code":      {`{"refused":{}}`, "transport_error"},
+		"a refusal that echoes":       {`{"refused":{"code":"invalid_grant","description":"%s is spent"}}`, "invalid_grant"},
+		"subjects that echo":          {`{"refused":{"code":"subject_mismatch","subjects":["usr_ada","%s"]}}`, "subject_mismatch"},
+		"the same token":              {`{"tokens":{"access_token":"new","expires_at":4000000000,"refresh_token":"%s"}}`, "transport_error"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+				tokens := e.expired()
+				c := e.newClient(func(cfg *authpi.Config) {
+					cfg.Coordinator = rtDo(func(_ context.Context, id string, _ func(context.Context) ([]byte, error)) ([]byte, error) {
+						return seal.Seal(tokens.RefreshToken, id, []byte(strings.ReplaceAll(tc.plain, "%s", tokens.RefreshToken)))
+					})
+				})
+				start := time.Now()
+				_, err := e.createBy(t.Context(), c, tokens, nil)
+				rtWantError(t, err, tc.code, tc.code != "transport_error")
+				wantSilent(t, err, tokens.RefreshToken)
+				if took := time.Since(start); took != 0 {
+					t.Errorf("took %v; want it at once", took)
+				}
+				e.wantSpent(0)
+			})
+		})
+	}
 }
 
 // The in-process flight stands in front of the coordinator.
