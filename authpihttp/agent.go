@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	authpi "github.com/authpi/authpi-idp-go"
@@ -156,9 +157,21 @@ func wantsPage(r *http.Request) bool {
 func acceptsHTML(r *http.Request) bool {
 	for part := range strings.SplitSeq(strings.Join(r.Header.Values("Accept"), ","), ",") {
 		kind, params, _ := strings.Cut(part, ";")
-		if strings.EqualFold(strings.TrimSpace(kind), "text/html") {
-			q := strings.ReplaceAll(strings.ToLower(params), " ", "")
-			return q != "q=0" && !strings.HasPrefix(q, "q=0.000")
+		if strings.EqualFold(strings.TrimSpace(kind), "text/html") && !weighsNothing(params) {
+			return true
+		}
+	}
+	return false
+}
+
+// weighsNothing finds the weight 0 among the parameters of a media type (RFC 9110
+// section 12.4.2).
+func weighsNothing(params string) bool {
+	for param := range strings.SplitSeq(params, ";") {
+		name, value, _ := strings.Cut(param, "=")
+		if strings.EqualFold(strings.TrimSpace(name), "q") {
+			q, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			return err == nil && q == 0
 		}
 	}
 	return false

@@ -39,6 +39,10 @@ func TestNobodySignedIn(t *testing.T) {
 		{"JSON", "GET", "/a", map[string]string{"Accept": "application/json"}, 401, ""},
 		{"anything", "GET", "/a", map[string]string{"Accept": "*/*"}, 401, ""},
 		{"no HTML", "GET", "/a", map[string]string{"Accept": "text/html;q=0, application/json"}, 401, ""},
+		{"no HTML by its last digit", "GET", "/a", map[string]string{"Accept": "text/html;q=0.0"}, 401, ""},
+		{"no HTML of a level", "GET", "/a", map[string]string{"Accept": "text/html;level=1; Q=0.00"}, 401, ""},
+		{"hardly HTML", "GET", "/a", map[string]string{"Accept": "text/html;q=0.001"}, 303, "/auth/login?return_to=%2Fa"},
+		{"HTML but for a level", "GET", "/a", map[string]string{"Accept": "text/html;level=1;q=0, text/html"}, 303, "/auth/login?return_to=%2Fa"},
 		{"fetch", "GET", "/a", map[string]string{"Sec-Fetch-Mode": "cors"}, 401, ""},
 		{"XMLHttpRequest", "GET", "/a", map[string]string{"X-Requested-With": "XMLHttpRequest"}, 401, ""},
 	} {
