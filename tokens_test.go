@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -190,43 +189,4 @@ func TestExpiry(t *testing.T) {
 			}
 		})
 	}
-}
-
-func FuzzParseTokenSet(f *testing.F) {
-	for _, seed := range []string{
-		`{"access_token":"at","token_type":"Bearer","expires_at":1760000000,"refresh_token":null,"id_token":"i","subject_hint":"usr_1","scope":"a b"}`,
-		`{"access_token":"\ud83d\ude00","expires_at":-0.0e3}`, `{"access_token":"a","expires_at":9223372036854775807}`,
-		`{"access_token":"a","expires_at":-9223372036854775808}`, `{"access_token":"a","expires_at":1,"refresh_token":""}`, `{}`, `null`,
-	} {
-		f.Add([]byte(seed))
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		set, err := authpi.ParseTokenSet(data)
-		if err != nil {
-			if !errors.Is(err, authpi.ErrInvalidToken) || set != (authpi.TokenSet{}) {
-				t.Errorf("got %v, %v; want ErrInvalidToken and no set", set, err)
-			}
-			return
-		}
-		// What is accepted survives the store, and the standard library reads it alike.
-		stored, err := set.MarshalJSON()
-		if err != nil {
-			t.Fatalf("MarshalJSON: %v", err)
-		}
-		again, err := authpi.ParseTokenSet(stored)
-		if err != nil || again != set {
-			t.Errorf("got %v, %v from %s; want %v", again, err, stored, set)
-		}
-		var std struct {
-			AccessToken string `json:"access_token"`
-			Scope       string `json:"scope"`
-			ExpiresAt   int64  `json:"expires_at"`
-		}
-		if err := json.Unmarshal(stored, &std); err != nil {
-			t.Fatalf("encoding/json on %s: %v", stored, err)
-		}
-		if std.AccessToken != set.AccessToken || std.Scope != set.Scope || std.ExpiresAt != set.ExpiresAt.Unix() {
-			t.Errorf("encoding/json: got %+v; want %v at %s", std, set, strconv.FormatInt(set.ExpiresAt.Unix(), 10))
-		}
-	})
 }

@@ -13,7 +13,7 @@ func orgOf(r *http.Request) string { return r.PathValue("org") }
 
 // newAPI is a Bearer in front of /orgs/{org}/read and /write, beside the same pages
 // behind sessions.
-func newAPI(t *testing.T, opts *authpihttp.BearerOptions) (*site, *authpihttp.Bearer) {
+func newAPI(t testing.TB, opts *authpihttp.BearerOptions) (*site, *authpihttp.Bearer) {
 	t.Helper()
 	s := newSite(t, nil)
 	api, err := authpihttp.NewBearer(s.client, opts)

@@ -27,7 +27,7 @@ const (
 
 // site is an application with its issuer, all of it in memory.
 type site struct {
-	t        *testing.T
+	t        testing.TB
 	issuer   *authpitest.Server
 	client   *authpi.IdpClient
 	store    *store
@@ -48,7 +48,7 @@ type setup struct {
 	options authpihttp.Options
 }
 
-func newSite(t *testing.T, change func(*setup)) *site {
+func newSite(t testing.TB, change func(*setup)) *site {
 	t.Helper()
 	s := &site{t: t, store: newStore(), mux: http.NewServeMux()}
 	made := setup{issuer: authpitest.Options{ClientID: clientID, ClientSecret: "hush", PostLogoutRedirectURIs: []string{origin + "/bye"}}}

@@ -228,13 +228,9 @@ func FuzzReturnTo(f *testing.F) {
 	for _, path := range append(foreignPaths, localPaths...) {
 		f.Add(path)
 	}
-	var s *site
+	s := newSite(f, nil)
 	base, _ := url.Parse(origin)
 	f.Fuzz(func(t *testing.T, asked string) {
-		if s == nil {
-			s = newSite(t, nil)
-		}
-		s.t = t
 		r, err := http.NewRequest(http.MethodGet, origin+"/", nil)
 		if err != nil {
 			t.Fatal(err)

@@ -3,7 +3,6 @@ package jwks_test
 import (
 	"bytes"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"math/big"
@@ -229,73 +228,4 @@ func TestManyKeys(t *testing.T) {
 			t.Errorf("key %d: got %v; want %v", 255+n, hasKey, want)
 		}
 	}
-}
-
-// FuzzKeySet checks that a key is trusted only if encoding/json too finds it in the document, as
-// a public key for signatures.
-func FuzzKeySet(f *testing.F) {
-	ed, ec := newKey("a"), newKey("b")
-	var members map[string]any
-	if err := json.Unmarshal([]byte(ed.jwk(nil)), &members); err != nil {
-		f.Fatal(err)
-	}
-	x := members["x"]
-	f.Add(published(ed, ec))
-	f.Add(document(ed.jwk(map[string]any{"use": "enc"}), ec.jwk(nil)))
-	f.Add(document(ed.jwk(map[string]any{"key_ops": []string{"verify"}, "use": nil})))
-	f.Add(document(ed.jwk(map[string]any{"kid": nil, "alg": nil}), ec.jwk(map[string]any{"kid": 1})))
-	f.Add(document(ecKey().jwk(nil), ed.jwk(map[string]any{"d": "AA"})))
-	f.Add(document(`{"kty":"RSA","kid":"a","n":"AQAB","e":"AQAB"}`, `{"kty":"oct","k":"AA"}`, `{"kty":"AKP"}`, ed.jwk(nil)))
-	f.Add(`{"keys":[{}],"\u006beys":[]}`)
-	named, unnamed := ed.sign(), ed.signWithoutID()
-
-	f.Fuzz(func(t *testing.T, doc string) {
-		i := &issuer{doc: doc}
-		s := jwks.New(i.fetch, time.Now, nil)
-		k, err := s.Verify(t.Context(), named, jwks.Untrusted)
-		if err != nil {
-			k, err = s.Verify(t.Context(), unnamed, jwks.Untrusted)
-		} else if _, err := s.Verify(t.Context(), unnamed, jwks.Untrusted); err != nil && strings.Count(doc, "kty") <= 32 {
-			t.Errorf("trusted with its kid, but without: %v", err)
-		}
-		if err != nil {
-			if k != (jwks.Key{}) {
-				t.Errorf("got key %v beside the error", k)
-			}
-			return
-		}
-		if !s.Trusts(t.Context(), k) {
-			t.Error("the key that verified is not trusted")
-		}
-		var set struct{ Keys []json.RawMessage }
-		if err := json.Unmarshal([]byte(doc), &set); err != nil {
-			t.Fatalf("encoding/json refuses the document: %v", err)
-		}
-		for _, raw := range set.Keys {
-			var key map[string]any
-			if json.Unmarshal(raw, &key) != nil {
-				continue
-			}
-			_, private := key["d"]
-			if key["kty"] == "OKP" && key["crv"] == "Ed25519" && sameBytes(key["x"], x) && !private &&
-				(key["use"] == nil || key["use"] == "sig") && (key["alg"] == nil || key["alg"] == "EdDSA") {
-				return
-			}
-		}
-		t.Errorf("encoding/json does not find the key in %q", doc)
-	})
-}
-
-// sameBytes compares what two texts encode in base64url.
-func sameBytes(a, b any) bool {
-	var decoded [2]string
-	for i, v := range []any{a, b} {
-		text, _ := v.(string)
-		bytes, err := base64.RawURLEncoding.DecodeString(text)
-		if err != nil {
-			return false
-		}
-		decoded[i] = string(bytes)
-	}
-	return decoded[0] == decoded[1]
 }

@@ -270,9 +270,6 @@ func TestPrint(t *testing.T) {
 }
 
 func FuzzText(f *testing.F) {
-	f.Add("got abcdef here", "abcdef")
-	f.Add("%5Bredacted%5D a/b", "a/b?")
-	f.Add("redacted", "dacted")
 	f.Fuzz(func(t *testing.T, text, secret string) {
 		got := redact.Text(text, secret)
 		if !utf8.ValidString(got) || len(got) > 512+len("…") || strings.ContainsAny(got, "\r\n\x00") {

@@ -73,12 +73,6 @@ func TestAppendStrings(t *testing.T) {
 }
 
 func FuzzAppendString(f *testing.F) {
-	for _, s := range []string{
-		"", "a", "projects:read", "a\"b\\c/d", "\b\t\n\f\r\v\x00\x1f\x7f", "<&>\u2028\u2029",
-		"Zürich 😀", "\ufffd", "\xff", "a\xe2\x82", "\xed\xa0\x80", "12345678\n12345678\"",
-	} {
-		f.Add(s)
-	}
 	f.Fuzz(func(t *testing.T, s string) {
 		text := string(strictjson.AppendString(nil, s))
 		want := s

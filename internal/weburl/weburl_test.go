@@ -2,6 +2,7 @@ package weburl_test
 
 import (
 	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/authpi/authpi-idp-go/internal/weburl"
@@ -182,11 +183,11 @@ func TestOrigin(t *testing.T) {
 
 // What is accepted names a host, goes over TLS or stays on this machine.
 func FuzzEndpoint(f *testing.F) {
-	for _, seed := range []string{"https://idp.example/i_1?a=b", "http://localhost", "http://127.0.0.1:1", `https://a\@b`, "https://a:b@c", "https://[::1%25x]/"} {
-		f.Add(seed)
-	}
 	f.Fuzz(func(t *testing.T, raw string) {
-		issuer, endpoint := weburl.Issuer(raw, false), weburl.Endpoint(raw, false)
+		issuer, endpoint, redirect := weburl.Issuer(raw, false), weburl.Endpoint(raw, false), weburl.Redirect(raw, false)
+		if redirect == "" {
+			checkRedirect(t, raw)
+		}
 		if issuer == "" && endpoint != "" {
 			t.Errorf("%q: an issuer but no endpoint: %s", raw, endpoint)
 		}
@@ -200,8 +201,26 @@ func FuzzEndpoint(f *testing.F) {
 		if u.Scheme != "https" && !weburl.Loopback(u.Hostname()) {
 			t.Errorf("%q was accepted over %s", raw, u.Scheme)
 		}
-		if weburl.Redirect(raw, false) != "" {
-			t.Errorf("%q: an endpoint but no redirect: %s", raw, weburl.Redirect(raw, false))
+		if redirect != "" {
+			t.Errorf("%q: an endpoint but no redirect: %s", raw, redirect)
+		}
+		// Two spellings of one origin, and two origins.
+		loud, other := *u, *u
+		loud.Scheme, loud.Host, other.Host = strings.ToUpper(u.Scheme), strings.ToUpper(u.Host), "x"+u.Hostname()
+		if weburl.Origin(&loud) != weburl.Origin(u) || weburl.Origin(&other) == weburl.Origin(u) {
+			t.Errorf("%q: got the origins %s, %s, %s", raw, weburl.Origin(u), weburl.Origin(&loud), weburl.Origin(&other))
 		}
 	})
+}
+
+// checkRedirect is what a place for codes must be: TLS, this machine or an app's own scheme.
+func checkRedirect(t *testing.T, raw string) {
+	t.Helper()
+	u, err := url.Parse(raw)
+	if err != nil || u.User != nil || strings.ContainsAny(raw, "#\\ \t\r\n\x00") {
+		t.Fatalf("%q was accepted; got %v, %v", raw, u, err)
+	}
+	if u.Scheme != "https" && !strings.Contains(u.Scheme, ".") && (u.Scheme != "http" || !weburl.Loopback(u.Hostname())) {
+		t.Errorf("%q was accepted over %s", raw, u.Scheme)
+	}
 }
