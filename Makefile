@@ -6,6 +6,7 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 OLDEST      = go1.25.4
 FUZZTIME    = 10s
+SHORTTIME   = 3s
 TIMEOUT     = 4m
 SOAK        = 10m
 
@@ -20,7 +21,7 @@ each = @set -e; for dir in $(MODULES); do ( \
 	echo "== $$dir: $(1)"; $(1) ); done
 
 .NOTPARALLEL:
-.PHONY: help test fmt vet race oldest lint test-core cover fuzz soak
+.PHONY: help test fmt vet race oldest lint test-core cover fuzz fuzz-short soak
 
 test: fmt vet race oldest lint ## everything: format, vet, tests of all modules, oldest Go, staticcheck
 	@echo "== all of it passed"
@@ -52,12 +53,13 @@ cover: ## prints how much of the core its tests reach
 	GOWORK=off go test -coverprofile=coverage.out -coverpkg=.,./internal/... ./...
 	@go tool cover -func=coverage.out | tail -n 1
 
-fuzz: ## every fuzz target of the core for FUZZTIME
-	@set -e; export GOWORK=off; for pkg in $$(go list ./...); do \
-		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
-			echo "== $$pkg $$target"; \
-			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
-		done; done
+fuzz: ## every fuzz target of the core for FUZZTIME; TARGET=FuzzX: that one, PARALLEL=1: one worker
+	@FUZZTIME='$(FUZZTIME)' TARGET='$(TARGET)' PARALLEL='$(PARALLEL)' .ci/fuzz
+
+fuzz-short: ## the same for SHORTTIME each, and only the summary unless one fails
+	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
+	FUZZTIME='$(SHORTTIME)' TARGET='$(TARGET)' PARALLEL='$(PARALLEL)' .ci/fuzz >"$$log" 2>&1 || { cat "$$log"; exit 1; }; \
+	tail -n 1 "$$log"
 
 soak: ## many sessions and random faults for SOAK, by themselves: failures typed, memory flat
 	SOAK=$(SOAK) GOWORK=off go test $(RACE) -count=1 -timeout 0 -v -run '^TestSoak$$' .
