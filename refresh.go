@@ -71,12 +71,6 @@ type renewal struct {
 	joined            *arrival  // of the flight that it has waited for already
 }
 
-// arrival is how waiting for a flight ended.
-type arrival struct {
-	outcome outcome
-	err     error // of the wait
-}
-
 // grant names what is asked for besides new tokens: callers that ask for the same
 // can share an answer.
 func (r *renewal) grant() string {
@@ -237,18 +231,6 @@ func (c *IdpClient) satisfies(known *rotation, agent *Agent, r *renewal) bool {
 	return known.tokens.remaining(c.now()) > least
 }
 
-// startWaiting sets how long this caller waits, unless it has begun to.
-func (c *IdpClient) startWaiting(r *renewal) {
-	if !r.until.IsZero() {
-		return
-	}
-	limit := c.cfg.RefreshTimeout
-	if r.patient {
-		limit = min(limit, patience)
-	}
-	r.until = time.Now().Add(limit)
-}
-
 // fromMemory gives the newest successor of current that is remembered, or what the
 // session store has in its place; nil where there is none. The store is asked here,
 // too: whoever signed out meanwhile must not be signed in again by what this
@@ -280,121 +262,6 @@ func (c *IdpClient) pausing(agent *Agent, r *renewal) bool {
 
 func errPausing() error {
 	return refreshFailed(codeTransport, "the last attempt failed a moment ago", nil)
-}
-
-// fly has current spent, by this caller or by whoever came first.
-func (c *IdpClient) fly(ctx context.Context, agent *Agent, current TokenSet, r *renewal) (outcome, error) {
-	if joined := r.joined; joined != nil {
-		r.joined = nil
-		return joined.outcome, joined.err
-	}
-	switch {
-	case !time.Now().Before(r.until):
-		return outcome{}, refreshFailed(codeTransport, "nobody could refresh in time", context.DeadlineExceeded)
-	case current.RefreshToken == "": // as the session store may have it
-		return outcome{}, refreshFailed(ErrTokenExpired, "the newer tokens have no refresh token", nil)
-	case c.pausing(agent, r):
-		return outcome{}, errPausing()
-	}
-	f, first := c.rotations.join(c.rotations.id(current.RefreshToken))
-	if first {
-		if err := c.startFlight(ctx, f, agent, current, r); err != nil {
-			return outcome{}, err
-		}
-	} else {
-		c.event(ctx, "refresh joined", current)
-	}
-	return c.await(ctx, f, first, r)
-}
-
-// joinRunning waits for the flight that spends the tokens now, if there is one, before
-// they are even decoded, and gives what its first caller made of the same tokens; nil
-// where there is nothing to share. In a burst the request would else have to wait for
-// its turn behind all the callers, while each decodes.
-func (c *IdpClient) joinRunning(ctx context.Context, tokens TokenSet, r *renewal) *Agent {
-	f := c.rotations.flying(c.rotations.id(tokens.RefreshToken))
-	if f == nil || r.patient && c.rotations.paused(tokens.RefreshToken) {
-		return nil
-	}
-	c.event(ctx, "refresh joined", tokens)
-	c.startWaiting(r)
-	ended, err := c.await(ctx, f, false, r)
-	r.joined = &arrival{ended, err}
-	if err != nil || ended.spender == nil || ended.spender.Tokens != tokens {
-		return nil
-	}
-	return ended.spender
-}
-
-// await waits for a flight as long as this caller may; first tells that it is the
-// flight's own.
-func (c *IdpClient) await(ctx context.Context, f *flight, first bool, r *renewal) (outcome, error) {
-	timer := time.NewTimer(time.Until(r.until))
-	defer timer.Stop()
-	leave, enough := ctx.Done(), timer.C
-	if first {
-		leave = nil // whoever spends a refresh token sees it through
-		if !r.patient {
-			enough = nil
-		}
-	}
-	select {
-	case <-f.done:
-		return f.outcome, nil
-	default:
-	}
-	select {
-	case <-f.done:
-		return f.outcome, nil
-	case <-enough:
-		if first && !c.rotations.abandon(f) {
-			<-f.done // it has ended just now
-			return f.outcome, nil
-		}
-		// The flight goes on; the next caller finds its result in the memory.
-		return outcome{}, refreshFailed(codeTransport, "no answer in time", context.DeadlineExceeded)
-	case <-leave:
-		return outcome{}, left(ctx)
-	}
-}
-
-// startFlight is the first caller's part: it asks the session store, and then has
-// the token spent under a context of its own. Whatever happens, Reload's panic
-// included, the flight ends and frees those who wait.
-func (c *IdpClient) startFlight(ctx context.Context, f *flight, agent *Agent, current TokenSet, r *renewal) error {
-	result, started := outcome{}, false
-	defer func() {
-		if !started {
-			c.rotations.finish(f, result)
-		}
-	}()
-	if known := c.rotations.newest(f.id); known != nil && (!known.kept || c.satisfies(known, agent, r)) {
-		return nil // another flight ended while this caller was on its way here
-	}
-	stored, err := c.reloadNewer(ctx, agent, current, r)
-	if err != nil {
-		return err
-	}
-	if stored != nil {
-		result.rotation = stored
-		return nil
-	}
-	if ctx.Err() != nil {
-		return left(ctx)
-	}
-	if time.Until(r.until) < r.spendTime() {
-		return refreshFailed(codeTransport, "Reload took too long", context.DeadlineExceeded)
-	}
-	started, r.spends = true, true
-	if r.decoded != nil {
-		f.spender = r.decoded.clone()
-	}
-	detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.RefreshTimeout)
-	go func() {
-		defer cancel()
-		c.spend(detached, f, agent, current, r)
-	}()
-	return nil
 }
 
 // handOver gives a new set to the caller's OnRefresh, unless it came from the store.

@@ -26,23 +26,6 @@ type rotation struct {
 	owner *claims // of the ID token; nil: not yet
 }
 
-// outcome is how a flight ended: with a rotation, with an error, or, where both
-// are nil, before anything was spent.
-type outcome struct {
-	rotation *rotation
-	err      error
-	spender  *Agent // a copy of the agent whose tokens were spent; nil: there is none to share
-}
-
-// flight is one refresh token being spent. outcome is set before done is closed.
-type flight struct {
-	id        string
-	done      chan struct{}
-	outcome   outcome
-	spender   *Agent // see outcome; set before the token is spent
-	abandoned bool   // its first caller waits no longer; guarded by rotations.mu
-}
-
 // rotations knows which refresh tokens are being spent in this process, and what
 // became of those that were spent lately. It holds tokens, so it never prints.
 type rotations struct {
@@ -147,47 +130,6 @@ func (s *rotations) pause(refreshToken string) {
 func (s *rotations) paused(refreshToken string) bool {
 	_, ok := s.waits.Get(s.id(refreshToken))
 	return ok
-}
-
-// flying gives the flight that spends a token now, or nil.
-func (s *rotations) flying(id string) *flight {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.running[id]
-}
-
-// join gives the flight that spends a token; first tells that it is new.
-func (s *rotations) join(id string) (f *flight, first bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if f, ok := s.running[id]; ok {
-		return f, false
-	}
-	f = &flight{id: id, done: make(chan struct{})}
-	s.running[id] = f
-	return f, true
-}
-
-// abandon notes that f's first caller waits no longer. It is false where f has
-// ended already.
-func (s *rotations) abandon(f *flight) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	f.abandoned = s.running[f.id] == f
-	return f.abandoned
-}
-
-// finish gives f its outcome and frees those who wait for it.
-func (s *rotations) finish(f *flight, o outcome) {
-	s.mu.Lock()
-	delete(s.running, f.id)
-	if f.abandoned && o.rotation != nil {
-		s.rememberFor(f.id, *o.rotation, max(s.keep, orphanMemory))
-	}
-	s.mu.Unlock()
-	o.spender = f.spender
-	f.outcome = o
-	close(f.done)
 }
 
 // spend is the flight itself. What it learned is remembered before the flight

@@ -131,19 +131,6 @@ func (s *Set) Verify(ctx context.Context, t *jws.Token, from Source) (Key, error
 	}
 }
 
-// VerifySignature parses and verifies a token that anybody may have sent, and returns its
-// payload. It makes Set a KeySet of package oidc.
-func (s *Set) VerifySignature(ctx context.Context, raw string) ([]byte, error) {
-	t, err := jws.Parse(raw)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := s.Verify(ctx, &t, Untrusted); err != nil {
-		return nil, err
-	}
-	return []byte(t.Payload), nil
-}
-
 // Trusts reports whether k is still a key of the issuer's: the same material under the same kid
 // and alg. It lets verified tokens be remembered without outliving their key. While the set is
 // fresh it takes no lock; when it has aged, it is fetched as for Verify.

@@ -23,11 +23,8 @@ import (
 
 	"github.com/authpi/authpi-idp-go/internal/jwks"
 	"github.com/authpi/authpi-idp-go/internal/jws"
-	"github.com/coreos/go-oidc/v3/oidc"
 	"github.com/go-jose/go-jose/v4"
 )
-
-var _ oidc.KeySet = (*jwks.Set)(nil)
 
 // signingKey is a private key with what its JWK says.
 type signingKey struct {
@@ -291,28 +288,6 @@ func TestKeysWithoutID(t *testing.T) {
 		s := jwks.New(i.fetch, time.Now, nil)
 		check(t, s, ed.signWithoutID(), jwks.Untrusted, want)
 		check(t, s, ed.sign(), jwks.Untrusted, "")
-	}
-}
-
-func TestVerifySignature(t *testing.T) {
-	t.Parallel()
-	ed := newKey("a")
-	i := &issuer{doc: published(ed)}
-	s := jwks.New(i.fetch, time.Now, nil)
-	payload, err := s.VerifySignature(t.Context(), ed.raw("EdDSA", "kid", "a"))
-	if err != nil || string(payload) != `{"sub":"s"}` {
-		t.Errorf("got %q, %v", payload, err)
-	}
-	for raw, want := range map[string]string{
-		"":                                      "format",
-		newKey("b").raw("EdDSA", "kid", "a"):    "signature",
-		ed.raw("EdDSA", "kid", "b"):             "kid",
-		ed.raw("EdDSA", "kid", "a") + "=":       "signature",
-		ed.raw("EdDSA", "kid", "a", "jku", "x"): "jku",
-	} {
-		if payload, err := s.VerifySignature(t.Context(), raw); verdict(err) != want || payload != nil {
-			t.Errorf("got %q, %v; want %q", payload, err, want)
-		}
 	}
 }
 
