@@ -131,9 +131,10 @@ func (o Organization) MarshalJSON() ([]byte, error) {
 // must be text.
 func (o *Organization) UnmarshalJSON(data []byte) error {
 	text := "[" + string(data) + "]"
-	r := strictjson.NewReader(text)
+	one, r := strictjson.NewReader(string(data)), strictjson.NewReader(text)
+	one.Skip() // a text may close the list and open another
 	orgs := parseOrganizations(&r, text)
-	if err := r.End(); err != nil || len(orgs) != 1 {
+	if one.End() != nil || r.End() != nil || len(orgs) != 1 {
 		return invalidRequest("organization", "must be an object with a text id")
 	}
 	*o = orgs[0]

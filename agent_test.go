@@ -253,6 +253,7 @@ func TestOrganizationJSON(t *testing.T) {
 		{"id twice", `{"id":"a","id":"b"}`, false},
 		{"null", `null`, false},
 		{"two in one", `{"id":"a"},{"id":"b"}`, false},
+		{"two in one, of which one has no id", `{"":"a"},{"id":"org_1"}`, false},
 		{"no JSON", `{`, false},
 	} {
 		org := authpi.Organization{ID: "before"}
