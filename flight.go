@@ -2,6 +2,7 @@ package authpi
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -153,6 +154,31 @@ func (c *IdpClient) startFlight(ctx context.Context, f *flight, agent *Agent, cu
 		c.spend(detached, f, agent, current, r)
 	}()
 	return nil
+}
+
+// spend is the flight itself. What it learned is remembered before the flight
+// ends: whoever comes in between finds the one or the other.
+func (c *IdpClient) spend(ctx context.Context, f *flight, agent *Agent, current TokenSet, r *renewal) {
+	result := outcome{err: refreshFailed(codeTransport, "the refresh ended without an answer", nil)}
+	defer func() {
+		if fault := recover(); fault != nil {
+			// A foreign round tripper or coordinator panicked. Its value may hold
+			// anything, so only its type is told.
+			result = outcome{err: refreshFailed(codeTransport, fmt.Sprintf("the refresh panicked with a %T", fault), nil)}
+		}
+		c.rotations.finish(f, result)
+	}()
+	rotated, err := c.coordinate(ctx, f.id, agent, current, r)
+	if err != nil {
+		result = outcome{err: err}
+		return
+	}
+	if owner, err := storedClaims(rotated.tokens.IDToken); err == nil {
+		rotated.owner = &owner
+	}
+	rotated.next = c.rotations.id(rotated.tokens.RefreshToken)
+	c.rotations.remember(current, rotated)
+	result = outcome{rotation: &rotated}
 }
 
 // flying gives the flight that spends a token now, or nil.

@@ -1,15 +1,10 @@
 package authpi
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/authpi/authpi-idp-go/internal/endpoint"
-	"github.com/authpi/authpi-idp-go/internal/jws"
 	"github.com/authpi/authpi-idp-go/internal/recent"
 	"github.com/authpi/authpi-idp-go/internal/seal"
 )
@@ -130,115 +125,4 @@ func (s *rotations) pause(refreshToken string) {
 func (s *rotations) paused(refreshToken string) bool {
 	_, ok := s.waits.Get(s.id(refreshToken))
 	return ok
-}
-
-// spend is the flight itself. What it learned is remembered before the flight
-// ends: whoever comes in between finds the one or the other.
-func (c *IdpClient) spend(ctx context.Context, f *flight, agent *Agent, current TokenSet, r *renewal) {
-	result := outcome{err: refreshFailed(codeTransport, "the refresh ended without an answer", nil)}
-	defer func() {
-		if fault := recover(); fault != nil {
-			// A foreign round tripper or coordinator panicked. Its value may hold
-			// anything, so only its type is told.
-			result = outcome{err: refreshFailed(codeTransport, fmt.Sprintf("the refresh panicked with a %T", fault), nil)}
-		}
-		c.rotations.finish(f, result)
-	}()
-	rotated, err := c.coordinate(ctx, f.id, agent, current, r)
-	if err != nil {
-		result = outcome{err: err}
-		return
-	}
-	if owner, err := storedClaims(rotated.tokens.IDToken); err == nil {
-		rotated.owner = &owner
-	}
-	rotated.next = c.rotations.id(rotated.tokens.RefreshToken)
-	c.rotations.remember(current, rotated)
-	result = outcome{rotation: &rotated}
-}
-
-// redeem sends the refresh token to the issuer (RFC 6749 section 6), once, and
-// verifies what comes back. Its error is a *RefreshError; where it carries tokens
-// the old ones are spent.
-func (c *IdpClient) redeem(ctx context.Context, agent *Agent, current TokenSet, r *renewal) (rotation, error) {
-	url, err := c.needEndpoint("Token", c.endpoints.Token)
-	if err != nil {
-		return rotation{}, err
-	}
-	var form endpoint.Params
-	form.Add("grant_type", "refresh_token")
-	form.Add("refresh_token", current.RefreshToken)
-	form.AddList("scope", r.scopes)
-	form.AddAll("resource", r.resources)
-	asked := c.now()
-	tokens, err := c.requestTokens(ctx, opRefresh, codeRefreshError, url, &form, secretsOf(current)...)
-	if tokens.RefreshToken == "" {
-		tokens.RefreshToken = current.RefreshToken
-	}
-	if tokens.Scope == "" {
-		tokens.Scope = current.Scope
-	}
-	if err == nil {
-		err = c.verifyOrDropIDToken(ctx, agent, current, &tokens, asked)
-	}
-	if err != nil {
-		failed := &RefreshError{cause: err}
-		if tokens.AccessToken != "" {
-			failed.tokens = &tokens
-		}
-		return rotation{}, failed
-	}
-	c.log.InfoContext(ctx, "authpi: refresh token spent", "key", c.rotations.shortID(current.RefreshToken),
-		"expires_at", tokens.ExpiresAt)
-	return rotation{tokens: tokens, grant: r.grant(), kept: tokens.RefreshToken == current.RefreshToken}, nil
-}
-
-// keysWait is how long a rotated set waits for the issuer's keys.
-const keysWait = 5 * time.Second
-
-// verifyOrDropIDToken verifies the new ID token against the old one. A token that
-// was checked and refused is an error. One that cannot be checked now, or is no
-// JWT, must not cost the session: the set is stored without it, under the name of
-// the agent, and the identity comes from the user info endpoint.
-func (c *IdpClient) verifyOrDropIDToken(ctx context.Context, agent *Agent, current TokenSet, tokens *TokenSet, asked time.Time) error {
-	if tokens.IDToken != "" {
-		err := c.verifyRefreshed(ctx, agent, current, *tokens, asked)
-		if err == nil || isRefused(err) {
-			return err
-		}
-		c.log.WarnContext(ctx, "authpi: ID token of a refresh could not be checked and is left out",
-			"key", c.rotations.shortID(current.RefreshToken), "error", err)
-	}
-	tokens.IDToken, tokens.SubjectHint = "", agent.ID
-	return nil
-}
-
-func (c *IdpClient) verifyRefreshed(ctx context.Context, agent *Agent, current, tokens TokenSet, asked time.Time) error {
-	want := expectation{op: opRefresh, tokens: tokens, subject: agent.ID, asked: asked}
-	if current.IDToken != "" {
-		if previous, err := storedClaims(current.IDToken); err == nil {
-			want.previous = &previous
-		}
-	}
-	limited, cancel := context.WithTimeout(ctx, keysWait)
-	defer cancel()
-	_, err := c.verifyIDToken(limited, tokens.IDToken, want)
-	return err
-}
-
-// isRefused tells an ID token that was checked and does not hold from one that is
-// no JWT at all or could not be checked.
-func isRefused(err error) bool {
-	var e *OAuthError
-	if !errors.As(err, &e) || e.Code != string(ErrInvalidToken) && e.Code != codeSubjectMismatch {
-		return false
-	}
-	var format *jws.Error
-	if errors.As(err, &format) {
-		switch format.Part {
-		case "format", "length", "header", "payload":
-			return false
-		}
-	}
-	return true
 }
