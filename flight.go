@@ -11,7 +11,7 @@ type flight struct {
 	id        string
 	done      chan struct{}
 	outcome   outcome
-	spender   *Agent // see outcome; set before the token is spent
+	spender   *Agent // a copy of the agent whose tokens are spent, set before; nil: there is none to share
 	abandoned bool   // its first caller waits no longer; guarded by rotations.mu
 }
 
@@ -20,7 +20,6 @@ type flight struct {
 type outcome struct {
 	rotation *rotation
 	err      error
-	spender  *Agent // a copy of the agent whose tokens were spent; nil: there is none to share
 }
 
 // arrival is how waiting for a flight ended.
@@ -67,10 +66,10 @@ func (c *IdpClient) joinRunning(ctx context.Context, tokens TokenSet, r *renewal
 	c.startWaiting(r)
 	ended, err := c.await(ctx, f, false, r)
 	r.joined = &arrival{ended, err}
-	if err != nil || ended.spender == nil || ended.spender.Tokens != tokens {
+	if err != nil || f.spender == nil || f.spender.Tokens != tokens {
 		return nil
 	}
-	return ended.spender
+	return f.spender
 }
 
 // await waits for a flight as long as this caller may; first tells that it is the
@@ -217,7 +216,6 @@ func (s *rotations) finish(f *flight, o outcome) {
 		s.rememberFor(f.id, *o.rotation, max(s.keep, orphanMemory))
 	}
 	s.mu.Unlock()
-	o.spender = f.spender
 	f.outcome = o
 	close(f.done)
 }
