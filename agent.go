@@ -189,7 +189,7 @@ func (c *IdpClient) CreateAgent(ctx context.Context, tokens TokenSet, opts *Agen
 	}
 	if tokens.isZero() {
 		// What an empty session holds: it must not pass for the client itself.
-		err := ownError(ErrTokenExpired, "stored token set", "there are no tokens")
+		err := ownError(ErrTokenExpired, opStoredTokens, "there are no tokens")
 		c.reportError(ctx, opts, err)
 		return nil, err
 	}
@@ -229,7 +229,7 @@ func (c *IdpClient) agentOf(tokens TokenSet) (*Agent, error) {
 	}
 	id := tokens.SubjectHint
 	if id == "" && tokens.RefreshToken != "" {
-		return nil, invalidToken("stored token set", "sub", "a refresh token without ID token or subject_hint belongs to nobody", nil)
+		return nil, invalidToken(opStoredTokens, "sub", "a refresh token without ID token or subject_hint belongs to nobody", nil)
 	}
 	if id == "" {
 		id = c.cfg.ClientID // client credentials bring neither of the two
@@ -238,17 +238,16 @@ func (c *IdpClient) agentOf(tokens TokenSet) (*Agent, error) {
 }
 
 func storedClaims(idToken string) (claims, error) {
-	const op = "stored ID token"
 	payload, err := jws.UnverifiedPayload(idToken)
 	if err != nil {
-		return claims{}, invalidToken(op, "format", "is no JWT", err)
+		return claims{}, invalidToken(opStoredIDToken, "format", "is no JWT", err)
 	}
 	parsed, err := parseClaims(payload)
 	if err != nil {
-		return claims{}, invalidToken(op, "payload", err.Error(), err)
+		return claims{}, invalidToken(opStoredIDToken, "payload", err.Error(), err)
 	}
 	if parsed.subject == "" {
-		return claims{}, invalidToken(op, "sub", "is missing", nil)
+		return claims{}, invalidToken(opStoredIDToken, "sub", "is missing", nil)
 	}
 	return parsed, nil
 }

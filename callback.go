@@ -89,6 +89,8 @@ func (c *IdpClient) ExchangeCode(ctx context.Context, code, codeVerifier string,
 	return c.newAgent(&claims, answer), nil
 }
 
+const opCallback = "callback"
+
 // ExchangeCallback checks a callback against the login that it answers and trades
 // its code for tokens. callback is r.URL.Query(), or what [ParseCallback] made of
 // a text; auth is what [IdpClient.CreateAuthorizationURL] returned, from the
@@ -103,24 +105,23 @@ func (c *IdpClient) ExchangeCode(ctx context.Context, code, codeVerifier string,
 // access_denied, invalid_issuer, invalid_request, or as
 // [IdpClient.ExchangeCode] does.
 func (c *IdpClient) ExchangeCallback(ctx context.Context, callback url.Values, auth AuthorizationURL) (*Agent, error) {
-	const op = "callback"
 	if err := checkState(callback, auth); err != nil {
 		return nil, err
 	}
 	for _, name := range []string{"error", "iss", "code"} {
 		if len(callback[name]) > 1 {
-			return nil, invalidRequest(op, "the parameter "+name+" is repeated (RFC 6749 section 3.1)")
+			return nil, invalidRequest(opCallback, "the parameter "+name+" is repeated (RFC 6749 section 3.1)")
 		}
 	}
 	if callback.Get("error") != "" {
 		return nil, c.callbackRefusal(callback, auth)
 	}
 	if auth.Nonce == "" {
-		return nil, ownError(ErrInvalidNonce, op, "the stored login has no nonce")
+		return nil, ownError(ErrInvalidNonce, opCallback, "the stored login has no nonce")
 	}
 	code := callback.Get("code")
 	if code == "" {
-		return nil, invalidRequest(op, "the authorization code is missing")
+		return nil, invalidRequest(opCallback, "the authorization code is missing")
 	}
 	if err := c.checkIss(ctx, callback, auth); err != nil {
 		return nil, err
@@ -135,7 +136,7 @@ func checkState(callback url.Values, auth AuthorizationURL) error {
 	if auth.State != "" && len(got) == 1 && sameSecret(got[0], auth.State) {
 		return nil
 	}
-	e := ownError(ErrInvalidState, "callback", "the callback does not belong to this login")
+	e := ownError(ErrInvalidState, opCallback, "the callback does not belong to this login")
 	return quoteError(e, callback, auth)
 }
 
@@ -165,7 +166,7 @@ func (c *IdpClient) callbackRefusal(callback url.Values, auth AuthorizationURL) 
 
 // callbackError is the authorization endpoint's error (RFC 6749 section 4.1.2.1).
 func callbackError(callback url.Values, auth AuthorizationURL) *OAuthError {
-	return issuerError("callback", callback.Get("error"), callback.Get("error_description"),
+	return issuerError(opCallback, callback.Get("error"), callback.Get("error_description"),
 		callback.Get("error_uri"), loginSecrets(callback, auth)...)
 }
 
@@ -192,7 +193,7 @@ func (c *IdpClient) checkIss(ctx context.Context, callback url.Values, auth Auth
 }
 
 func wrongIssuer(callback url.Values, auth AuthorizationURL, want string) *OAuthError {
-	return issuerError("callback", codeInvalidIssuer,
+	return issuerError(opCallback, codeInvalidIssuer,
 		fmt.Sprintf("the parameter iss is %q; want %q (RFC 9207)", callback.Get("iss"), want), "",
 		loginSecrets(callback, auth)...)
 }
@@ -211,9 +212,8 @@ const maxCallback = 64 << 10
 //
 // What cannot be read is an [*OAuthError] with the code invalid_request.
 func ParseCallback(raw string) (url.Values, error) {
-	const op = "callback"
 	if len(raw) > maxCallback {
-		return nil, invalidRequest(op, "is longer than 64 KiB")
+		return nil, invalidRequest(opCallback, "is longer than 64 KiB")
 	}
 	values := url.Values{}
 	for pair := range strings.SplitSeq(callbackQuery(raw), "&") {
@@ -225,7 +225,7 @@ func ParseCallback(raw string) (url.Values, error) {
 		value, valueErr := url.QueryUnescape(value)
 		text := name + value
 		if nameErr != nil || valueErr != nil || strings.ToValidUTF8(text, "") != text {
-			return nil, invalidRequest(op, "holds a parameter that is not encoded as a query is")
+			return nil, invalidRequest(opCallback, "holds a parameter that is not encoded as a query is")
 		}
 		values.Add(name, value)
 	}

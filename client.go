@@ -91,6 +91,8 @@ func (c IdpClient) Format(f fmt.State, _ rune) { redact.Print(f, c.String()) }
 // LogValue names issuer and client, for log/slog.
 func (c IdpClient) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
+const opClientCredentials = "client credentials"
+
 // ClientCredentials signs a machine in with the client's own secret (RFC 6749
 // section 4.4). Its token is short-lived and comes without a refresh token: ask
 // again, or let [IdpClient.ClientCredentialsSource] do so.
@@ -98,7 +100,6 @@ func (c IdpClient) LogValue() slog.Value { return slog.StringValue(c.String()) }
 // scopes and resources may be empty; Config.Resources are not sent. It returns a
 // [*ConfigurationError] without Config.ClientSecret.
 func (c *IdpClient) ClientCredentials(ctx context.Context, scopes []string, resources ...string) (*Agent, error) {
-	const op = "client credentials"
 	if c.cfg.ClientSecret == "" {
 		return nil, &ConfigurationError{"ClientSecret", "is required for client credentials"}
 	}
@@ -110,14 +111,14 @@ func (c *IdpClient) ClientCredentials(ctx context.Context, scopes []string, reso
 	form.Add("grant_type", "client_credentials")
 	form.AddList("scope", scopes)
 	form.AddAll("resource", resources)
-	answer, err := c.requestTokens(ctx, op, codeTokenError, url, &form)
+	answer, err := c.requestTokens(ctx, opClientCredentials, codeTokenError, url, &form)
 	if err != nil {
 		return nil, err
 	}
 	if answer.IDToken != "" {
 		// None is due here, but CreateAgent would believe it, so one that cannot
 		// be verified is left out.
-		if _, err := c.verifyIDToken(ctx, answer.IDToken, expectation{op: op, tokens: answer}); err != nil {
+		if _, err := c.verifyIDToken(ctx, answer.IDToken, expectation{op: opClientCredentials, tokens: answer}); err != nil {
 			c.log.WarnContext(ctx, "authpi: ID token of a client credentials answer left out", "error", err)
 			answer.IDToken = ""
 		}

@@ -196,21 +196,22 @@ func (c *IdpClient) storedScope(ctx context.Context, raw, subject string) (strin
 	return got.scope, nil
 }
 
+const opStoredIDToken = "stored ID token"
+
 // verifyStoredIDToken gives the token's subject.
 func (c *IdpClient) verifyStoredIDToken(ctx context.Context, raw string) (subject string, err error) {
-	const op = "stored ID token"
-	got, typ, err := c.bearerClaims(ctx, op, raw)
+	got, typ, err := c.bearerClaims(ctx, opStoredIDToken, raw)
 	if err != nil {
 		return "", err
 	}
-	if err := checkNotTyped(typ, op); err != nil {
+	if err := checkNotTyped(typ, opStoredIDToken); err != nil {
 		return "", err
 	}
-	if err := c.checkIssuer(ctx, &got, op); err != nil {
+	if err := c.checkIssuer(ctx, &got, opStoredIDToken); err != nil {
 		return "", err
 	}
 	if !got.audience.contains(c.cfg.ClientID) {
-		return "", invalidToken(op, "aud", "is another client's", nil)
+		return "", invalidToken(opStoredIDToken, "aud", "is another client's", nil)
 	}
 	return got.subject, nil
 }

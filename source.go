@@ -161,7 +161,7 @@ func (s *machineSource) Token() (*oauth2.Token, error) {
 	}
 	var e *OAuthError
 	if config := (*ConfigurationError)(nil); !errors.As(err, &e) && !errors.As(err, &config) {
-		err = noAnswer("client credentials", err) // our patience, or a panic
+		err = noAnswer(opClientCredentials, err) // our patience, or a panic
 	}
 	if good && isPassing(err) {
 		s.retryAt.Store(s.client.now().Add(pause).UnixNano()) // from the failure on

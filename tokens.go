@@ -52,6 +52,8 @@ const (
 
 const bearer = "Bearer"
 
+const opStoredTokens = "stored token set"
+
 // ParseTokenSet reads the storage JSON of a TokenSet: an object with access_token
 // and expires_at, and whatever else there is. Unknown members are ignored;
 // token_type is "Bearer" where it is missing. Names match exactly.
@@ -60,7 +62,7 @@ const bearer = "Bearer"
 func ParseTokenSet(data []byte) (TokenSet, error) {
 	t := TokenSet{TokenType: bearer}
 	refuse := func(reason string) (TokenSet, error) {
-		return TokenSet{}, ownError(ErrInvalidToken, "stored token set", reason)
+		return TokenSet{}, ownError(ErrInvalidToken, opStoredTokens, reason)
 	}
 	// One copy of the text; every field is a part of it.
 	r := strictjson.NewReader(string(data))

@@ -35,6 +35,8 @@ type UserInfo struct {
 // included, as [encoding/json.Unmarshal] does.
 func (u *UserInfo) Claims(v any) error { return decodeClaims(u.claims, v) }
 
+const opUserInfo = "user info"
+
 // UserInfo asks the user info endpoint about the agent. The subject of the answer
 // must be the agent's (OpenID Connect Core section 5.3.2).
 //
@@ -42,7 +44,7 @@ func (u *UserInfo) Claims(v any) error { return decodeClaims(u.claims, v) }
 // the endpoint refuses, invalid_response where its answer cannot be read.
 func (c *IdpClient) UserInfo(ctx context.Context, agent *Agent) (*UserInfo, error) {
 	if agent == nil {
-		return nil, invalidRequest("user info", "the agent is nil")
+		return nil, invalidRequest(opUserInfo, "the agent is nil")
 	}
 	body, err := c.requestUserInfo(ctx, agent.Tokens.AccessToken)
 	if err != nil {
@@ -70,22 +72,21 @@ func (c *IdpClient) userInfoClaims(ctx context.Context, accessToken, subject str
 }
 
 func (c *IdpClient) requestUserInfo(ctx context.Context, accessToken string) (body string, err error) {
-	const op = "user info"
 	url, err := c.needEndpoint("UserInfo", c.endpoints.UserInfo)
 	if err != nil {
 		return "", err
 	}
 	if !validBearer(accessToken) {
-		return "", invalidToken(op, "access_token", "cannot be sent in a header", nil)
+		return "", invalidToken(opUserInfo, "access_token", "cannot be sent in a header", nil)
 	}
 	answer, err := c.caller.Do(ctx, endpoint.Request{URL: url, Bearer: accessToken})
 	if err != nil {
-		return "", requestFailed(op, err, accessToken)
+		return "", requestFailed(opUserInfo, err, accessToken)
 	}
 	if answer.Status != http.StatusOK {
 		// The code is always ours: what an endpoint that is no token endpoint
 		// calls its errors says nothing about the session.
-		e := c.refusal(op, "", answer, accessToken)
+		e := c.refusal(opUserInfo, "", answer, accessToken)
 		e.Code = codeUserInfoError
 		return "", e
 	}
@@ -93,13 +94,12 @@ func (c *IdpClient) requestUserInfo(ctx context.Context, accessToken string) (bo
 }
 
 func (c *IdpClient) readUserInfo(body, accessToken, subject string) (claims, error) {
-	const op = "user info"
 	from, err := parseClaims(body)
 	if err != nil {
-		return claims{}, invalidResponse(op, err.Error(), http.StatusOK, err)
+		return claims{}, invalidResponse(opUserInfo, err.Error(), http.StatusOK, err)
 	}
 	if from.subject == "" {
-		return claims{}, invalidResponse(op, "sub is missing", http.StatusOK, nil)
+		return claims{}, invalidResponse(opUserInfo, "sub is missing", http.StatusOK, nil)
 	}
 	if from.subject != subject {
 		return claims{}, subjectMismatch(subject, from.subject, accessToken)
