@@ -98,7 +98,8 @@ const opClientCredentials = "client credentials"
 // again, or let [IdpClient.ClientCredentialsSource] do so.
 //
 // scopes and resources may be empty; Config.Resources are not sent. It returns a
-// [*ConfigurationError] without Config.ClientSecret.
+// [*ConfigurationError] without Config.ClientSecret, and otherwise an [*OAuthError]:
+// token_error, or the issuer's own code.
 func (c *IdpClient) ClientCredentials(ctx context.Context, scopes []string, resources ...string) (*Agent, error) {
 	if c.cfg.ClientSecret == "" {
 		return nil, &ConfigurationError{"ClientSecret", "is required for client credentials"}
@@ -130,6 +131,8 @@ func (c *IdpClient) ClientCredentials(ctx context.Context, scopes []string, reso
 // RevokeToken ends a token at the issuer (RFC 7009); a refresh token takes its
 // session along. tokenTypeHint is "access_token", "refresh_token" or empty. A
 // token that is not valid any more is no error.
+//
+// It returns an [*OAuthError]: revocation_error, or the issuer's own code.
 func (c *IdpClient) RevokeToken(ctx context.Context, token, tokenTypeHint string) error {
 	const op = "revoke token"
 	url, err := c.needEndpoint("Revocation", c.endpoints.Revocation)
@@ -172,7 +175,8 @@ func (i *Introspection) Claims(v any) error { return decodeClaims(i.claims, v) }
 // other clients' tokens uses [IdpClient.VerifyAccessToken] instead.
 //
 // tokenTypeHint is "access_token", "refresh_token" or empty. It returns an
-// [*OAuthError]: introspection_error, or the issuer's own code.
+// [*OAuthError]: introspection_error, the issuer's own code, or invalid_response for
+// an answer that does not say whether the token is active.
 func (c *IdpClient) Introspect(ctx context.Context, token, tokenTypeHint string) (*Introspection, error) {
 	const op = "introspect token"
 	url, err := c.needEndpoint("Introspection", c.endpoints.Introspection)
@@ -240,6 +244,8 @@ func (o LogoutOptions) LogValue() slog.Value { return slog.StringValue(o.String(
 // CreateLogoutURL gives the URL that ends the session at the issuer (OpenID
 // Connect RP-Initiated Logout 1.0 section 2). End your own session, then redirect
 // there. The URL holds the ID token: do not log it. A nil opts is fine.
+//
+// It returns a [*ConfigurationError] where the issuer offers no such endpoint.
 func (c *IdpClient) CreateLogoutURL(opts *LogoutOptions) (string, error) {
 	base, err := c.needEndpoint("EndSession", c.endpoints.EndSession)
 	if err != nil || opts == nil {
