@@ -45,7 +45,8 @@ type numericDate struct {
 
 func (d numericDate) time() time.Time { return unixTime(d.seconds) }
 
-// audience is one text or a list of them (RFC 7519 section 4.1.3).
+// audience is one text or a list of them (RFC 7519 section 4.1.3). The first stands
+// apart, since most have no other.
 type audience struct {
 	first string
 	rest  []string
@@ -53,18 +54,7 @@ type audience struct {
 }
 
 func (a audience) contains(want string) bool {
-	if !a.valid {
-		return false
-	}
-	if a.first == want {
-		return true
-	}
-	for _, one := range a.rest {
-		if one == want {
-			return true
-		}
-	}
-	return false
+	return a.valid && (a.first == want || slices.Contains(a.rest, want))
 }
 
 func (a audience) list() []string {
