@@ -50,7 +50,7 @@ func (c *IdpClient) coordinate(ctx context.Context, id string, agent *Agent, cur
 	}
 	if err != nil {
 		cause := masked(err, secretsOf(current)...)
-		c.log.WarnContext(ctx, "authpi: refresh coordinator failed", "key", id[:12], "error", cause)
+		c.log.WarnContext(ctx, "authpi: refresh coordinator failed", "key", c.rotations.shortID(current.RefreshToken), "error", cause)
 		return rotation{}, refreshFailed(codeTransport, "the coordinator failed: "+cause.Error(), cause)
 	}
 	return c.follow(ctx, current, id, sealed)
