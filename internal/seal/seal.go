@@ -30,7 +30,7 @@ func ID(context, token string) string {
 // Seal encrypts plain for holders of token. id, the digest of the same token,
 // is bound to it, so that a result cannot be moved to another key of a store.
 func Seal(token, id string, plain []byte) ([]byte, error) {
-	aead, err := open(token)
+	aead, err := newCipher(token)
 	if err != nil {
 		return nil, err
 	}
@@ -39,7 +39,7 @@ func Seal(token, id string, plain []byte) ([]byte, error) {
 
 // Open decrypts what Seal made of the same token and id.
 func Open(token, id string, sealed []byte) ([]byte, error) {
-	aead, err := open(token)
+	aead, err := newCipher(token)
 	if err != nil {
 		return nil, err
 	}
@@ -50,9 +50,9 @@ func Open(token, id string, sealed []byte) ([]byte, error) {
 	return plain, nil
 }
 
-// open derives the key of one token. The random nonce is made and prepended by
+// newCipher derives the key of one token. The random nonce is made and prepended by
 // the cipher itself, which also satisfies FIPS 140-3.
-func open(token string) (cipher.AEAD, error) {
+func newCipher(token string) (cipher.AEAD, error) {
 	key, err := hkdf.Key(sha256.New, []byte(token), nil, keyInfo, 32)
 	if err != nil {
 		return nil, err
