@@ -32,7 +32,7 @@ func (b *budget) empty(now time.Time) bool {
 	return b.left == 0
 }
 
-// refill fills the bucket.
+// refill gives back all that was taken.
 func (b *budget) refill() { b.left = burst }
 
 // replenish adds what has come in until now. A clock that was moved back adds nothing, and the

@@ -140,7 +140,7 @@ func parse(doc string) (*snapshot, error) {
 	return sn, nil
 }
 
-// add adds a key.
+// add puts a key wherever it will be looked for.
 func (sn *snapshot) add(k *publicKey) {
 	sn.keys = append(sn.keys, k)
 	if k.hasID {

@@ -68,13 +68,14 @@ func New(fetch func(ctx context.Context) ([]byte, error), now func() time.Time, 
 	}
 	s := &Set{fetch: fetch, now: now, log: log}
 	for i := range s.budgets {
-		s.budgets[i].left = burst
+		s.budgets[i].refill()
 	}
 	return s
 }
 
 // UnavailableError says that the keys could not be had now: the fetch failed, or there were too
-// many, and Err is then what the last one failed with, if it did. It is a passing failure and says nothing about the token.
+// many, and Err is then what the last one failed with, if it did. It is a passing failure and
+// says nothing about the token.
 type UnavailableError struct {
 	Err error // the cause
 }

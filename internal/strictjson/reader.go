@@ -303,7 +303,8 @@ func (r *Reader) leave(open int32) {
 }
 
 // settle makes sure that the value at offset value, which a cursor at depth has stepped to with
-// open names in use, is read to its end. It reports false if the reader has moved out of that cursor's reach.
+// open names in use, is read to its end. It reports false if the reader has moved out of that
+// cursor's reach.
 func (r *Reader) settle(depth, open int32, value int) bool {
 	if r.depth < depth {
 		return false
