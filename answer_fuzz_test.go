@@ -78,13 +78,8 @@ func lifetime(v any) int64 {
 		}
 		v = json.Number(number)
 	}
-	literal, ok := v.(json.Number)
-	if text := string(literal); !strings.ContainsAny(text, "eE") {
-		text, _, _ = strings.Cut(text, ".")
-		literal = json.Number(text)
-	}
-	seconds, isWhole := whole(literal)
-	if !ok || !isWhole {
+	seconds, ok := withoutFraction(v)
+	if !ok {
 		return 3600
 	}
 	const tenYears = 10 * 366 * 24 * 3600

@@ -144,14 +144,19 @@ func whole(v any) (n int64, ok bool) {
 	return r.Int()
 }
 
-// date is a number of seconds up to the year 9999, whose fraction does not count.
-func (o object) date(name string) (seconds int64, ok bool) {
-	literal, _ := o[name].(json.Number)
+// withoutFraction is a number whose fraction, written plainly, does not count.
+func withoutFraction(v any) (n int64, ok bool) {
+	literal, _ := v.(json.Number)
 	text := string(literal)
 	if !strings.ContainsAny(text, "eE") {
 		text, _, _ = strings.Cut(text, ".")
 	}
-	seconds, ok = whole(json.Number(text))
+	return whole(json.Number(text))
+}
+
+// date is a number of seconds up to the year 9999, whose fraction does not count.
+func (o object) date(name string) (seconds int64, ok bool) {
+	seconds, ok = withoutFraction(o[name])
 	return seconds, ok && seconds >= 0 && seconds <= 253402300799
 }
 
