@@ -93,7 +93,7 @@ func survive(t *testing.T, c faultCall, endpoint string, f fault) {
 			checkKept(t, c, endpoint, &f, store, err)
 		}
 		time.Sleep(32 * time.Second) // what was left to itself ends, and the pause
-		for _, problem := range e.wire.check() {
+		for _, problem := range e.wire.problems() {
 			t.Error(problem)
 		}
 		if c.refreshes {

@@ -4,11 +4,14 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -247,10 +250,9 @@ func callPeer(t *testing.T, p *peer, own bool, limit time.Duration, codes []stri
 
 func wantOneOf(t *testing.T, name string, err error, codes []string) {
 	t.Helper()
-	for _, code := range codes {
-		if e := asOAuth(err); e != nil && e.Code == code && !authpi.SessionEnded(err) {
-			return
-		}
+	var e *authpi.OAuthError
+	if errors.As(err, &e) && slices.Contains(codes, e.Code) && !authpi.SessionEnded(err) {
+		return
 	}
 	t.Errorf("%s: got %v; want one of %q, and no end of the session", name, err, codes)
 }
@@ -258,7 +260,7 @@ func wantOneOf(t *testing.T, name string, err error, codes []string) {
 // Whatever is wrong with TLS, nothing is sent.
 func TestTLSFaults(t *testing.T) {
 	quiet := func(s *httptest.Server) *httptest.Server {
-		s.Config.ErrorLog = quietLog
+		s.Config.ErrorLog = log.New(io.Discard, "", 0) // it tells of clients that leave
 		s.StartTLS()
 		t.Cleanup(s.Close)
 		return s
@@ -278,11 +280,9 @@ func TestTLSFaults(t *testing.T) {
 		"unknown authority": foreign.URL, "old version": old.URL, "no TLS at all": strings.Replace(plain.url, "http:", "https:", 1),
 		"no handshake": strings.Replace(mute.url, "http:", "https:", 1),
 	} {
-		p := &peer{url: url}
-		callPeer(t, p, true, 200*time.Millisecond, noAnswerCodes)
-		if p.spent != 0 {
-			t.Errorf("%s: a request was sent", name)
-		}
+		t.Run(name, func(t *testing.T) {
+			callPeer(t, &peer{url: url}, true, 200*time.Millisecond, noAnswerCodes)
+		})
 	}
 	requests.Range(func(host, _ any) bool {
 		t.Errorf("a request reached %s", host)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"net/http"
 	"strings"
 	"sync"
@@ -137,8 +136,8 @@ func (b *watchedBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// check fails the test for what no call may leave behind, whatever went wrong.
-func (w *faultWire) check() (problems []string) {
+// problems are what no call may leave behind, whatever went wrong.
+func (w *faultWire) problems() (problems []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	add := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
@@ -303,23 +302,6 @@ func typed(err error) bool {
 	return errors.As(err, &oauth) || errors.As(err, &config)
 }
 
-// errorChain gives err and every error that it wraps.
-func errorChain(err error) []error {
-	if err == nil {
-		return nil
-	}
-	all := []error{err}
-	switch e := err.(type) {
-	case interface{ Unwrap() error }:
-		all = append(all, errorChain(e.Unwrap())...)
-	case interface{ Unwrap() []error }:
-		for _, one := range e.Unwrap() {
-			all = append(all, errorChain(one)...)
-		}
-	}
-	return all
-}
-
 // accessToken and logoutToken are the issuer's, and secret.
 func (e *faultEnv) accessToken() string { return e.keep(e.srv.AccessToken(nil)) }
 func (e *faultEnv) logoutToken() string { return e.keep(e.srv.LogoutToken(nil)) }
@@ -328,15 +310,3 @@ func (e *faultEnv) keep(secret string) string {
 	e.log.secret(secret)
 	return secret
 }
-
-// asOAuth gives the *OAuthError in err, or nil.
-func asOAuth(err error) *authpi.OAuthError {
-	var e *authpi.OAuthError
-	if !errors.As(err, &e) {
-		return nil
-	}
-	return e
-}
-
-// quietLog takes what a server says of clients that leave.
-var quietLog = log.New(io.Discard, "", 0)

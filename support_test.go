@@ -174,18 +174,26 @@ func wantNone(t testing.TB, text string, secrets ...string) {
 // wantSilent fails the test if an error, or one behind it, shows a secret in any way to print it.
 func wantSilent(t testing.TB, err error, secrets ...string) {
 	t.Helper()
-	if err == nil {
-		return
+	for _, one := range errorChain(err) {
+		wantNone(t, fmt.Sprintf("%v\n%+v\n%#v\n", one, one, one)+one.Error(), secrets...)
 	}
-	wantNone(t, fmt.Sprintf("%v\n%+v\n%#v\n", err, err, err)+err.Error(), secrets...)
+}
+
+// errorChain gives err and every error that it wraps.
+func errorChain(err error) []error {
+	if err == nil {
+		return nil
+	}
+	all := []error{err}
 	switch e := err.(type) {
 	case interface{ Unwrap() error }:
-		wantSilent(t, e.Unwrap(), secrets...)
+		all = append(all, errorChain(e.Unwrap())...)
 	case interface{ Unwrap() []error }:
 		for _, one := range e.Unwrap() {
-			wantSilent(t, one, secrets...)
+			all = append(all, errorChain(one)...)
 		}
 	}
+	return all
 }
 
 // transportFunc is an http.RoundTripper made of a function.
