@@ -105,13 +105,6 @@ func (a Agent) LogValue() slog.Value {
 		slog.String("id", a.ID), slog.String("type", string(a.Type)), slog.String("org_id", a.OrgID))
 }
 
-func (a *Agent) clock() time.Time {
-	if a.now == nil {
-		return time.Now()
-	}
-	return a.now()
-}
-
 // MarshalJSON writes the claim's form: id, title, scopes, joined_at.
 func (o Organization) MarshalJSON() ([]byte, error) {
 	dst := append([]byte(nil), `{"id":`...)
@@ -270,6 +263,13 @@ func (c *IdpClient) newAgent(from *claims, tokens TokenSet) *Agent {
 		agent.AuthTime = from.authTime.time()
 	}
 	return agent
+}
+
+func (a *Agent) clock() time.Time {
+	if a.now == nil {
+		return time.Now()
+	}
+	return a.now()
 }
 
 // clone gives an Agent of its own to somebody else.

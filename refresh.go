@@ -191,15 +191,9 @@ func (c *IdpClient) renew(ctx context.Context, agent *Agent, r *renewal) (*Agent
 			if asked || !errors.Is(ended.err, ErrInvalidGrant) {
 				return nil, ended.err
 			}
-			// Another process may have been first; its set would be in the store.
 			asked = true
-			r.until = time.Time{} // the flight may have taken all of it
-			c.startWaiting(r)
-			if got, err = c.reloadNewer(ctx, agent, current, r); err != nil {
+			if got, err = c.reloadRefused(ctx, agent, current, r, ended.err); err != nil {
 				return nil, err
-			}
-			if got == nil {
-				return nil, ended.err
 			}
 		}
 		if got == nil {

@@ -1,6 +1,9 @@
 package authpi
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // reloadNewer asks the caller's session store, if there is one, whether another
 // process was first. It gives nil where the store knows nothing newer than current.
@@ -38,6 +41,19 @@ func (c *IdpClient) reloadNewer(ctx context.Context, agent *Agent, current Token
 	c.rotations.remember(current, rotated)
 	c.event(ctx, "refresh found in the session store", current)
 	return &rotated, nil
+}
+
+// reloadRefused asks the store once more when the issuer has refused current: another
+// process may have been first, and its set would be there. Where none is, the refusal
+// stands.
+func (c *IdpClient) reloadRefused(ctx context.Context, agent *Agent, current TokenSet, r *renewal, refusal error) (*rotation, error) {
+	r.until = time.Time{} // the flight may have taken all of it
+	c.startWaiting(r)
+	newer, err := c.reloadNewer(ctx, agent, current, r)
+	if err == nil && newer == nil {
+		err = refusal
+	}
+	return newer, err
 }
 
 // isNewer compares what the store holds with what the caller is about to spend. A
