@@ -10,17 +10,7 @@ import (
 	"testing"
 
 	authpi "github.com/authpi/authpi-idp-go"
-	"github.com/authpi/authpi-idp-go/authpihttp"
 )
-
-// hook puts h between the site's App and its sessions.
-func (s *site) hook(h *hooked) {
-	s.app = authpihttp.New(s.client, h, nil)
-	s.mux = http.NewServeMux()
-	s.app.Register(s.mux)
-	s.mux.Handle("/", s.app.RequireAgent(http.HandlerFunc(s.whoami)))
-	s.handler = s.sessions.LoadAndSave(s.mux)
-}
 
 // Attacks on one handler stand beside it: TestSessionFixation, TestCallbackReplay,
 // TestCallbackOfAnotherBrowser, TestNoOpenRedirect, TestLogoutOfAnotherSite,
@@ -32,8 +22,7 @@ func (s *site) hook(h *hooked) {
 func TestCallbackTwiceAtOnce(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil)
-	h := &hooked{manager: s.sessions}
-	s.hook(h)
+	h := s.hook()
 	b, same := s.browser(), s.browser()
 	callback := s.atIssuer(b.start("/x"), "usr_ada")
 	same.setCookie(b.cookie())

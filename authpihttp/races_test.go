@@ -135,6 +135,17 @@ type hooked struct {
 	read, written func()
 }
 
+// hook puts a hooked one between the site's App and its sessions.
+func (s *site) hook() *hooked {
+	h := &hooked{manager: s.sessions}
+	s.app = authpihttp.New(s.client, h, nil)
+	s.mux = http.NewServeMux()
+	s.app.Register(s.mux)
+	s.mux.Handle("/", s.app.RequireAgent(http.HandlerFunc(s.whoami)))
+	s.handler = s.sessions.LoadAndSave(s.mux)
+	return h
+}
+
 func (h *hooked) take(hook *func()) {
 	h.mu.Lock()
 	now := *hook
@@ -190,13 +201,8 @@ func TestTouchUndoesNothing(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newSite(t, nil)
 				s.sessions.IdleTimeout = 30 * time.Minute
-				h := &hooked{manager: s.sessions}
-				s.app = authpihttp.New(s.client, h, nil)
-				s.mux = http.NewServeMux()
-				s.app.Register(s.mux)
+				h := s.hook()
 				s.refreshBy(s.app)
-				s.mux.Handle("/", s.app.RequireAgent(http.HandlerFunc(s.whoami)))
-				s.handler = s.sessions.LoadAndSave(s.mux)
 				b := s.browser()
 				b.signIn("usr_ada")
 				before := s.signIns()[0]
@@ -239,12 +245,7 @@ func TestRotationRevivesNothing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, nil)
-		h := &hooked{manager: s.sessions}
-		s.app = authpihttp.New(s.client, h, nil)
-		s.mux = http.NewServeMux()
-		s.app.Register(s.mux)
-		s.mux.Handle("/", s.app.RequireAgent(http.HandlerFunc(s.whoami)))
-		s.handler = s.sessions.LoadAndSave(s.mux)
+		h := s.hook()
 		b, same := s.browser(), s.browser()
 		b.signIn("usr_ada")
 		same.setCookie(b.cookie())
@@ -268,12 +269,7 @@ func TestLockEndsWithTheRequest(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, nil)
-		h := &hooked{manager: s.sessions}
-		s.app = authpihttp.New(s.client, h, nil)
-		s.mux = http.NewServeMux()
-		s.app.Register(s.mux)
-		s.mux.Handle("/", s.app.RequireAgent(http.HandlerFunc(s.whoami)))
-		s.handler = s.sessions.LoadAndSave(s.mux)
+		h := s.hook()
 		b, same := s.browser(), s.browser()
 		b.signIn("usr_ada")
 		same.setCookie(b.cookie())
