@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -274,6 +275,45 @@ func TestRevokedChainIsEnded(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A refresh token that is revoked while it is being spent, after the issuer has
+// answered: its successor is handed to nobody, and does not come out of the memory.
+func TestRevokedDuringAFlight(t *testing.T) {
+	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+		tokens := e.expired()
+		fresh := e.newClient(nil) // has no keys yet: it has to wait for them
+		e.wire.set(func(r *http.Request) (*http.Response, error) {
+			if strings.Contains(r.URL.Path, "jwks") {
+				time.Sleep(2 * time.Second)
+			}
+			return nil, nil
+		})
+		store := &rtStore{current: tokens}
+		agents, errs := make([]*authpi.Agent, 2), make([]error, 2)
+		var wg sync.WaitGroup
+		for i := range 2 {
+			wg.Go(func() { agents[i], errs[i] = e.createBy(t.Context(), fresh, tokens, store.opts()) })
+			synctest.Wait()
+		}
+		time.Sleep(time.Second)
+		e.wantSpent(1)
+		if err := fresh.RevokeToken(t.Context(), tokens.RefreshToken, "refresh_token"); err != nil {
+			t.Fatal(err)
+		}
+		wg.Wait()
+		for i, err := range errs {
+			if !authpi.SessionEnded(err) {
+				t.Errorf("caller %d: got %v, %v; want a session that has ended", i, agents[i], err)
+			}
+		}
+		if store.current != tokens {
+			t.Error("a set of the revoked chain was stored")
+		}
+		if agent, err := e.createBy(t.Context(), fresh, tokens, store.opts()); !authpi.SessionEnded(err) {
+			t.Errorf("late: got %v, %v; want a session that has ended", agent, err)
+		}
+	})
 }
 
 // A store so slow that no time is left to spend and store is a passing failure:

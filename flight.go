@@ -13,6 +13,7 @@ type flight struct {
 	outcome   outcome
 	spender   *Agent // a copy of the agent whose tokens are spent, set before; nil: there is none to share
 	abandoned bool   // its first caller waits no longer; guarded by rotations.mu
+	revoked   bool   // its token was revoked meanwhile; guarded by rotations.mu
 }
 
 // outcome is how a flight ended: with a rotation, with an error, or, where both
@@ -208,12 +209,21 @@ func (s *rotations) abandon(f *flight) bool {
 	return f.abandoned
 }
 
-// finish gives f its outcome and frees those who wait for it.
+// finish gives f its outcome and frees those who wait for it. What became of a token
+// that was revoked meanwhile is nobody's to sign in with; what the session store holds
+// in its place may be a new sign-in.
 func (s *rotations) finish(f *flight, o outcome) {
 	s.mu.Lock()
 	delete(s.running, f.id)
-	if f.abandoned && o.rotation != nil {
-		s.rememberFor(f.id, *o.rotation, max(s.keep, orphanMemory))
+	switch got := o.rotation; {
+	case got == nil:
+	case f.revoked && !got.stored:
+		s.rememberFor(f.id, rotation{ended: true}, s.keep)
+		ended := refreshFailed(ErrInvalidGrant, "the refresh token was revoked meanwhile", nil)
+		ended.tokens = &got.tokens
+		o = outcome{err: ended}
+	case f.abandoned:
+		s.rememberFor(f.id, *got, max(s.keep, orphanMemory))
 	}
 	s.mu.Unlock()
 	f.outcome = o

@@ -112,9 +112,16 @@ func (s *rotations) rememberFor(id string, became rotation, keep time.Duration) 
 }
 
 // end notes that a token was revoked: whoever comes late with a token before it
-// must not be signed in again from the memory.
+// must not be signed in again from the memory. A flight that spends it just now may
+// have its answer already.
 func (s *rotations) end(token string) {
-	s.rememberFor(s.id(token), rotation{ended: true}, s.keep)
+	id := s.id(token)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f := s.running[id]; f != nil {
+		f.revoked = true
+	}
+	s.rememberFor(id, rotation{ended: true}, s.keep)
 }
 
 func (s *rotations) pause(refreshToken string) {
