@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -262,4 +263,46 @@ func TestCallbackCancelled(t *testing.T) {
 	if a := b.get(callback); a.status != http.StatusSeeOther {
 		t.Errorf("the callback once more: got %d, %v; want 303, for nothing was sent", a.status, s.lastRefusal())
 	}
+}
+
+// What remembers answered callbacks keeps the states alone. A request line may be a
+// megabyte long, and anybody can start logins and answer them.
+func TestAnsweredCallbacksTakeLittleMemory(t *testing.T) {
+	s := newSite(t, nil)
+	server := httptest.NewServer(s.handler)
+	defer server.Close()
+	grow := func(n, size int) uint64 {
+		before := heapInUse()
+		for range n {
+			b := s.browser()
+			state := param(t, b.start(""), "state")
+			r, err := http.NewRequest(http.MethodGet, server.URL+"/auth/callback?error=access_denied&state="+url.QueryEscape(state)+"&x="+strings.Repeat("x", size), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Cookie", "session="+b.cookie())
+			response, err := http.DefaultTransport.RoundTrip(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = response.Body.Close()
+			if response.StatusCode == http.StatusSeeOther {
+				t.Fatal("the callback was answered by a redirect; want a refusal")
+			}
+		}
+		return max(heapInUse(), before) - before
+	}
+	grow(1, 500<<10)
+	if grown := grow(32, 500<<10); grown > 6<<20 {
+		t.Errorf("the heap grew by %d KiB for 32 callbacks; want less than 6 MiB", grown>>10)
+	}
+	runtime.KeepAlive(s)
+}
+
+func heapInUse() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }

@@ -95,6 +95,7 @@ func (a *App) takeLogin(ctx context.Context, state string) (*login, error) {
 		return nil, nil
 	}
 	taken := logins[i]
+	state = taken.Auth.State // the callback's is a part of the request line, which would stay in memory too
 	const copiesEnd = time.Minute
 	if first, _ := a.answered.Use(ctx, state, time.Now().Add(copiesEnd)); !first {
 		return &taken, errAnswered
