@@ -496,6 +496,7 @@ type rtCheapIssuer struct {
 	n    int
 	size int // of the access token, in bytes
 	junk int // of a member nobody reads
+	kind int // of the token type
 }
 
 func (s *rtCheapIssuer) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -507,6 +508,6 @@ func (s *rtCheapIssuer) RoundTrip(r *http.Request) (*http.Response, error) {
 	n := s.n
 	s.mu.Unlock()
 	return rtAnswer(r, http.StatusOK, fmt.Sprintf(
-		`{"access_token":"at-%d-%s","token_type":"Bearer","expires_in":1800,"refresh_token":"next-%d","junk":"%s"}`,
-		n, strings.Repeat("x", s.size), n, strings.Repeat("j", s.junk))), nil
+		`{"access_token":"at-%d-%s","token_type":"Bearer%s","expires_in":1800,"refresh_token":"next-%d","junk":"%s"}`,
+		n, strings.Repeat("x", s.size), strings.Repeat("r", s.kind), n, strings.Repeat("j", s.junk))), nil
 }

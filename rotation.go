@@ -98,16 +98,16 @@ func (s *rotations) rememberFor(id string, became rotation, keep time.Duration) 
 		expiry = became.tokens.ExpiresAt
 	}
 	// Copies: the texts are parts of a whole answer, which would stay in memory too.
-	t := &became.tokens
-	for _, text := range []*string{&t.AccessToken, &t.TokenType, &t.RefreshToken, &t.IDToken, &t.SubjectHint, &t.Scope} {
+	const overhead = 512
+	t, size := &became.tokens, overhead
+	for _, text := range []*string{&t.AccessToken, &t.TokenType, &t.RefreshToken, &t.IDToken, &t.SubjectHint, &t.Scope, &became.grant} {
 		*text = strings.Clone(*text)
+		size += len(*text)
 	}
 	became.owner = nil // quickly decoded again, and much larger than the tokens
 	if became.next == "" {
 		became.next = s.id(t.RefreshToken)
 	}
-	const overhead = 512
-	size := len(t.AccessToken) + len(t.RefreshToken) + len(t.IDToken) + len(t.Scope) + len(t.SubjectHint) + len(became.grant) + overhead
 	s.spent.Put(id, &became, size, expiry)
 }
 
