@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -356,4 +358,42 @@ func TestEndpointsWithoutJWKS(t *testing.T) {
 	wantField(t, err, "Endpoints.JWKS")
 	_, err = client.VerifyAccessToken(t.Context(), newRawKey(t).sign(`{"alg":"ES256","typ":"at+jwt"}`, `{}`), "")
 	wantField(t, err, "Endpoints.JWKS")
+}
+
+// A verified token that is remembered keeps no key document in memory: forged key IDs
+// have one fetched every ten seconds.
+func TestRememberedTokenKeepsNoKeyDocument(t *testing.T) {
+	clock := newTestClock()
+	issuer := newIssuer(t, &authpitest.Options{Now: clock.Now})
+	base := issuer.Client().Transport
+	client := newClient(t, issuer, func(cfg *authpi.Config) {
+		cfg.Now = clock.Now
+		cfg.HTTPClient = &http.Client{Transport: transportFunc(func(r *http.Request) (*http.Response, error) {
+			resp, err := base.RoundTrip(r)
+			if err != nil || !strings.Contains(r.URL.Path, "jwks") {
+				return resp, err
+			}
+			body, err := io.ReadAll(resp.Body)
+			_ = resp.Body.Close()
+			padded := strings.Replace(string(body), "{", `{"pad":"`+strings.Repeat("x", 900<<10)+`",`, 1)
+			return reply(r, http.StatusOK, nil, padded), err
+		})}
+	})
+	before := rtHeap()
+	for i := range 40 {
+		token := issuer.AccessToken(map[string]any{"jti": fmt.Sprint(i)})
+		if _, err := client.VerifyAccessToken(t.Context(), token, ""); err != nil {
+			t.Fatal(err)
+		}
+		parts := strings.Split(token, ".")
+		forged := b64(fmt.Appendf(nil, `{"alg":"ES256","typ":"at+jwt","kid":"forged %d"}`, i)) + "." + parts[1] + "." + parts[2]
+		if _, err := client.VerifyAccessToken(t.Context(), forged, ""); err == nil {
+			t.Fatal("a forged token was accepted")
+		}
+		clock.Advance(10 * time.Second)
+	}
+	if grown := max(rtHeap(), before) - before; grown > 8<<20 {
+		t.Errorf("the heap grew by %d KiB; want less than 8 MiB", grown>>10)
+	}
+	runtime.KeepAlive(client)
 }

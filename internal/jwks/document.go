@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math"
 	"math/big"
+	"strings"
 	"time"
 
 	"github.com/authpi/authpi-idp-go/internal/jws"
@@ -35,7 +36,7 @@ type snapshot struct {
 // Key is a handle of the key that verified a token: comparable, and equal for the same key
 // material under the same kid and alg, from whichever fetch it came. The zero Key is no key.
 type Key struct {
-	id, alg    string
+	id, alg    string            // copies: a Key may be kept for longer than the document
 	thumbprint [sha256.Size]byte // RFC 7638
 }
 
@@ -170,9 +171,9 @@ func parseKey(raw string) (*publicKey, bool) {
 		case "kty":
 			kty = text()
 		case "kid":
-			k.handle.id, k.hasID = text(), true
+			k.handle.id, k.hasID = strings.Clone(text()), true
 		case "alg":
-			k.handle.alg = text()
+			k.handle.alg = strings.Clone(text())
 			k.verifying = k.handle.alg != "" && k.verifying // empty is not the same as absent
 		case "use":
 			k.verifying = text() == "sig" && k.verifying
