@@ -1,0 +1,134 @@
+// Command mutate checks the tests of a package: it changes one condition of its
+// code at a time, and says which changes no test notices.
+//
+//	mutate [flags] file.go|folder...
+//
+// All changes of a package are compiled into one test binary, each behind a
+// number that an environment variable chooses, so that trying one costs a start
+// of that binary and not a build. A first run of each test notes which changes it
+// reaches; each change is then tried with those tests alone, the quickest first.
+// Nothing in the module itself is written to.
+//
+// A change that no test notices is a survivor, unless the list gives a reason for
+// it. The command fails for survivors, and for entries of the list that name no
+// change or one that a test notices.
+package main
+
+import (
+	"cmp"
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"time"
+)
+
+type options struct {
+	root string         // of the module
+	only *regexp.Regexp // of keys; nil: all
+	jobs int
+	keep bool
+}
+
+func main() {
+	var o options
+	root := flag.String("root", ".", "the module's folder, which files and the list are relative to")
+	listed := flag.String("list", "testdata/mutants.txt", "the survivors that have a reason")
+	only := flag.String("only", "", "a regular expression of the keys to try; stale entries are not looked for then")
+	flag.IntVar(&o.jobs, "jobs", runtime.GOMAXPROCS(0), "how many test binaries run at a time")
+	flag.Parse()
+	if *only != "" {
+		o.only = regexp.MustCompile(*only)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	var err error
+	if o.root, err = filepath.Abs(*root); err == nil {
+		err = run(ctx, o, filepath.Join(o.root, *listed), flag.Args())
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "mutate:", err)
+		os.Exit(1)
+	}
+}
+
+// tally is what came of all mutants.
+type tally struct{ killed, timeouts, listed, survived, stale int }
+
+func run(ctx context.Context, o options, listPath string, args []string) error {
+	began := time.Now()
+	reasons, err := readList(listPath)
+	if err != nil {
+		return err
+	}
+	packages, err := load(ctx, o.root, args)
+	if err != nil {
+		return err
+	}
+	folder, err := os.MkdirTemp("", "mutate")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(folder) }()
+
+	var sum tally
+	total := 0
+	for _, p := range packages {
+		part := time.Now()
+		tests, err := prepare(ctx, o, p, folder)
+		if err != nil {
+			return err
+		}
+		tried := slices.DeleteFunc(slices.Clone(p.mutants), func(m *mutant) bool {
+			return o.only != nil && !o.only.MatchString(m.key())
+		})
+		fmt.Printf("== %s: %d mutants, %d tests\n", p.path, len(tried), len(tests))
+		if err := tryAll(ctx, o, p, tried, tests); err != nil {
+			return err
+		}
+		for _, m := range tried {
+			sum.count(m, reasons)
+		}
+		total += len(tried)
+		fmt.Printf("== %s: %s\n", p.path, time.Since(part).Round(time.Second))
+	}
+	if o.only == nil {
+		for _, key := range reasons.unused() {
+			fmt.Printf("stale: %s\n    no such mutant\n", key)
+			sum.stale++
+		}
+	}
+	fmt.Printf("%d of the killed ran into their timeout or deadlocked; %s in all\n", sum.timeouts, time.Since(began).Round(time.Second))
+	fmt.Printf("mutants: %d, killed %d, listed %d, survived %d (score %.1f %%)\n",
+		total, sum.killed, sum.listed, sum.survived, 100*float64(sum.killed)/float64(max(total, 1)))
+	if sum.survived+sum.stale > 0 {
+		return fmt.Errorf("%d survivors without a reason, %d stale entries", sum.survived, sum.stale)
+	}
+	return nil
+}
+
+// count adds one mutant, and says what is wrong with it.
+func (s *tally) count(m *mutant, reasons list) {
+	_, listed := reasons.take(m.key())
+	switch {
+	case m.killed && listed:
+		fmt.Printf("stale: %s\n    %s:%d: %s notices it\n", m.key(), m.file, m.line, m.by)
+		s.killed++
+		s.stale++
+	case m.killed:
+		s.killed++
+	case listed:
+		s.listed++
+	default:
+		fmt.Printf("survived: %s\n    %s:%d: %s\n", m.key(), m.file, m.line, cmp.Or(m.by, "no test reaches it"))
+		s.survived++
+	}
+	if m.timeout {
+		s.timeouts++
+	}
+}
