@@ -104,7 +104,7 @@ func (p *Params) escape(s string) {
 // unreserved looks c up in a set of bits: letters, digits and -_.~ as RFC 3986
 // section 2.3 has them.
 func unreserved(c byte) bool {
-	const low, high = 0x03FF600000000000, 0x47FFFFFE87FFFFFE // below 64, and from there on
+	const low, high uint64 = 0x03FF600000000000, 0x47FFFFFE87FFFFFE // below 64, and from there on
 	if c < 64 {
 		return low>>c&1 != 0
 	}
