@@ -109,7 +109,8 @@ const maxLifetime = 10 * 366 * 24 * 3600
 // readLifetime reads expires_in: a number, or digits in a text. Anything else
 // counts as the default, since the tokens are too dear to be thrown away for it.
 func readLifetime(r *strictjson.Reader) int64 {
-	literal, ok := "", true
+	var literal string
+	var ok bool
 	if r.Kind() == strictjson.String {
 		text, _ := r.Text()
 		inner := strictjson.NewReader(text)

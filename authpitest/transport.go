@@ -90,7 +90,7 @@ func (a *answer) writeTo(w http.ResponseWriter) {
 	}
 	w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
 	w.WriteHeader(a.status)
-	w.Write(a.body) // the client may be gone: nobody left to tell
+	_, _ = w.Write(a.body) // the client may be gone: nobody left to tell
 }
 
 func (a *answer) response(req *http.Request) *http.Response {
