@@ -131,7 +131,7 @@ func (t *Token) digest() []byte {
 	hash, _ := Hash(t.Algorithm)
 	if hash != crypto.SHA256 {
 		h := hash.New()
-		io.WriteString(h, t.signed) // a hash never fails
+		_, _ = io.WriteString(h, t.signed) // a hash never fails
 		return h.Sum(nil)
 	}
 	sum := t.SignedSHA256()

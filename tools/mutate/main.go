@@ -25,6 +25,7 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -58,7 +59,10 @@ func main() {
 }
 
 // tally is what came of all mutants.
-type tally struct{ killed, timeouts, listed, survived, stale int }
+type tally struct {
+	mu                                        sync.Mutex // guards the rest
+	killed, timeouts, listed, survived, stale int
+}
 
 func run(ctx context.Context, o options, listPath string, args []string) error {
 	began := time.Now()
@@ -88,11 +92,8 @@ func run(ctx context.Context, o options, listPath string, args []string) error {
 			return o.only != nil && !o.only.MatchString(m.key())
 		})
 		fmt.Printf("== %s: %d mutants, %d tests\n", p.path, len(tried), len(tests))
-		if err := tryAll(ctx, o, p, tried, tests); err != nil {
+		if err := tryAll(ctx, o, p, tried, tests, func(m *mutant) { sum.count(m, reasons) }); err != nil {
 			return err
-		}
-		for _, m := range tried {
-			sum.count(m, reasons)
 		}
 		total += len(tried)
 		fmt.Printf("== %s: %s\n", p.path, time.Since(part).Round(time.Second))
@@ -114,6 +115,8 @@ func run(ctx context.Context, o options, listPath string, args []string) error {
 
 // count adds one mutant, and says what is wrong with it.
 func (s *tally) count(m *mutant, reasons list) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	_, listed := reasons.take(m.key())
 	switch {
 	case m.killed && listed:

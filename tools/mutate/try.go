@@ -69,8 +69,8 @@ func prepare(ctx context.Context, o options, p *pkg, folder string) ([]*test, er
 	return tests, err
 }
 
-// tryAll tries each mutant with the tests that reach it.
-func tryAll(ctx context.Context, o options, p *pkg, mutants []*mutant, tests []*test) error {
+// tryAll tries each mutant with the tests that reach it, and tells of each.
+func tryAll(ctx context.Context, o options, p *pkg, mutants []*mutant, tests []*test, tell func(*mutant)) error {
 	return parallel(ctx, o.jobs, mutants, func(m *mutant) error {
 		var reaching []*test
 		for _, t := range tests {
@@ -87,6 +87,9 @@ func tryAll(ctx context.Context, o options, p *pkg, mutants []*mutant, tests []*
 		}
 		if !m.killed && all > 0 {
 			m.by = fmt.Sprintf("%d tests reach it and pass", all)
+		}
+		if ctx.Err() == nil {
+			tell(m)
 		}
 		return ctx.Err()
 	})
