@@ -4,6 +4,10 @@
 # detector.
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOLANGCI    = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
+APIDIFF     = golang.org/x/exp/cmd/apidiff@v0.0.0-20261113113407-e3970619a1a4
+SBOM        = github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
 OLDEST      = go1.25.4
 FUZZTIME    = 10s
 SHORTTIME   = 3s
@@ -14,6 +18,12 @@ NESTED  := $(sort $(shell find . -mindepth 2 -name go.mod -not -path '*/.*/*' -n
 MODULES := . $(patsubst %/go.mod,%,$(NESTED))
 RACE    := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
+# The files whose conditions "make mutate" changes: verification, callback, refresh
+# and scopes.
+MUTATED = verify.go verified.go idtoken.go callback.go pkce.go claims.go authz.go \
+	refresh.go flight.go reload.go rotation.go coordinator.go source.go \
+	internal/jws internal/jwks
+
 # A module that go.work does not list is taken by itself.
 each = @set -e; for dir in $(MODULES); do ( \
 	cd $$dir; \
@@ -21,9 +31,10 @@ each = @set -e; for dir in $(MODULES); do ( \
 	echo "== $$dir: $(1)"; $(1) ); done
 
 .NOTPARALLEL:
-.PHONY: help test fmt vet race oldest lint test-core cover fuzz fuzz-short soak
+.PHONY: help test fmt vet race oldest lint test-core cover fuzz fuzz-short soak \
+	compat golangci vuln apidiff sbom mutate
 
-test: fmt vet race oldest lint ## everything: format, vet, tests of all modules, oldest Go, staticcheck
+test: fmt vet race oldest compat lint vuln apidiff ## everything: format, vet, tests of all modules, other Gos, staticcheck, what is known
 	@echo "== all of it passed"
 
 help: ## lists the targets
@@ -63,3 +74,27 @@ fuzz-short: ## the same for SHORTTIME each, and only the summary unless one fail
 
 soak: ## many sessions and random faults for SOAK, by themselves: failures typed, memory flat
 	SOAK=$(SOAK) GOWORK=off go test $(RACE) -count=1 -timeout 0 -v -run '^TestSoak$$' .
+
+# Without cgo and with the new encoding/json: one build for both. FIPS mode takes the
+# oldest Go, whose tests are built already; a newer one measures its entropy by the
+# clock, which stands still in a test of testing/synctest.
+compat: ## the core without cgo, with encoding/json/v2, in FIPS mode, and for 32 bits, Windows and macOS
+	GOWORK=off CGO_ENABLED=0 GOEXPERIMENT=jsonv2 go test -timeout $(TIMEOUT) ./...
+	GOWORK=off GODEBUG=fips140=on GOTOOLCHAIN=$(OLDEST) go test -timeout $(TIMEOUT) ./...
+	GOWORK=off GOOS=windows GOARCH=386 go vet ./...
+	GOWORK=off GOOS=darwin GOARCH=arm64 go vet ./...
+
+golangci: ## golangci-lint in every module; no part of test, since it takes minutes to build
+	$(call each,go run $(GOLANGCI) run ./...)
+
+vuln: ## govulncheck in every module, where its database can be reached
+	@.ci/vuln $(GOVULNCHECK) $(MODULES)
+
+apidiff: ## fails for a change since the last tag that breaks users and is not in CHANGELOG.md
+	@.ci/apidiff $(APIDIFF)
+
+sbom: ## writes sbom.json: what the core is made of, in the form of CycloneDX
+	GOWORK=off go run $(SBOM) mod -type library -json -noserial -notimestamp -output sbom.json .
+
+mutate: ## changes every condition of MUTATED, one at a time: a test must notice; ONLY=regexp: those alone
+	@GOWORK=off go -C tools run ./mutate -root .. $(if $(ONLY),-only '$(ONLY)') $(MUTATED)
