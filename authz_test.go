@@ -67,6 +67,9 @@ func TestHasAccess(t *testing.T) {
 		{"*:*", "delete", "projects.tasks", false},
 		{"*:**", "delete", "projects.tasks", true},
 		{"projects.*:read", "read", "projects.tasks", false},
+		{"projects:**", "write", ".projects", false},
+		{"projects:**", "write", ".x", false},
+		{"owner", "", "", false},
 		{"owner", "read", "projects", false},
 		{"*", "read", "projects", false},
 		{"**", "read", "projects", false},
@@ -84,6 +87,10 @@ func TestHasAccess(t *testing.T) {
 				t.Errorf("among others: got %t; want %t", got, tc.want)
 			}
 		})
+	}
+	// What is no scope at all grants nothing, whatever is asked for.
+	if authpi.HasAccess([]string{"owner", ""}, "", "") {
+		t.Error("a role for nothing on nothing: got access; want none")
 	}
 	if authpi.HasAccess(nil, "read", "projects") {
 		t.Error("no scopes: got access; want none")

@@ -2,6 +2,7 @@ package authpi_test
 
 import (
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -274,10 +275,47 @@ func TestExchangeCode(t *testing.T) {
 	_, err = client.ExchangeCode(t.Context(), callback.Get("code"), auth.CodeVerifier, &authpi.ExchangeOptions{MaxAge: time.Hour})
 	wantCode(t, err, "invalid_token", "auth_time")
 
+	issuer.ResetCounters()
 	_, err = client.ExchangeCode(t.Context(), "", auth.CodeVerifier, nil)
 	wantCode(t, err, "invalid_request", "code")
 	_, err = client.ExchangeCode(t.Context(), "code", "", nil)
 	wantCode(t, err, "invalid_request", "verifier")
+	_, err = client.ExchangeCode(t.Context(), "code", auth.CodeVerifier, &authpi.ExchangeOptions{MaxAge: -time.Second})
+	wantCode(t, err, "invalid_request", "MaxAge")
+	if got := issuer.Requests("token"); got != 0 {
+		t.Errorf("got %d token requests; want what cannot work to send none", got)
+	}
+}
+
+// A stored login whose URL was spoilt asked for no max_age, as far as anybody can tell.
+func TestExchangeCallbackOfASpoiltURL(t *testing.T) {
+	t.Parallel()
+	for name, query := range map[string]string{
+		"no URL": "%zz", "no number": "https://idp.example/authorize?max_age=soon", "negative": "https://idp.example/authorize?max_age=-1",
+		"a fraction": "https://idp.example/authorize?max_age=1.5", "empty": "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			issuer := newIssuer(t, nil)
+			client := newClient(t, issuer, nil)
+			callback, auth := startLogin(t, client, issuer, nil)
+			auth.URL = query
+			issuer.Inject(authpitest.Fault{IDToken: dropClaim("auth_time")})
+			if _, err := client.ExchangeCallback(t.Context(), callback, auth); err != nil {
+				t.Errorf("got %v; want the login to go on", err)
+			}
+		})
+	}
+	t.Run("too large", func(t *testing.T) {
+		t.Parallel()
+		issuer := newIssuer(t, nil)
+		client := newClient(t, issuer, nil)
+		callback, auth := startLogin(t, client, issuer, nil)
+		auth.URL = "https://idp.example/authorize?max_age=99999999999999999999"
+		issuer.Inject(authpitest.Fault{IDToken: dropClaim("auth_time")})
+		_, err := client.ExchangeCallback(t.Context(), callback, auth)
+		wantCode(t, err, "invalid_token", "auth_time: is missing")
+	})
 }
 
 func TestResourcesAreRepeatedInOrder(t *testing.T) {
@@ -348,6 +386,8 @@ func TestParseCallback(t *testing.T) {
 		{"encoded name", "c%6Fde=a", url.Values{"code": {"a"}}},
 		{"bad percent", "code=%zz", nil},
 		{"bad percent in the name", "co%de=a", nil},
+		{"bad percent for a name", "%zz=a", nil},
+		{"name alone", "code", url.Values{"code": {""}}},
 		{"cut percent", "code=a%2", nil},
 		{"no UTF-8", "state=%ff", nil},
 		{"raw bytes that are no UTF-8", "state=\xff", nil},
@@ -450,10 +490,14 @@ func TestExchangeWhileDiscoveryIsAway(t *testing.T) {
 	client := newClient(t, issuer, nil)
 	callback, auth := startLogin(t, client, issuer, nil)
 	issuer.Inject(authpitest.Fault{Endpoint: "discovery", Times: -1, Status: 503, Body: "busy"})
-	_, err := client.ExchangeCallback(t.Context(), callback, auth)
-	e := wantCode(t, err, "invalid_response")
-	if e.StatusCode != 503 || authpi.SessionEnded(err) {
-		t.Errorf("got %+v; want status 503, a passing failure", e)
+	named := url.Values{"iss": {issuer.URL}} // which cannot be compared now
+	maps.Copy(named, callback)
+	for _, callback := range []url.Values{callback, named} {
+		_, err := client.ExchangeCallback(t.Context(), callback, auth)
+		e := wantCode(t, err, "invalid_response")
+		if e.StatusCode != 503 || authpi.SessionEnded(err) {
+			t.Errorf("got %+v; want status 503, a passing failure", e)
+		}
 	}
 	if got := issuer.Requests("token"); got != 0 {
 		t.Errorf("got %d token requests; want 0", got)

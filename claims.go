@@ -140,18 +140,15 @@ const maxDate = 253402300799
 // parseDate reads a number of seconds; a fraction is cut off, as the standard
 // allows one (RFC 7519 section 2).
 func parseDate(r *strictjson.Reader) numericDate {
-	literal, ok := r.Number()
-	if !ok {
-		return numericDate{present: true}
-	}
+	literal, _ := r.Number() // empty for what is no number
 	seconds, ok := wholeSeconds(literal)
 	return numericDate{seconds: seconds, present: true, valid: ok && 0 <= seconds && seconds <= maxDate}
 }
 
 // wholeSeconds cuts the fraction off a plain number such as 1760000000.25.
 func wholeSeconds(literal string) (int64, bool) {
-	if whole, _, hasFraction := strings.Cut(literal, "."); hasFraction && !strings.ContainsAny(literal, "eE") {
-		literal = whole
+	if !strings.ContainsAny(literal, "eE") {
+		literal, _, _ = strings.Cut(literal, ".")
 	}
 	r := strictjson.NewReader(literal)
 	return r.Int()
@@ -191,12 +188,8 @@ func parseEvents(r *strictjson.Reader) (logout bool) {
 // nothing. text is what is being read: its counts give the sizes, so that the
 // number of allocations does not grow with the number of organizations.
 func parseOrganizations(r *strictjson.Reader, text string) []Organization {
-	if r.Kind() != strictjson.Array {
-		r.Skip()
-		return nil
-	}
-	var orgs []Organization
-	var scopes []string // of all organizations, in one piece
+	var orgs []Organization // none where it is no list
+	var scopes []string     // of all organizations, in one piece
 	for e := r.Elements(); e.Next(); {
 		if orgs == nil {
 			// Each is an object, and none is shorter than {"id":""} with its comma.
@@ -235,8 +228,8 @@ func parseOrganizations(r *strictjson.Reader, text string) []Organization {
 // parseMoment reads a moment that may be missing: null, zero and whatever is no
 // number of seconds give the zero time.
 func parseMoment(r *strictjson.Reader) time.Time {
-	seconds, ok := r.Int()
-	if !ok || seconds == 0 {
+	seconds, _ := r.Int()
+	if seconds == 0 {
 		return time.Time{}
 	}
 	return unixTime(seconds)

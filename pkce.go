@@ -187,11 +187,9 @@ func (a AuthorizationURL) maxAge() time.Duration {
 	if err != nil {
 		return 0
 	}
-	seconds, err := strconv.ParseInt(u.Query().Get("max_age"), 10, 32)
-	if err != nil || seconds < 0 {
-		return 0
-	}
-	return time.Duration(seconds) * time.Second
+	// Zero where there is no number, and the nearest one where it is too large.
+	seconds, _ := strconv.ParseInt(u.Query().Get("max_age"), 10, 32)
+	return time.Duration(max(seconds, 0)) * time.Second
 }
 
 // MarshalJSON writes the storage form, which the Python package reads and writes
@@ -217,9 +215,6 @@ func (a AuthorizationURL) MarshalJSON() ([]byte, error) {
 func (a *AuthorizationURL) UnmarshalJSON(data []byte) error {
 	const op = "stored authorization"
 	r := strictjson.NewReader(string(data))
-	if r.Kind() != strictjson.Object {
-		return invalidRequest(op, "must be a JSON object")
-	}
 	var parsed AuthorizationURL
 	var haveURL, haveVerifier, haveState, haveNonce bool
 	resourcesOK := true
@@ -243,7 +238,7 @@ func (a *AuthorizationURL) UnmarshalJSON(data []byte) error {
 	case err != nil:
 		return invalidRequest(op, err.Error())
 	case !haveURL || !haveVerifier || !haveState || !haveNonce:
-		return invalidRequest(op, "url, code_verifier, state and nonce must be text")
+		return invalidRequest(op, "must be a JSON object whose url, code_verifier, state and nonce are text")
 	case !resourcesOK:
 		return invalidRequest(op, "resources must be a list of texts")
 	}

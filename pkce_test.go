@@ -112,8 +112,8 @@ func TestCreateAuthorizationURLRefusals(t *testing.T) {
 		says   string
 	}
 	tests := []test{
-		{"no scopes", nil, nil, "scopes"},
-		{"empty scopes", []string{}, nil, "scopes"},
+		{"no scopes", nil, nil, "scopes are required"},
+		{"empty scopes", []string{}, nil, "scopes are required"},
 		{"no openid", []string{"email"}, nil, "openid"},
 		{"openid in other case", []string{"OpenID"}, nil, "openid"},
 		{"negative max age", openid, &authpi.AuthorizationOptions{MaxAge: -time.Second}, "MaxAge"},
@@ -210,6 +210,9 @@ func TestUnmarshalAuthorizationURL(t *testing.T) {
 		{"state twice", `{"url":"u","code_verifier":"v","state":"s","state":"s","nonce":"n"}`, false},
 		{"resources a text", `{"url":"u","code_verifier":"v","state":"s","nonce":"n","resources":"r"}`, false},
 		{"resources with a number", `{"url":"u","code_verifier":"v","state":"s","nonce":"n","resources":["r",1]}`, false},
+		{"nonce twice", `{"url":"u","code_verifier":"v","state":"s","nonce":"n","nonce":"n"}`, false},
+		{"more behind it", `{"url":"u","code_verifier":"v","state":"s","nonce":"n"}{}`, false},
+		{"cut", `{"url":"u","code_verifier":"v","state":"s","nonce":"n"`, false},
 		{"a list", `["u"]`, false},
 		{"null", `null`, false},
 	}

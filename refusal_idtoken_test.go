@@ -66,6 +66,7 @@ func refusedIDTokens() refusals {
 		aud("aud an empty list", []string{}, setClaim("aud", []string{"c_test"})),
 		aud("aud a list of others", []string{"c_1", "c_2"}),
 		aud("aud a list with a number", []any{"c_test", 7}, setClaim("aud", []any{"c_test"})),
+		aud("aud a list that begins with a number", []any{7, "c_test"}, setClaim("aud", []any{"c_test"})),
 		aud("aud a list with null", []any{"c_test", nil}, setClaim("aud", []any{"c_test"})),
 		aud("aud a list in a list", []any{[]string{"c_test"}}, setClaim("aud", []any{"c_test"})),
 		tokenRow("aud missing", oidcCore+"2", "aud", dropClaim("aud")),
