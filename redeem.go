@@ -66,12 +66,8 @@ func (c *IdpClient) verifyOrDropIDToken(ctx context.Context, agent *Agent, curre
 }
 
 func (c *IdpClient) verifyRefreshed(ctx context.Context, agent *Agent, current, tokens TokenSet, asked time.Time) error {
-	want := expectation{op: opRefresh, tokens: tokens, subject: agent.ID, asked: asked}
-	if current.IDToken != "" {
-		if previous, err := storedClaims(current.IDToken); err == nil {
-			want.previous = &previous
-		}
-	}
+	previous, _ := storedClaims(current.IDToken) // says nothing where it cannot be read
+	want := expectation{op: opRefresh, tokens: tokens, subject: agent.ID, previous: &previous, asked: asked}
 	limited, cancel := context.WithTimeout(ctx, keysWait)
 	defer cancel()
 	_, err := c.verifyIDToken(limited, tokens.IDToken, want)

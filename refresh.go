@@ -202,7 +202,7 @@ func (c *IdpClient) renew(ctx context.Context, agent *Agent, r *renewal) (*Agent
 		// While this caller was on its way another may have refreshed again: an
 		// older set must not be stored over a newer one.
 		latest := c.rotations.latest(got)
-		justSpent := latest == got && !got.stored && got.grant == r.grant()
+		justSpent := latest == got && got.grant == r.grant() // a stored one has no grant
 		if justSpent || c.satisfies(latest, agent, r) {
 			return c.handOver(ctx, agent, r, latest)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -454,22 +455,23 @@ func TestPanicsFreeEverybody(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
 		arm   func(e *rtEnv) *authpi.AgentOptions
-		out   bool // the panic reaches its own caller
-		spent int  // requests after everybody is done
+		out   bool   // the panic reaches its own caller
+		spent int    // requests after everybody is done
+		says  string // what the caller's error says of it
 	}{
 		{"OnRefresh", func(*rtEnv) *authpi.AgentOptions {
 			return &authpi.AgentOptions{OnRefresh: func(context.Context, authpi.TokenSet) error { panic("mine") }}
-		}, true, 1},
+		}, true, 1, ""},
 		{"OnRefreshError", func(e *rtEnv) *authpi.AgentOptions {
 			e.fault(authpitest.Fault{Status: 500, Delay: time.Millisecond})
 			return &authpi.AgentOptions{OnRefreshError: func(context.Context, error) { panic("mine") }}
-		}, true, 2},
+		}, true, 2, ""},
 		{"Reload", func(*rtEnv) *authpi.AgentOptions {
 			return &authpi.AgentOptions{Reload: func(context.Context) (authpi.TokenSet, error) {
 				time.Sleep(time.Millisecond)
 				panic("mine")
 			}}
-		}, true, 1},
+		}, true, 1, ""},
 		{"round tripper", func(e *rtEnv) *authpi.AgentOptions {
 			var once atomic.Bool
 			e.wire.set(func(r *http.Request) (*http.Response, error) {
@@ -480,7 +482,7 @@ func TestPanicsFreeEverybody(t *testing.T) {
 				return nil, nil
 			})
 			return nil
-		}, false, 1},
+		}, false, 1, "panicked with a string"},
 		{"coordinator", func(e *rtEnv) *authpi.AgentOptions {
 			var once atomic.Bool
 			inner := newRTCoordinator()
@@ -494,7 +496,7 @@ func TestPanicsFreeEverybody(t *testing.T) {
 				})
 			})
 			return nil
-		}, false, 1},
+		}, false, 1, "panicked with a string"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
@@ -506,6 +508,9 @@ func TestPanicsFreeEverybody(t *testing.T) {
 					fault := rtGuard(func() { _, err = e.create(tokens, opts) })
 					if (fault != nil) != tc.out || !tc.out && err == nil {
 						t.Errorf("the caller itself: panic %v, error %v; want a panic: %v", fault, err, tc.out)
+					}
+					if err != nil && !strings.Contains(err.Error(), tc.says) {
+						t.Errorf("got %v; want it to say %q", err, tc.says)
 					}
 				})
 				synctest.Wait()

@@ -110,7 +110,7 @@ func (s *userSource) token(ctx context.Context) (*oauth2.Token, error) {
 	if good && (h.agent.Tokens.RefreshToken == "" || !s.client.autoRefresh(s.opts.AutoRefresh)) {
 		return h.token, nil
 	}
-	if !good && !s.client.autoRefresh(s.opts.AutoRefresh) {
+	if !s.client.autoRefresh(s.opts.AutoRefresh) {
 		return nil, ownError(ErrTokenExpired, "token source", "automatic refresh is off")
 	}
 	renewed, err := s.client.renewInTime(ctx, h.agent, &s.opts, renewalOf(h.agent.Tokens.remaining(now), &s.opts))
@@ -120,11 +120,8 @@ func (s *userSource) token(ctx context.Context) (*oauth2.Token, error) {
 	if renewed == h.agent {
 		return h.token, nil
 	}
-	next := s.client.hold(renewed)
-	if !s.current.CompareAndSwap(h, next) {
-		next = s.current.Load() // another caller's, which is as new or newer
-	}
-	return next.token, nil
+	s.current.CompareAndSwap(h, s.client.hold(renewed))
+	return s.current.Load().token, nil // or another caller's, which is as new or newer
 }
 
 // String names the source; the tokens stay inside.

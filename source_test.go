@@ -162,7 +162,7 @@ type rtAPI struct {
 	mu       sync.Mutex
 	seen     []string // "host path Authorization"
 	redirect map[string]string
-	forget   bool // leaves Response.Request out
+	forget   string // "request" leaves Response.Request out, "URL" its URL
 }
 
 func (a *rtAPI) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -177,8 +177,11 @@ func (a *rtAPI) RoundTrip(r *http.Request) (*http.Response, error) {
 		resp.StatusCode = http.StatusTemporaryRedirect
 		resp.Header.Set("Location", to)
 	}
-	if a.forget {
+	switch a.forget {
+	case "request":
 		resp.Request = nil
+	case "URL":
+		resp.Request = &http.Request{}
 	}
 	return resp, nil
 }
@@ -199,24 +202,25 @@ func TestHTTPClientKeepsTheTokenAtItsOrigin(t *testing.T) {
 		name     string
 		start    string
 		redirect map[string]string
-		forget   bool
+		forget   string
 		want     []bool // whether each request carries the token
 	}{
-		{"no redirect", home + "/a", nil, false, []bool{true}},
-		{"same origin", home + "/a", map[string]string{"api.example/a": home + "/b"}, false, []bool{true, true}},
-		{"same origin, port written", home + "/a", map[string]string{"api.example/a": home + ":443/b"}, false, []bool{true, true}},
-		{"another host", home + "/a", map[string]string{"api.example/a": "https://evil.example/b"}, false, []bool{true, false}},
-		{"a subdomain", home + "/a", map[string]string{"api.example/a": "https://x.api.example/b"}, false, []bool{true, false}},
-		{"another port", home + "/a", map[string]string{"api.example/a": home + ":8443/b"}, false, []bool{true, false}},
-		{"plain http", home + "/a", map[string]string{"api.example/a": "http://api.example/b"}, false, []bool{true, false}},
+		{"no redirect", home + "/a", nil, "", []bool{true}},
+		{"same origin", home + "/a", map[string]string{"api.example/a": home + "/b"}, "", []bool{true, true}},
+		{"same origin, port written", home + "/a", map[string]string{"api.example/a": home + ":443/b"}, "", []bool{true, true}},
+		{"another host", home + "/a", map[string]string{"api.example/a": "https://evil.example/b"}, "", []bool{true, false}},
+		{"a subdomain", home + "/a", map[string]string{"api.example/a": "https://x.api.example/b"}, "", []bool{true, false}},
+		{"another port", home + "/a", map[string]string{"api.example/a": home + ":8443/b"}, "", []bool{true, false}},
+		{"plain http", home + "/a", map[string]string{"api.example/a": "http://api.example/b"}, "", []bool{true, false}},
 		{"there and back", home + "/a", map[string]string{
 			"api.example/a": "https://evil.example/b", "evil.example/b": home + "/c",
-		}, false, []bool{true, false, false}},
+		}, "", []bool{true, false, false}},
 		{"there, back and on", home + "/a", map[string]string{
 			"api.example/a": "https://evil.example/b", "evil.example/b": home + "/c", "api.example/c": home + "/d",
-		}, false, []bool{true, false, false, false}},
-		{"a transport that does not say where it was", home + "/a", map[string]string{"api.example/a": "https://evil.example/b"}, true, []bool{true, false}},
-		{"loopback over http", "http://127.0.0.1:8080/a", nil, false, []bool{true}},
+		}, "", []bool{true, false, false, false}},
+		{"a transport that does not say where it was", home + "/a", map[string]string{"api.example/a": "https://evil.example/b"}, "request", []bool{true, false}},
+		{"a transport that says nothing of where it was", home + "/a", map[string]string{"api.example/a": home + "/b"}, "URL", []bool{true, false}},
+		{"loopback over http", "http://127.0.0.1:8080/a", nil, "", []bool{true}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
@@ -431,11 +435,72 @@ func TestClientCredentialsSource(t *testing.T) {
 				t.Errorf("after a panic: %v", err)
 			}
 			public := e.newClient(func(cfg *authpi.Config) { cfg.ClientSecret = "" })
-			var config *authpi.ConfigurationError
-			if _, err := public.ClientCredentialsSource(nil).Token(); !errors.As(err, &config) || config.Field != "ClientSecret" {
-				t.Errorf("a public client: got %v; want a ConfigurationError", err)
+			_, err = public.ClientCredentialsSource(nil).Token()
+			wantField(t, err, "ClientSecret")
+			var oauth *authpi.OAuthError
+			if errors.As(err, &oauth) {
+				t.Errorf("a public client: got %v; want a ConfigurationError alone", err)
 			}
 			time.Sleep(31 * time.Second) // net/http's timer goroutine of the panicking round tripper
+		})
+	})
+}
+
+// A machine's token that is still good bridges what passes, for as long as it is good.
+func TestClientCredentialsSourceInTrouble(t *testing.T) {
+	held := func(t *testing.T, e *rtEnv, left time.Duration) (oauth2.TokenSource, *oauth2.Token) {
+		t.Helper()
+		source := e.client.ClientCredentialsSource(nil)
+		first, err := source.Token()
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Until(first.Expiry) - left)
+		return source, first
+	}
+	t.Run("waits longer where there is no token", func(t *testing.T) {
+		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+			e.srv.Inject(authpitest.Fault{Endpoint: "token", DelayAnswer: 7 * time.Second})
+			if _, err := e.client.ClientCredentialsSource(nil).Token(); err != nil {
+				t.Errorf("got %v; want the token after 7 s", err)
+			}
+		})
+	})
+	t.Run("asks again when the pause is over", func(t *testing.T) {
+		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+			source, first := held(t, e, 30*time.Second)
+			e.srv.Inject(authpitest.Fault{Endpoint: "token", Status: 503})
+			for i, wait := range []time.Duration{0, 5*time.Second - 1} {
+				time.Sleep(wait)
+				if token, err := source.Token(); err != nil || token.AccessToken != first.AccessToken {
+					t.Errorf("call %d: got another token, or %v; want the good one", i, err)
+				}
+			}
+			time.Sleep(1)
+			if token, err := source.Token(); err != nil || token.AccessToken == first.AccessToken {
+				t.Errorf("after the pause: got the same token, or %v; want a new one", err)
+			}
+		})
+	})
+	t.Run("expires inside the pause", func(t *testing.T) {
+		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+			source, first := held(t, e, 3*time.Second)
+			e.srv.Inject(authpitest.Fault{Endpoint: "token", Status: 503})
+			if token, err := source.Token(); err != nil || token.AccessToken != first.AccessToken {
+				t.Fatalf("got another token, or %v; want the good one", err)
+			}
+			time.Sleep(3 * time.Second)
+			if token, err := source.Token(); err != nil || token.AccessToken == first.AccessToken {
+				t.Errorf("got the expired token, or %v; want a new one", err)
+			}
+		})
+	})
+	t.Run("a final refusal ends it at once", func(t *testing.T) {
+		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+			source, _ := held(t, e, 30*time.Second)
+			e.srv.Inject(authpitest.Fault{Endpoint: "token", Status: 401, Body: `{"error":"invalid_client"}`})
+			_, err := source.Token()
+			rtWantError(t, err, "invalid_client", false)
 		})
 	})
 }

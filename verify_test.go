@@ -146,7 +146,8 @@ func TestOtherCredentialsAsBearer(t *testing.T) {
 	tests := []struct{ name, token, says string }{
 		{"personal token", "ptk_0123456789abcdef", "personal token"},
 		{"API key", "key_0123:secret-of-the-key", "API key"},
-		{"ID token", agent.Tokens.IDToken, "an ID token"},
+		{"API key without its colon", "key_0123456789abcdef", "format"},
+		{"ID token", agent.Tokens.IDToken, "this is an ID token"},
 		{"refresh token", agent.Tokens.RefreshToken, "refresh token"},
 		{"logout token", issuer.LogoutToken(nil), `"logout+jwt"`},
 		{"empty", "", "format"},
@@ -396,4 +397,20 @@ func TestRememberedTokenKeepsNoKeyDocument(t *testing.T) {
 		t.Errorf("the heap grew by %d KiB; want less than 8 MiB", grown>>10)
 	}
 	runtime.KeepAlive(client)
+}
+
+// The error says what was sent in an access token's place, as far as its claims tell.
+func TestKindOfAnotherToken(t *testing.T) {
+	t.Parallel()
+	issuer := newIssuer(t, nil)
+	client := newClient(t, issuer, nil)
+	for claim, value := range map[string]any{
+		"nonce": "n", "at_hash": "h", "email": "ada@example.com", "organizations": []any{map[string]any{"id": "org_1"}},
+	} {
+		_, err := client.VerifyAccessToken(t.Context(), issuer.Sign(map[string]any{"sub": testSubject, claim: value}, nil), "")
+		wantCode(t, err, "invalid_token", "typ: ", "this is an ID token")
+		wantNone(t, err.Error(), "or a refresh token")
+	}
+	_, err := client.VerifyAccessToken(t.Context(), issuer.Sign(map[string]any{"sub": testSubject}, nil), "")
+	wantCode(t, err, "invalid_token", "typ: ", "an ID token or a refresh token")
 }

@@ -1,0 +1,144 @@
+package authpi_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/authpitest"
+)
+
+// Who is told of a failure, and who is not.
+func TestOnRefreshErrorIsForFailures(t *testing.T) {
+	t.Run("no failure, and nobody who stores", func(t *testing.T) {
+		for _, issuer := range []*authpitest.Options{nil, {OmitIDTokenOnRefresh: true}} {
+			rtBubble(t, issuer, nil, func(t *testing.T, e *rtEnv) {
+				store := &rtStore{}
+				opts := store.opts()
+				opts.OnRefresh = nil
+				e.mustCreate(e.expired(), opts)
+				store.wantCalls(t, 0, 0)
+			})
+		}
+	})
+	t.Run("the issuer refuses whom has left", func(t *testing.T) {
+		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+			tokens := e.expired()
+			e.srv.EndSession(rtUser)
+			e.fault(authpitest.Fault{DelayAnswer: time.Second})
+			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			defer cancel()
+			store := &rtStore{}
+			_, err := e.createBy(ctx, e.client, tokens, store.opts())
+			rtWantError(t, err, "invalid_grant", true)
+			store.wantCalls(t, 0, 1) // its session has ended, whoever has left
+		})
+	})
+	t.Run("there is no refresh token", func(t *testing.T) {
+		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+			agent := e.mustCreate(e.signIn(), nil)
+			agent.Tokens.RefreshToken = ""
+			_, err := e.client.Refresh(t.Context(), agent, nil)
+			rtWantError(t, err, "token_expired", true)
+			var failed *authpi.RefreshError
+			if errors.As(err, &failed) {
+				t.Errorf("got %v as a RefreshError; want an OAuthError alone: nothing was tried", err)
+			}
+		})
+	})
+}
+
+// A caller that has left takes nothing from the memory: nobody would store it.
+func TestWhoHasLeftGetsNothing(t *testing.T) {
+	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+		tokens := e.expired()
+		e.mustCreate(tokens, nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		store := &rtStore{}
+		_, err := e.createBy(ctx, e.client, tokens, store.opts())
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v; want context.Canceled", err)
+		}
+		store.wantCalls(t, 0, 0)
+	})
+}
+
+// A caller leaves while its own Reload runs: nothing is spent for it, but what the store had
+// is good for it all the same.
+func TestLeavingInsideReload(t *testing.T) {
+	for name, newer := range map[string]bool{"nothing newer": false, "a newer set": true} {
+		t.Run(name, func(t *testing.T) {
+			rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+				tokens := e.expired()
+				stored := tokens
+				if newer {
+					elsewhere, err := e.createBy(t.Context(), e.newClient(nil), tokens, nil)
+					if err != nil {
+						t.Fatal(err)
+					}
+					stored = elsewhere.Tokens
+				}
+				spent := e.spent()
+				ctx, cancel := context.WithCancel(t.Context())
+				agent, err := e.createBy(ctx, e.client, tokens, &authpi.AgentOptions{
+					Reload: func(context.Context) (authpi.TokenSet, error) { cancel(); return stored, nil },
+				})
+				if newer {
+					if err != nil {
+						t.Fatalf("got %v; want the newer set", err)
+					}
+					rtSame(t, "agent", agent.Tokens, stored)
+				} else if !errors.Is(err, context.Canceled) {
+					t.Errorf("got %v; want context.Canceled", err)
+				}
+				e.wantSpent(spent)
+			})
+		})
+	}
+}
+
+// The identity of a set without ID token is asked for by each caller itself. Only who spent the
+// token sees that through.
+func TestLateCallerMayLeaveUserInfo(t *testing.T) {
+	rtBubble(t, &authpitest.Options{OmitIDTokenOnRefresh: true}, nil, func(t *testing.T, e *rtEnv) {
+		tokens := e.expired()
+		e.mustCreate(tokens, nil)
+		e.srv.Inject(authpitest.Fault{Endpoint: "userinfo", Delay: time.Second})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		_, err := e.createBy(ctx, e.client, tokens, nil)
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v; want context.DeadlineExceeded", err)
+		}
+		if lines := e.log.with("ID token of a refresh could not be checked"); len(lines) != 0 {
+			t.Errorf("no ID token came, and got the warning %s", lines)
+		}
+	})
+}
+
+// A caller that waits for somebody else's refresh leaves no trace when it gives up: the set is
+// remembered for RefreshMemory, as ever.
+func TestWaiterThatGivesUpAbandonsNothing(t *testing.T) {
+	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+		tokens := e.inBuffer(30 * time.Second)
+		agent := &authpi.Agent{ID: rtUser, Tokens: tokens}
+		e.fault(authpitest.Fault{DelayAnswer: 8 * time.Second})
+		done := make(chan error)
+		go func() {
+			_, err := e.client.Refresh(t.Context(), agent, nil)
+			done <- err
+		}()
+		time.Sleep(time.Second)
+		rtSame(t, "the waiter's", e.mustCreate(tokens, nil).Tokens, tokens) // until 6 s
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute)
+		_, err := e.create(tokens, nil)
+		rtWantError(t, err, "invalid_grant", true)
+		e.wantSpent(2)
+	})
+}
