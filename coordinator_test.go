@@ -196,6 +196,12 @@ func TestCoordinatorPublishesFinalRefusals(t *testing.T) {
 		}, "subject_mismatch", true, true, 1},
 		{"status 500", func(e *rtEnv) { e.fault(authpitest.Fault{Status: 500, Times: 2}) }, "refresh_error", false, false, 2},
 		{"status 429", func(e *rtEnv) { e.fault(authpitest.Fault{Status: 429, Times: 2}) }, "refresh_error", false, false, 2},
+		{"invalid_grant of a server in trouble", func(e *rtEnv) {
+			e.fault(authpitest.Fault{Status: 503, Body: `{"error":"invalid_grant"}`, Times: 2})
+		}, "invalid_grant", false, false, 2},
+		{"an answer that is half readable", func(e *rtEnv) {
+			e.fault(authpitest.Fault{Body: `{"access_token":"at","token_type":"Bearer","scope":7}`, Times: 2})
+		}, "invalid_response", false, false, 2},
 		{"dropped", func(e *rtEnv) { e.fault(authpitest.Fault{Drop: true, Times: 2}) }, "transport_error", false, false, 2},
 		{"blocked for now", func(e *rtEnv) { e.srv.BlockUser(rtUser) }, "user_blocked", false, true, 2},
 	} {
@@ -406,6 +412,7 @@ func TestCoordinatorResultOfAnotherSession(t *testing.T) {
 				}
 				continue
 			}
+			wantCode(t, err, "transport_error", "the coordinator: the sealed refresh result")
 			rtWantError(t, err, "transport_error", false)
 		}
 		for i := range sealed {
@@ -437,6 +444,7 @@ func TestCoordinatorResultOfAnotherVersion(t *testing.T) {
 		"a refusal without code":      {`{"refused":{}}`, "transport_error"},
 		"a refusal that echoes":       {`{"refused":{"code":"invalid_grant","description":"%s is spent"}}`, "invalid_grant"},
 		"subjects that echo":          {`{"refused":{"code":"subject_mismatch","subjects":["usr_ada","%s"]}}`, "subject_mismatch"},
+		"an ID token that is none":    {`{"tokens":{"access_token":"new","expires_at":4000000000,"id_token":"x","refresh_token":"","subject_hint":"usr_ada"},"grant":"[] []"}`, "invalid_token"},
 		"the same token":              {`{"tokens":{"access_token":"new","expires_at":4000000000,"refresh_token":"%s"}}`, "transport_error"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -458,6 +466,70 @@ func TestCoordinatorResultOfAnotherVersion(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What another process published is followed where there is something to follow: not a set that
+// stays, and not one without a refresh token.
+func TestCoordinatorResultWithoutSuccessor(t *testing.T) {
+	for name, tc := range map[string]struct {
+		plain string
+		asked int
+	}{
+		"with a successor":        {`{"tokens":{"access_token":"new","expires_at":4000000000,"refresh_token":"rt_2","subject_hint":"usr_ada"},"grant":"[] []"}`, 2},
+		"kept":                    {`{"tokens":{"access_token":"new","expires_at":4000000000,"refresh_token":"rt_2","subject_hint":"usr_ada"},"grant":"[] []","kept":true}`, 1},
+		"without a refresh token": {`{"tokens":{"access_token":"new","expires_at":4000000000,"subject_hint":"usr_ada"},"grant":"[] []"}`, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+				tokens := e.expired()
+				asked := 0
+				c := e.newClient(func(cfg *authpi.Config) {
+					cfg.Coordinator = rtDo(func(_ context.Context, id string, _ func(context.Context) ([]byte, error)) ([]byte, error) {
+						if asked++; asked > 1 {
+							return nil, errors.New("nothing known")
+						}
+						return seal.Seal(tokens.RefreshToken, id, []byte(tc.plain))
+					})
+				})
+				store := &rtStore{}
+				_, _ = e.createBy(t.Context(), c, tokens, store.opts()) // the user info endpoint knows no such token
+				if asked != tc.asked || len(store.saved) != 1 {
+					t.Errorf("asked %d times, stored %d sets; want %d and 1", asked, len(store.saved), tc.asked)
+				}
+				e.wantSpent(0)
+			})
+		})
+	}
+}
+
+// A coordinator that hands out what another process did has had its say: a spend that it calls
+// later, while the result is still being followed, sends nothing.
+func TestCoordinatorThatSpendsBehindOurBack(t *testing.T) {
+	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+		tokens := e.expired()
+		const plain = `{"tokens":{"access_token":"new","expires_at":4000000000,"refresh_token":"rt_2","subject_hint":"usr_ada"},"grant":"[] []"}`
+		late := make(chan error, 1)
+		asked := 0
+		c := e.newClient(func(cfg *authpi.Config) {
+			cfg.Coordinator = rtDo(func(ctx context.Context, id string, spend func(context.Context) ([]byte, error)) ([]byte, error) {
+				if asked++; asked > 1 {
+					time.Sleep(time.Second)
+					return nil, errors.New("nothing known")
+				}
+				go func() {
+					time.Sleep(time.Second / 2)
+					_, err := spend(ctx)
+					late <- err
+				}()
+				return seal.Seal(tokens.RefreshToken, id, []byte(plain))
+			})
+		})
+		store := &rtStore{}
+		_, _ = e.createBy(t.Context(), c, tokens, store.opts())
+		rtWantError(t, <-late, "transport_error", false)
+		e.wantSpent(0)
+		store.wantCalls(t, 1, 0)
+	})
 }
 
 // The in-process flight stands in front of the coordinator.
