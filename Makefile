@@ -11,7 +11,7 @@ SBOM        = github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
 OLDEST      = go1.25.4
 FUZZTIME    = 10s
 SHORTTIME   = 3s
-TIMEOUT     = 4m
+TIMEOUT     = 8m
 SOAK        = 10m
 
 NESTED  := $(sort $(shell find . -mindepth 2 -name go.mod -not -path '*/.*/*' -not -path '*/testdata/*'))
@@ -21,7 +21,7 @@ RACE    := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 # The files whose conditions "make mutate" changes: verification, callback, refresh
 # and scopes.
 MUTATED = verify.go verified.go idtoken.go callback.go pkce.go claims.go authz.go \
-	refresh.go flight.go reload.go rotation.go coordinator.go source.go \
+	refresh.go flight.go redeem.go reload.go rotation.go coordinator.go source.go \
 	internal/jws internal/jwks
 
 # A module that go.work does not list is taken by itself.
@@ -32,7 +32,7 @@ each = @set -e; for dir in $(MODULES); do ( \
 
 .NOTPARALLEL:
 .PHONY: help test fmt vet race oldest lint test-core cover fuzz fuzz-short soak \
-	compat golangci vuln apidiff sbom mutate
+	compat golangci vuln apidiff sbom mutate trust
 
 test: fmt vet race oldest compat lint vuln apidiff ## everything: format, vet, tests of all modules, other Gos, staticcheck, what is known
 	@echo "== all of it passed"
@@ -72,8 +72,8 @@ fuzz-short: ## the same for SHORTTIME each, and only the summary unless one fail
 	FUZZTIME='$(SHORTTIME)' TARGET='$(TARGET)' PARALLEL='$(PARALLEL)' .ci/fuzz >"$$log" 2>&1 || { cat "$$log"; exit 1; }; \
 	tail -n 1 "$$log"
 
-soak: ## many sessions and random faults for SOAK, by themselves: failures typed, memory flat
-	SOAK=$(SOAK) GOWORK=off go test $(RACE) -count=1 -timeout 0 -v -run '^TestSoak$$' .
+soak: ## many sessions and random faults for SOAK, and 1,000,000 refresh tokens: failures typed, memory flat
+	SOAK=$(SOAK) GOWORK=off go test $(RACE) -count=1 -timeout 0 -v -run '^(TestSoak|TestMemoryIsBounded)$$' .
 
 # Without cgo and with the new encoding/json: one build for both. FIPS mode takes the
 # oldest Go, whose tests are built already; a newer one measures its entropy by the
@@ -95,6 +95,9 @@ apidiff: ## fails for a change since the last tag that breaks users and is not i
 
 sbom: ## writes sbom.json: what the core is made of, in the form of CycloneDX
 	GOWORK=off go run $(SBOM) mod -type library -json -noserial -notimestamp -output sbom.json .
+
+trust: ## what a reviewer asks first: refusals, faults, secrets, a short fuzz, mutants, and a summary
+	@.ci/trust
 
 mutate: ## changes every condition of MUTATED, one at a time: a test must notice; ONLY=regexp: those alone
 	@GOWORK=off go -C tools run ./mutate -root .. $(if $(ONLY),-only '$(ONLY)') $(MUTATED)
