@@ -61,10 +61,9 @@ func (c *IdpClient) coordinate(ctx context.Context, id string, agent *Agent, cur
 var errKept = errors.New("authpi: the issuer did not rotate, nothing to share")
 
 // isDead tells whether a refresh token is no good any more, for any process: it was
-// refused as such, or spent for tokens that were refused.
+// refused as such, or spent in vain.
 func isDead(err error) bool {
-	var e *RefreshError
-	return !isPassing(err) && errors.Is(err, ErrInvalidGrant) || errors.As(err, &e) && e.tokens != nil && SessionEnded(err)
+	return !isPassing(err) && errors.Is(err, ErrInvalidGrant) || spentInVain(err) != nil
 }
 
 // ask is the coordinator's Do. Its panic is an error, for the token may be spent,

@@ -138,6 +138,10 @@ func (c *IdpClient) startFlight(ctx context.Context, f *flight, agent *Agent, cu
 		result.rotation = stored
 		return nil
 	}
+	if why, ok := c.rotations.vain.Get(f.id); ok {
+		result.err = why
+		return nil
+	}
 	if ctx.Err() != nil {
 		return left(ctx)
 	}
@@ -170,6 +174,9 @@ func (c *IdpClient) spend(ctx context.Context, f *flight, agent *Agent, current 
 	}()
 	rotated, err := c.coordinate(ctx, f.id, agent, current, r)
 	if err != nil {
+		if why := spentInVain(err); why != nil {
+			c.rotations.rememberVain(f.id, why)
+		}
 		result = outcome{err: err}
 		return
 	}

@@ -90,3 +90,13 @@ func isRefused(err error) bool {
 	}
 	return true
 }
+
+// spentInVain gives the error of a refresh token that was spent for tokens that were
+// refused, and nil for any other.
+func spentInVain(err error) *RefreshError {
+	var e *RefreshError
+	if errors.As(err, &e) && e.tokens != nil && SessionEnded(err) {
+		return e
+	}
+	return nil
+}

@@ -159,12 +159,14 @@ func TestRefusedIDToken(t *testing.T) {
 				waiting.wantCalls(t, 0, 1)
 				e.wantSpent(1)
 
-				// The memory does not hand it out: the old token is simply spent again.
+				// The memory does not hand it out, and the token, which is spent, is not
+				// sent again: the issuer would take that for a thief's.
 				agent, err := e.create(tokens, store.opts())
 				if err == nil || agent != nil {
 					t.Fatal("a caller was signed in after its ID token was refused")
 				}
-				rtWantError(t, err, "invalid_grant", true)
+				rtWantError(t, err, tc.code, true)
+				e.wantSpent(1)
 				if refused.RefreshToken == tokens.RefreshToken {
 					t.Error("the error carries the old tokens")
 				}

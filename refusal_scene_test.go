@@ -233,7 +233,7 @@ func tryExchange(s *scene) error {
 }
 
 // tryRefresh is a session whose tokens expire. What is refused is stored nowhere, nobody gets it
-// later, and the error has the set, so that it can be revoked.
+// later, the spent token is not spent again, and the error has the set, so that it can be revoked.
 func tryRefresh(s *scene) error {
 	s.start()
 	s.issuer.Inject(authpitest.Fault{IDToken: both(s.before...)})
@@ -261,8 +261,11 @@ func tryRefresh(s *scene) error {
 		s.t.Error("the error does not carry the new set")
 	}
 	s.hide(refused.AccessToken, refused.RefreshToken, refused.IDToken, old.RefreshToken)
+	spent := s.issuer.Grants("refresh_token")
 	_, again := s.client.CreateAgent(s.t.Context(), old, opts)
-	wantCode(s.t, again, "invalid_grant")
+	if again == nil || again.Error() != err.Error() || s.issuer.Grants("refresh_token") != spent {
+		s.t.Errorf("the second time: got %v; want %v, and the token not spent again", again, err)
+	}
 	if saved != 0 || failed != 2 {
 		s.t.Errorf("stored %d times, %d failures; want nothing stored and 2", saved, failed)
 	}

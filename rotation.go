@@ -28,6 +28,7 @@ type rotations struct {
 	keep  time.Duration
 	now   func() time.Time
 	spent *recent.Map[string, *rotation] // by the id of the spent token
+	vain  *recent.Map[string, error]     // by the id of a token that was spent for tokens that were refused
 	waits *recent.Map[string, struct{}]  // ids that are not worth a try for now
 
 	mu      sync.Mutex // guards running
@@ -43,6 +44,7 @@ func newRotations(cfg Config) *rotations {
 		keep:    cfg.RefreshMemory,
 		now:     cfg.Now,
 		spent:   recent.New[string, *rotation](memoryLimits, cfg.Now),
+		vain:    recent.New[string, error](memoryLimits, cfg.Now),
 		waits:   recent.New[string, struct{}](memoryLimits, cfg.Now),
 		running: make(map[string]*flight),
 	}
@@ -109,6 +111,14 @@ func (s *rotations) rememberFor(id string, became rotation, keep time.Duration) 
 		became.next = s.id(t.RefreshToken)
 	}
 	s.spent.Put(id, &became, size, expiry)
+}
+
+// rememberVain notes why a token was spent in vain. To spend it again would look like
+// a thief's doing, and end what the error's tokens may still be good for.
+func (s *rotations) rememberVain(id string, why *RefreshError) {
+	const overhead = 1024
+	t := why.tokens
+	s.vain.Put(id, why, len(t.AccessToken)+len(t.RefreshToken)+len(t.IDToken)+len(t.Scope)+overhead, s.now().Add(s.keep))
 }
 
 // end notes that a token was revoked: whoever comes late with a token before it
