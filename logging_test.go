@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
@@ -135,4 +136,34 @@ func TestCoordinatorErrorsShowNoToken(t *testing.T) {
 		_, err := e.create(tokens, nil)
 		rtWantError(t, err, "transport_error", false)
 	})
+}
+
+// panickingHandler is a log handler with a fault.
+type panickingHandler struct{ slog.Handler }
+
+func (panickingHandler) Enabled(context.Context, slog.Level) bool { return true }
+
+func (panickingHandler) Handle(context.Context, slog.Record) error { panic("no log") }
+
+// A log handler that panics costs neither the tokens that have just come, nor, where
+// a goroutine of the package logs, the whole program.
+func TestPanickingLogHandlerCostsNothing(t *testing.T) {
+	for name, fault := range map[string]authpitest.Fault{
+		"tokens":                        {},
+		"tokens whose ID token is none": {Malform: replaceIDToken(func(string) string { return "opaque" })},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+				tokens := e.expired()
+				e.fault(fault)
+				c := e.newClient(func(cfg *authpi.Config) { cfg.Logger = slog.New(panickingHandler{slog.DiscardHandler}) })
+				agent, err := e.createBy(t.Context(), c, tokens, nil)
+				if err != nil {
+					t.Fatalf("CreateAgent: %v", err)
+				}
+				e.wantAlive(agent.Tokens)
+				e.wantSpent(1)
+			})
+		})
+	}
 }
