@@ -126,7 +126,8 @@ func (c *IdpClient) renewInTime(ctx context.Context, agent *Agent, opts *AgentOp
 	if err == nil {
 		return renewed, nil
 	}
-	if r.patient && isPassing(err) && !hasLeft(ctx, err) {
+	stillGood := r.patient && agent.Tokens.remaining(c.now()) > 0 // it may have ended during the wait
+	if stillGood && isPassing(err) && !hasLeft(ctx, err) {
 		if c.rotations.paused(agent.Tokens.RefreshToken) {
 			return agent, nil // said already; asking again must not prolong the pause
 		}

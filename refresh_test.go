@@ -228,6 +228,29 @@ func TestGrace(t *testing.T) {
 			e.wantSpent(2)
 		})
 	})
+	t.Run("reported where the token expires during the wait", func(t *testing.T) {
+		for name, get := range map[string]func(*rtEnv, authpi.TokenSet, *authpi.AgentOptions) error{
+			"CreateAgent": func(e *rtEnv, tokens authpi.TokenSet, opts *authpi.AgentOptions) error {
+				_, err := e.create(tokens, opts)
+				return err
+			},
+			"TokenSource": func(e *rtEnv, tokens authpi.TokenSet, opts *authpi.AgentOptions) error {
+				_, err := e.client.TokenSource(&authpi.Agent{ID: rtUser, Tokens: tokens}, opts).Token()
+				return err
+			},
+		} {
+			t.Run(name, func(t *testing.T) {
+				rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+					tokens := e.inBuffer(2 * time.Second)
+					e.fault(authpitest.Fault{Delay: 20 * time.Second, Status: 503})
+					store := &rtStore{}
+					rtWantError(t, get(e, tokens, store.opts()), "transport_error", false)
+					store.wantCalls(t, 0, 1)
+					time.Sleep(16 * time.Second) // the hanging attempt ends
+				})
+			})
+		}
+	})
 	t.Run("final failures are reported at once", func(t *testing.T) {
 		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
 			tokens := e.inBuffer(30 * time.Second)

@@ -160,7 +160,7 @@ func (s *machineSource) Token() (*oauth2.Token, error) {
 	if config := (*ConfigurationError)(nil); !errors.As(err, &e) && !errors.As(err, &config) {
 		err = noAnswer(opClientCredentials, err) // our patience, or a panic
 	}
-	if good && isPassing(err) {
+	if good && s.client.now().Before(h.agent.Tokens.ExpiresAt) && isPassing(err) { // it may have ended during the wait
 		s.retryAt.Store(s.client.now().Add(pause).UnixNano()) // from the failure on
 		return h.token, nil
 	}

@@ -419,6 +419,21 @@ func TestClientCredentialsSource(t *testing.T) {
 			})
 		}
 	})
+	t.Run("a token that expires during the wait", func(t *testing.T) {
+		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+			source := e.client.ClientCredentialsSource(nil)
+			first, err := source.Token()
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Until(first.Expiry) - 2*time.Second)
+			e.srv.Inject(authpitest.Fault{Endpoint: "token", Delay: time.Hour})
+			_, err = source.Token()
+			e.log.error(err)
+			rtWantError(t, err, "transport_error", false)
+			time.Sleep(31 * time.Second) // the hanging attempt ends
+		})
+	})
 	t.Run("final and odd failures", func(t *testing.T) {
 		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
 			source := e.client.ClientCredentialsSource(nil)
