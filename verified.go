@@ -61,10 +61,13 @@ func (v *verifiedToken) again(signed string) (claims, bool) {
 }
 
 // cutSignature gives the digest of a token's signature and what that signs. A text too
-// long for a token has neither, so that nobody makes us hash it.
+// long for a token has neither, so that nobody makes us search or hash it.
 func cutSignature(raw string) (id [sha256.Size]byte, signed string) {
+	if len(raw) > jws.MaxLength {
+		return id, ""
+	}
 	dot := strings.LastIndexByte(raw, '.')
-	if dot < 0 || len(raw) > jws.MaxLength {
+	if dot < 0 {
 		return id, ""
 	}
 	return jws.SHA256(raw[dot+1:]), raw[:dot]
