@@ -113,8 +113,8 @@ func checkAuthorization(scopes []string, opts *AuthorizationOptions) error {
 	case opts.MaxAge%time.Second != 0:
 		return invalidRequest(op, "MaxAge must be whole seconds")
 	}
-	for _, name := range reserved {
-		if opts.Extra.Has(name) {
+	for name := range opts.Extra {
+		if slices.Contains(reserved[:], name) {
 			return invalidRequest(op, "Extra may not set "+name)
 		}
 	}
@@ -139,7 +139,7 @@ func (c *IdpClient) authorizationQuery(scopes []string, auth *AuthorizationURL, 
 	q.StartQuery(c.authorization)
 	q.AddList("scope", scopes)
 	q.Add("state", auth.State)
-	q.Add("code_challenge", challenge)
+	q.AddPlain("code_challenge", challenge)
 	q.Add("nonce", auth.Nonce)
 	q.AddSet("org", opts.Org)
 	q.AddSet("login_hint", opts.LoginHint)

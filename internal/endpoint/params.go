@@ -27,6 +27,12 @@ func (p *Params) Add(name, value string) {
 	p.escape(value)
 }
 
+// AddPlain appends one parameter whose value needs no escape, as base64url does not.
+func (p *Params) AddPlain(name, value string) {
+	p.next(name)
+	p.text.WriteString(value)
+}
+
 // AddSet appends one parameter unless its value is empty.
 func (p *Params) AddSet(name, value string) {
 	if value != "" {
