@@ -1,10 +1,12 @@
 package authpihttp
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"html/template"
 	"net/http"
+	"strconv"
 
 	authpi "github.com/authpi/authpi-idp-go"
 )
@@ -23,8 +25,9 @@ func WriteError(w http.ResponseWriter, r *http.Request, status int, err error) {
 	}
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'")
-	w.WriteHeader(status)
-	_ = errorPage.Execute(w, newPage(r, text, err))
+	var body bytes.Buffer
+	_ = errorPage.Execute(&body, newPage(r, text, err))
+	writeBody(w, status, body.Bytes())
 }
 
 // errorBody is how programs are told (RFC 6749 section 5.2).
@@ -35,8 +38,17 @@ type errorBody struct {
 
 func writeJSON(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
+	var text bytes.Buffer
+	_ = json.NewEncoder(&text).Encode(body)
+	writeBody(w, status, text.Bytes())
+}
+
+// writeBody says how long the body is. Sessions that could not be stored are found
+// out when a page is being written, so its rest may follow: it is cut off there.
+func writeBody(w http.ResponseWriter, status int, body []byte) {
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body)
+	_, _ = w.Write(body)
 }
 
 type message struct{ code, title, message string }

@@ -73,6 +73,7 @@ func (a *App) fail(w http.ResponseWriter, r *http.Request, err error, again stri
 	if status == http.StatusServiceUnavailable {
 		setRetryAfter(w, err)
 	}
+	defer beginAnswer(w, status)()
 	a.opts.Error(w, r, status, &failure{err, again, a.opts.Home})
 }
 
@@ -85,9 +86,18 @@ func (a *App) forbid(w http.ResponseWriter, r *http.Request, _ string) {
 // tells an ErrorFunc:
 //
 //	sessions.ErrorFunc = app.Unavailable
+//
+// Where an App is answering the request with an error just now, that one stays, and
+// a line in [slog.Default] tells of this one unless both are a 503.
 func (a *App) Unavailable(w http.ResponseWriter, r *http.Request, err error) {
 	if !isLabelled(err) {
 		err = &storeError{err}
+	}
+	if status := answerOf(w); status != 0 {
+		if status != http.StatusServiceUnavailable {
+			logFailure(r, http.StatusServiceUnavailable, err)
+		}
+		return
 	}
 	a.fail(w, r, &passing{err}, "")
 }
