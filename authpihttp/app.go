@@ -101,7 +101,8 @@ type Options struct {
 	// site. Nil: those of every other origin do.
 	CrossOrigin *http.CrossOriginProtection
 	// Error answers requests that fail. Nil: [WriteError], with a line in
-	// [slog.Default] for each 5xx and each refused callback.
+	// [slog.Default] for each 5xx and each refused callback, but for those that the
+	// user cancelled.
 	Error ErrorFunc
 }
 

@@ -49,9 +49,20 @@ func TestDefaultErrorLogs(t *testing.T) {
 	before := slog.Default()
 	slog.SetDefault(slog.New(slog.NewTextHandler(&out, nil)))
 	defer slog.SetDefault(before)
-	s := newSite(t, func(made *setup) { made.options.Error = nil })
+	s := newSite(t, func(made *setup) {
+		made.options.Error = nil
+		made.options.Authorize = func(r *http.Request) *authpi.AuthorizationOptions {
+			return &authpi.AuthorizationOptions{Org: r.FormValue("org")}
+		}
+	})
+	mayRead := s.app.RequireAgent(authpihttp.RequireAccess("read", "projects", orgOf)(http.HandlerFunc(s.whoami)))
+	s.mux.HandleFunc("/changed/{org}", func(w http.ResponseWriter, r *http.Request) {
+		s.sessions.Put(r.Context(), "cart", "book")
+		mayRead.ServeHTTP(w, r)
+	})
 	s.mux.Handle("/naked/{org}", authpihttp.RequireAccess("read", "projects", orgOf)(http.HandlerFunc(s.whoami)))
-	b := s.browser()
+	b, ada := s.browser(), s.browser()
+	ada.signIn("usr_ada")
 	code := func(callback string) string { return param(t, callback, "code") }
 	for _, tc := range []struct {
 		name string
@@ -76,7 +87,20 @@ func TestDefaultErrorLogs(t *testing.T) {
 			long := strings.Repeat("x", 100<<10)
 			return b.get(strings.Replace(callback, "error=access_denied", "error="+long+"&error_description="+long, 1)), ""
 		}, []string{"status=500"}},
+		{"forbidden, and the session cannot be stored", func() (answer, string) {
+			s.store.set(func(st *store) { st.full = true })
+			defer s.store.set(func(st *store) { st.full = false })
+			return ada.get("/changed/org_9"), ""
+		}, []string{"level=ERROR", "status=503", "session store"}},
 		{"not signed in", func() (answer, string) { return b.json("/"), "" }, nil},
+		{"cancelled", func() (answer, string) {
+			callback := s.atIssuer(b.start(""), "")
+			return b.get(callback), param(t, callback, "state")
+		}, nil},
+		{"cancelled for an organization", func() (answer, string) {
+			callback := s.atIssuer(b.get("/auth/login?org=org_1").location, "")
+			return b.get(callback), param(t, callback, "state")
+		}, nil},
 		{"cross origin", func() (answer, string) {
 			return b.send(http.MethodPost, "/auth/logout", map[string]string{"Sec-Fetch-Site": "cross-site"}), ""
 		}, nil},

@@ -191,7 +191,7 @@ func logFailure(r *http.Request, status int, err error) {
 	switch {
 	case status >= http.StatusInternalServerError:
 		level = slog.LevelError
-	case errors.Is(err, ErrNotSignedIn), errors.Is(err, ErrForbidden), errors.Is(err, errCrossOrigin), errors.Is(err, errMethod):
+	case errors.Is(err, ErrNotSignedIn), errors.Is(err, ErrForbidden), isDenied(err), errors.Is(err, errCrossOrigin), errors.Is(err, errMethod):
 		return
 	}
 	const longest = 256 // of what anybody may send
