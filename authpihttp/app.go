@@ -57,6 +57,7 @@ package authpihttp
 
 import (
 	"cmp"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
@@ -172,9 +173,16 @@ func identify(client *authpi.IdpClient) (identity, redirectPath string) {
 // Register mounts the handlers: GET login, GET callback and POST logout, under
 // Options.Prefix. It panics where the client cannot start a login, for example
 // without RedirectURI. New does not: an App may also be there to end sessions only.
+//
+// Where the path of RedirectURI does not end in that of the callback, it warns in
+// [slog.Default]: the user would come back to a page that does not exist.
 func (a *App) Register(mux *http.ServeMux) {
 	if _, err := a.client.CreateAuthorizationURL(a.opts.Scopes, nil); err != nil {
 		panic("authpihttp: Register: the client cannot start a login: " + err.Error())
+	}
+	if !strings.HasSuffix(a.redirectPath, a.callbackPath()) {
+		slog.Warn("authpihttp: the RedirectURI does not lead to the callback",
+			"redirect_path", a.redirectPath, "callback_path", a.callbackPath())
 	}
 	mux.HandleFunc("GET "+a.loginPath(), a.Login)
 	mux.HandleFunc("GET "+a.callbackPath(), a.Callback)

@@ -124,3 +124,37 @@ func TestDefaultErrorLogs(t *testing.T) {
 		}
 	}
 }
+
+// A callback at another path than the RedirectURI's would end in a 404 that nobody
+// hears of. Not parallel: the default logger is everybody's.
+func TestRegisterWarnsOfTheRedirectURI(t *testing.T) {
+	var out bytes.Buffer
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&out, nil)))
+	defer slog.SetDefault(before)
+	for _, tc := range []struct {
+		name, redirectURI, prefix string
+		want                      string // in the log; empty: nothing
+	}{
+		{"the default", "https://app.test/auth/callback", "", ""},
+		{"a prefix of one's own", "https://app.test/sso/callback", "/sso", ""},
+		{"a proxy that takes the start away", "https://app.test/shop/auth/callback", "", ""},
+		{"that of an app without this package", "https://app.test/callback", "", `redirect_path=/callback callback_path=/auth/callback`},
+		{"another prefix", "https://app.test/auth/callback", "/sso", `redirect_path=/auth/callback callback_path=/sso/callback`},
+		{"a slash behind", "https://app.test/auth/callback/", "", `redirect_path=/auth/callback/ callback_path=/auth/callback`},
+		{"no path, and a query", "https://app.test?tenant=sesame", "", `redirect_path=/ callback_path=/auth/callback`},
+	} {
+		out.Reset()
+		newSite(t, func(made *setup) {
+			made.client.RedirectURI, made.options.Prefix = tc.redirectURI, tc.prefix
+			made.issuer.RedirectURIs = []string{tc.redirectURI}
+		})
+		got := out.String()
+		if tc.want == "" && got != "" || strings.Count(got, "\n") > 1 || strings.Contains(got, "sesame") {
+			t.Errorf("%s: got log %q", tc.name, got)
+		}
+		if tc.want != "" && (!strings.Contains(got, "level=WARN") || !strings.Contains(got, tc.want)) {
+			t.Errorf("%s: got log %q; want a warning with %s", tc.name, got, tc.want)
+		}
+	}
+}
