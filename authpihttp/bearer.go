@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/internal/weburl"
 )
 
 // Bearer guards an API: requests must carry an access token of the issuer's, in the
@@ -23,8 +24,9 @@ type Bearer struct {
 // made for the client itself.
 type BearerOptions struct {
 	// Resource is this API's identifier, which clients name when they ask for a token
-	// (RFC 8707): an https URL, for example https://api.example.com. Refusals then
-	// tell where the API's metadata is (RFC 9728); see [Bearer.Metadata].
+	// (RFC 8707): an https URL, for example https://api.example.com, or http on
+	// loopback. Refusals then tell where the API's metadata is (RFC 9728); see
+	// [Bearer.Metadata].
 	Resource string
 	// Audience must be among the token's. Empty: Resource, or the client ID where that
 	// is empty, too.
@@ -72,11 +74,15 @@ func NewBearer(client *authpi.IdpClient, opts *BearerOptions) (*Bearer, error) {
 		return b, nil
 	}
 	u, err := url.Parse(o.Resource)
-	if err != nil || u.Host == "" || u.Fragment != "" || u.User != nil || u.Scheme != "https" && u.Scheme != "http" {
-		return nil, &authpi.ConfigurationError{Field: "Resource", Reason: "must be an absolute https URL without fragment (RFC 9728 section 1.2)"}
+	if err != nil || u.Host == "" || u.Fragment != "" || u.User != nil || !isSecure(u) {
+		return nil, &authpi.ConfigurationError{Field: "Resource", Reason: "must be an absolute https URL without fragment (RFC 9728 section 1.2), or http on loopback"}
 	}
 	b.metadata = metadataURL(u)
 	return b, nil
+}
+
+func isSecure(u *url.URL) bool {
+	return u.Scheme == "https" || u.Scheme == "http" && weburl.Loopback(u.Hostname())
 }
 
 // Require lets requests with a good token through, and puts its Agent into the

@@ -185,11 +185,17 @@ func TestMetadata(t *testing.T) {
 func TestNewBearerRefuses(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil)
-	for _, resource := range []string{"api", "urn:x:y", "/v1", "https://", "ftp://api.test", "https://api.test/#x", "https://me@api.test", "://"} {
+	for _, resource := range []string{"api", "urn:x:y", "/v1", "https://", "ftp://api.test", "https://api.test/#x", "https://me@api.test", "://",
+		"http://api.test", "HTTP://api.test/v1", "http://192.0.2.1", "http://127.0.0.1.api.test"} {
 		_, err := authpihttp.NewBearer(s.client, &authpihttp.BearerOptions{Resource: resource})
 		var wrong *authpi.ConfigurationError
 		if !errors.As(err, &wrong) || wrong.Field != "Resource" {
 			t.Errorf("%q: got %v; want a ConfigurationError", resource, err)
+		}
+	}
+	for _, resource := range []string{"https://api.test", "HTTPS://api.test", "http://127.0.0.1:8082", "http://[::1]:1/v1", "http://localhost/"} {
+		if _, err := authpihttp.NewBearer(s.client, &authpihttp.BearerOptions{Resource: resource}); err != nil {
+			t.Errorf("%q: got %v; want it accepted", resource, err)
 		}
 	}
 }
