@@ -38,7 +38,7 @@ func (c *IdpClient) VerifyAccessToken(ctx context.Context, raw, audience string)
 		audience = c.cfg.ClientID
 	}
 	if !got.audience.contains(audience) {
-		return nil, invalidToken(op, "aud", "is another API's", nil)
+		return nil, invalidToken(op, "aud", fmt.Sprintf("is another API's; want %q", audience), nil)
 	}
 	if err := c.checkTimes(&got, op, time.Time{}); err != nil {
 		return nil, err

@@ -129,11 +129,11 @@ func TestAccessTokenAudience(t *testing.T) {
 			t.Errorf("got %v; want it accepted for its own API", err)
 		}
 		_, err := client.VerifyAccessToken(t.Context(), api, "https://api.example/")
-		wantCode(t, err, "invalid_token", "aud")
+		wantCode(t, err, "invalid_token", "aud", `want "https://api.example/"`)
 		_, err = client.VerifyAccessToken(t.Context(), api, "")
-		wantCode(t, err, "invalid_token", "aud")
+		wantCode(t, err, "invalid_token", "aud", `want "`+issuer.ClientID()+`"`)
 		_, err = client.VerifyAccessToken(t.Context(), own, "https://api.example")
-		wantCode(t, err, "invalid_token", "aud")
+		wantCode(t, err, "invalid_token", "aud", `want "https://api.example"`)
 	}
 }
 

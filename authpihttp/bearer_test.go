@@ -57,7 +57,7 @@ func TestBearer(t *testing.T) {
 		{"API key", "/api/me", []string{"Bearer key_abc:def"}, 401, bad + `format: is an API key (key_...), which only the issuer can check"` + meta},
 		{"oversized", "/api/me", []string{"Bearer " + strings.Repeat("a", 900_000)}, 401, bad},
 		{"expired", "/api/me", []string{good(map[string]any{"exp": 1})}, 401, bad + `exp: has passed, at 1970-01-01T00:00:01Z"` + meta},
-		{"another API's", "/api/me", []string{good(map[string]any{"aud": clientID})}, 401, bad + `aud: is another API's"` + meta},
+		{"another API's", "/api/me", []string{good(map[string]any{"aud": clientID})}, 401, bad + `aud: is another API's; want 'https://api.test/v1'"` + meta},
 		{"another issuer's", "/api/me", []string{good(map[string]any{"iss": "https://evil.test/\"\\\n\u00fc"})}, 401, bad + `iss: is 'https://evil.test/`},
 		{"ID token", "/api/me", []string{"Bearer " + s.issuer.Sign(map[string]any{"iss": s.issuer.URL, "nonce": "n"}, nil)}, 401, bad + `typ: is not at+jwt (RFC 9068 section 4): this is an ID token"` + meta},
 		{"bad signature", "/api/me", []string{"Bearer " + s.issuer.Sign(map[string]any{}, map[string]any{"typ": "at+jwt", "_signature": "bad"})}, 401, bad + `signature: `},
