@@ -49,6 +49,11 @@ func TestRefreshEvents(t *testing.T) {
 			t.Error("want an error without the coordinator")
 		}
 
+		for _, line := range e.log.with(`"msg":"`) {
+			if !strings.Contains(line, `"msg":"authpi: `) {
+				t.Errorf("got %s; want a record that says whose it is", line)
+			}
+		}
 		keys := map[string]string{}
 		for _, want := range []struct{ level, message string }{
 			{"INFO", "authpi: refresh token spent"},

@@ -145,15 +145,15 @@ func (s *Set) finish(ctx context.Context, f *flight, sn *snapshot, err error) {
 func (s *Set) report(ctx context.Context, old, sn *snapshot, err error) {
 	switch {
 	case err != nil && old != nil && s.age(old) <= staleFor:
-		s.log.WarnContext(ctx, "issuer's keys could not be fetched, the last copy serves",
+		s.log.WarnContext(ctx, "authpi: issuer's keys could not be fetched, the last copy serves",
 			slog.Duration("age", s.age(old)), slog.Any("error", err))
 	case err == nil && len(sn.handles) == 0:
-		s.log.WarnContext(ctx, "issuer publishes no key that can be used, every token is refused")
+		s.log.WarnContext(ctx, "authpi: issuer publishes no key that can be used, every token is refused")
 	case err == nil && s.log.Enabled(ctx, slog.LevelDebug):
 		ids := make([]string, 0, len(sn.keys))
 		for _, k := range sn.keys {
 			ids = append(ids, k.handle.id)
 		}
-		s.log.DebugContext(ctx, "fetched the issuer's keys", slog.Int("count", len(ids)), slog.Any("kids", ids))
+		s.log.DebugContext(ctx, "authpi: fetched the issuer's keys", slog.Int("count", len(ids)), slog.Any("kids", ids))
 	}
 }
