@@ -114,7 +114,7 @@ func discoveryError(err error) error {
 	var issuer *discovery.IssuerError
 	switch {
 	case errors.As(err, &document):
-		return invalidResponse(op, document.Reason, document.Status, err)
+		return invalidResponse(op, redact.Text(document.Error()), document.Status, err)
 	case errors.As(err, &issuer):
 		return &OAuthError{Code: codeInvalidIssuer, Description: redact.Text(err.Error()), op: op, cause: err}
 	}

@@ -27,7 +27,11 @@ func TestDiscoverEndpoints(t *testing.T) {
 			issuer := newSocketIssuer(t, nil)
 			issuer.Inject(tc.fault)
 			_, err := authpi.DiscoverEndpoints(t.Context(), issuer.URL, nil)
-			wantCode(t, err, tc.code, tc.says)
+			address := issuer.URL + "/.well-known/openid-configuration"
+			wantCode(t, err, tc.code, tc.says, address)
+			issuer.Inject(tc.fault)
+			_, err = newClient(t, issuer, nil).VerifyAccessToken(t.Context(), issuer.AccessToken(nil), "")
+			wantCode(t, err, "transport_error", tc.says, address)
 			issuer.ClearFaults()
 			if got, err := authpi.DiscoverEndpoints(t.Context(), issuer.URL, nil); err != nil || got.Issuer != issuer.URL {
 				t.Errorf("got %+v, %v; want the endpoints of %s", got, err, issuer.URL)

@@ -37,29 +37,31 @@ func (e *IssuerError) Error() string {
 
 // DocumentError says that an answer came, but no usable document.
 type DocumentError struct {
+	URL    string // where it was asked for
 	Status int
 	Reason string
 }
 
-func (e *DocumentError) Error() string { return "discovery document: " + e.Reason }
+func (e *DocumentError) Error() string { return e.URL + ": " + e.Reason }
 
 const wellKnown = "/.well-known/openid-configuration"
 
 // Fetch gets the document of issuerURL and checks that it is that issuer's, but
 // for one trailing slash. Other errors than the two types above mean that no
-// answer came.
+// answer came. Each names the address: a mistyped issuer shows in nothing else.
 func Fetch(ctx context.Context, caller *endpoint.Caller, issuerURL string, insecure bool) (Metadata, error) {
 	issuerURL = strings.TrimRight(issuerURL, "/")
-	answer, err := caller.Do(ctx, endpoint.Request{URL: issuerURL + wellKnown})
+	url := issuerURL + wellKnown
+	answer, err := caller.Do(ctx, endpoint.Request{URL: url})
 	if err != nil {
-		return Metadata{}, err
+		return Metadata{}, fmt.Errorf("%s: %w", url, err)
 	}
 	if answer.Status != http.StatusOK {
-		return Metadata{}, &DocumentError{answer.Status, fmt.Sprintf("status %d", answer.Status)}
+		return Metadata{}, &DocumentError{url, answer.Status, fmt.Sprintf("status %d", answer.Status)}
 	}
 	m, reason := parse(answer.Body, insecure)
 	if reason != "" {
-		return Metadata{}, &DocumentError{answer.Status, reason}
+		return Metadata{}, &DocumentError{url, answer.Status, reason}
 	}
 	if strings.TrimSuffix(m.Issuer, "/") != issuerURL {
 		return Metadata{}, &IssuerError{Got: m.Issuer, Want: issuerURL}
