@@ -102,6 +102,9 @@ func signIn(issuer *authpitest.Server, site string) (*http.Client, error) {
 		return nil, err
 	}
 	_ = login.Body.Close()
+	if login.StatusCode != http.StatusSeeOther {
+		return nil, fmt.Errorf("the login answered %s: is Redis running? REDIS_URL names it", login.Status)
+	}
 	callback, err := issuer.SignIn(login.Header.Get("Location"), "usr_ada")
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"net"
 	"os"
 	"os/exec"
 	"regexp"
@@ -18,6 +19,27 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	}
 	os.Exit(m.Run())
+}
+
+// What is missing is told by its name.
+func TestWithoutRedis(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := listener.Addr().String()
+	_ = listener.Close()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-for", "1s")
+	cmd.Env = append(os.Environ(), "REPLICAS_TEST_MAIN=1", "GORACE=atexit_sleep_ms=0", "REPLICAS_ISSUER=",
+		"REDIS_URL=redis://:sesame@"+nobody)
+	out, err := cmd.CombinedOutput()
+	if err == nil || !bytes.Contains(out, []byte("replicas: the login answered 503 Service Unavailable: is Redis running?")) {
+		t.Errorf("got %v\n%s\nwant an error that names Redis", err, out)
+	}
+	if bytes.Contains(out, []byte("sesame")) {
+		t.Error("the output shows the password")
+	}
 }
 
 func TestProgram(t *testing.T) {
