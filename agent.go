@@ -157,7 +157,7 @@ type AgentOptions struct {
 	// AutoRefresh, if not RefreshDefault, overrides Config.AutoRefresh.
 	AutoRefresh RefreshMode
 	// Resources are sent with a refresh (RFC 8707). Nil or empty: none are, and
-	// the issuer keeps the session's.
+	// the issuer keeps the session's. Mind that [RefreshOptions] read nil otherwise.
 	Resources []string
 }
 

@@ -42,7 +42,8 @@ type Config struct {
 	RefreshBuffer time.Duration
 	// RefreshMemory is how long the successor of a spent refresh token is
 	// remembered for requests that still hold the old one. 0: 60 s; negative: not
-	// at all.
+	// at all. One that nobody waited for is kept for 24 hours in any case, since it
+	// is all that is left of its session.
 	RefreshMemory time.Duration
 	// RefreshTimeout bounds the request of one refresh with all that it needs, and
 	// then each caller's OnRefresh, whatever happens to the callers' contexts. 0: 30 s.
@@ -53,7 +54,8 @@ type Config struct {
 	// [DiscoverEndpoints].
 	Endpoints Endpoints
 	// SigningAlgorithms are accepted for ID, access and logout tokens. Empty:
-	// ES256, RS256 and EdDSA. Narrow it to what the client is registered for.
+	// ES256, RS256 and EdDSA. It may also name ES384, ES512, RS384, RS512, PS256,
+	// PS384 and PS512. Narrow it to what the client is registered for.
 	SigningAlgorithms []string
 	// ClockSkew is the leeway on exp, nbf, iat and auth_time. 0: 30 s; negative: none.
 	ClockSkew time.Duration

@@ -15,7 +15,8 @@ type RefreshOptions struct {
 	OnRefresh func(context.Context, TokenSet) error
 	// Reload is as in [AgentOptions].
 	Reload func(context.Context) (TokenSet, error)
-	// Resources are RFC 8707 resource indicators; nil: Config's, empty: none.
+	// Resources are RFC 8707 resource indicators; nil: Config's, empty: none. Mind
+	// that [AgentOptions] read nil otherwise.
 	Resources []string
 	// Scopes may only narrow what was granted (RFC 6749 section 6). Empty: all.
 	Scopes []string

@@ -41,5 +41,7 @@ func narrowed(client *authpi.IdpClient, sessions authpihttp.Session) *authpihttp
 // recheck gets the memberships as they are now.
 func recheck(ctx context.Context, client *authpi.IdpClient, app *authpihttp.App, agent *authpi.Agent) (*authpi.Agent, error) {
 	opts := app.AgentOptions(ctx)
-	return client.Refresh(ctx, agent, &authpi.RefreshOptions{OnRefresh: opts.OnRefresh, Reload: opts.Reload})
+	return client.Refresh(ctx, agent, &authpi.RefreshOptions{
+		OnRefresh: opts.OnRefresh, Reload: opts.Reload, Resources: opts.Resources,
+	})
 }
