@@ -8,7 +8,8 @@
 // The callback handler checks the answer, trades the code for tokens and stores
 // them in the session:
 //
-//	agent, err := client.ExchangeCallback(ctx, r.URL.Query(), auth)
+//	// stored is the *auth of the login, from the session
+//	agent, err := client.ExchangeCallback(ctx, r.URL.Query(), stored)
 //
 // Every later request rebuilds the agent from the stored tokens. Expired ones are
 // refreshed on the way, and the new ones handed to OnRefresh to be stored:
@@ -96,6 +97,10 @@ const opClientCredentials = "client credentials"
 // ClientCredentials signs a machine in with the client's own secret (RFC 6749
 // section 4.4). Its token is short-lived and comes without a refresh token: ask
 // again, or let [IdpClient.ClientCredentialsSource] do so.
+//
+// The Agent knows no more than its token's scope: its ID is the client ID, so that
+// its Type reads as a user, and it has no organizations. Those show where an API
+// verifies the token.
 //
 // scopes and resources may be empty; Config.Resources are not sent. It returns a
 // [*ConfigurationError] without Config.ClientSecret, and otherwise an [*OAuthError]:

@@ -24,8 +24,9 @@ func readmeLogin(client *authpi.IdpClient) (*authpi.AuthorizationURL, error) {
 	return auth, err
 }
 
-func readmeCallback(client *authpi.IdpClient, r *http.Request, auth authpi.AuthorizationURL) (*authpi.Agent, error) {
-	agent, err := client.ExchangeCallback(r.Context(), r.URL.Query(), auth)
+func readmeCallback(client *authpi.IdpClient, r *http.Request, stored authpi.AuthorizationURL) (*authpi.Agent, error) {
+	// stored is the *auth of the login, from the session
+	agent, err := client.ExchangeCallback(r.Context(), r.URL.Query(), stored)
 	return agent, err
 }
 

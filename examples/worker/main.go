@@ -70,7 +70,7 @@ func run(ctx context.Context, out io.Writer, getenv func(string) string) error {
 		return err
 	}
 	w := &worker{out: out, apiURL: apiURL, orgURL: apiURL + "/orgs/" + cmp.Or(getenv("ORG"), "org_engines") + "/projects"}
-	if err := w.asMachine(ctx, client); err != nil || issuer == nil {
+	if err := w.asMachine(ctx, client, apiURL); err != nil || issuer == nil {
 		return err
 	}
 	return w.asUser(ctx, client, issuer)
@@ -83,8 +83,8 @@ type worker struct {
 
 // asMachine signs in with the client's own secret. The source is made once and
 // shared; it asks for a new token shortly before the old one expires.
-func (w *worker) asMachine(ctx context.Context, client *authpi.IdpClient) error {
-	source := client.ClientCredentialsSource([]string{"projects:read"}, w.apiURL)
+func (w *worker) asMachine(ctx context.Context, client *authpi.IdpClient, apiURL string) error {
+	source := client.ClientCredentialsSource([]string{"projects:read"}, apiURL) // https://api.example
 	api := oauth2.NewClient(ctx, source)
 	api.Timeout = 30 * time.Second
 	// oauth2's client would show the token to wherever the API redirects.
