@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -93,17 +92,12 @@ func TestOnlyMembersSeeProjects(t *testing.T) {
 
 func TestMembershipEnds(t *testing.T) {
 	issuer := newIssuer(t)
-	var ahead atomic.Int64 // nanoseconds
-	url := start(t, authpi.Config{
-		IssuerURL: issuer.URL, ClientID: issuer.ClientID(),
-		Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) },
-	}, newApp)
+	url := start(t, authpi.Config{IssuerURL: issuer.URL, ClientID: issuer.ClientID(), Now: issuer.Now}, newApp)
 	browser := newBrowser(t)
 	signIn(t, browser, issuer, url, "usr_ada")
 
 	issuer.SetOrganizations("usr_ada") // none
 	issuer.Advance(31 * time.Minute)
-	ahead.Add(int64(31 * time.Minute)) // the access token expires by both clocks
 	if status, _, _ := visit(t, browser, url+"/orgs/org_1/projects"); status != http.StatusForbidden {
 		t.Errorf("after the membership has ended: %d", status)
 	}
@@ -114,15 +108,10 @@ func TestMembershipEnds(t *testing.T) {
 
 func TestIssuerAway(t *testing.T) {
 	issuer := newIssuer(t)
-	var ahead atomic.Int64 // nanoseconds
-	url := start(t, authpi.Config{
-		IssuerURL: issuer.URL, ClientID: issuer.ClientID(),
-		Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) },
-	}, newApp)
+	url := start(t, authpi.Config{IssuerURL: issuer.URL, ClientID: issuer.ClientID(), Now: issuer.Now}, newApp)
 	browser := newBrowser(t)
 	signIn(t, browser, issuer, url, "usr_ada")
 	issuer.Advance(31 * time.Minute)
-	ahead.Add(int64(31 * time.Minute))
 
 	issuer.Inject(authpitest.Fault{Endpoint: "token", Status: http.StatusServiceUnavailable, Times: -1})
 	if status, _, _ := visit(t, browser, url+"/orgs/org_1/projects"); status != http.StatusServiceUnavailable {
@@ -156,6 +145,26 @@ func TestAPI(t *testing.T) {
 		if got := verify(t.Context(), client, tc.token, tc.org); got != tc.want {
 			t.Errorf("%s: got %d; want %d", tc.org, got, tc.want)
 		}
+	}
+}
+
+func TestMachine(t *testing.T) {
+	issuer := authpitest.NewServer(&authpitest.Options{ClientID: "c_1", ClientSecret: "s3cret"})
+	t.Cleanup(issuer.Close)
+	issuer.SetOrganizations("agt_1", authpitest.Organization{ID: "org_1", Scopes: []string{"projects:read"}})
+	client, err := authpi.NewIdpClient(authpi.Config{IssuerURL: issuer.URL, ClientID: "c_1", ClientSecret: "s3cret"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	machine, err := client.ClientCredentials(t.Context(), []string{"projects:read"}, "https://api.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := verify(t.Context(), client, machine.Tokens.AccessToken, "org_1"); got != http.StatusOK {
+		t.Errorf("its own organization: %d", got)
+	}
+	if machine.ID != "c_1" || machine.Type != authpi.PrincipalUser || len(machine.Organizations) != 0 {
+		t.Errorf("got %v; want what docs/machine-to-machine.md says of it", machine)
 	}
 }
 

@@ -5,6 +5,7 @@ package main
 
 import (
 	"fmt"
+	"html/template"
 	"log"
 	"net/http"
 	"os"
@@ -44,8 +45,14 @@ func newHandler(client *authpi.IdpClient) http.Handler {
 
 func home(w http.ResponseWriter, r *http.Request) {
 	agent, _ := authpihttp.AgentFrom(r.Context())
-	fmt.Fprintln(w, "Hello,", agent.Email)
+	_ = homePage.Execute(w, agent)
 }
+
+// Signing out is a form: App.Logout answers POST alone, so that no link can do it.
+var homePage = template.Must(template.New("home").Parse(`<!doctype html>
+<p>Hello, {{.Email}}</p>
+<form method="post" action="/auth/logout"><button>Sign out</button></form>
+`))
 
 func projects(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintln(w, "The projects of", r.PathValue("org"))

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
+	"regexp"
+	"strings"
 	"testing"
 
 	authpi "github.com/authpi/authpi-idp-go"
@@ -50,13 +52,29 @@ func TestProgram(t *testing.T) {
 		t.Fatal(err)
 	}
 	get(callback)
-	if _, body := get(url + "/"); body != "Hello, ada@example.com\n" {
-		t.Errorf("home says %q", body)
+	home, body := get(url + "/")
+	if !strings.Contains(body, "<p>Hello, ada@example.com</p>") || home.Header.Get("Content-Type") != "text/html; charset=utf-8" {
+		t.Errorf("home says %q, %v", body, home.Header)
 	}
 	if _, body := get(url + "/orgs/org_1/projects"); body != "The projects of org_1\n" {
 		t.Errorf("the projects say %q", body)
 	}
 	if resp, body := get(url + "/orgs/org_2/projects"); resp.StatusCode != http.StatusForbidden {
 		t.Errorf("another organization: %s, %q", resp.Status, body)
+	}
+	form := regexp.MustCompile(`<form method="post" action="([^"]+)">`).FindStringSubmatch(body)
+	if form == nil {
+		t.Fatalf("home has no way to sign out: %q", body)
+	}
+	logout, err := browser.PostForm(url+form[1], nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = logout.Body.Close()
+	if location := logout.Header.Get("Location"); !strings.HasPrefix(location, issuer.URL+"/logout?") {
+		t.Errorf("signing out: %s to %q", logout.Status, location)
+	}
+	if resp, _ := get(url + "/"); resp.StatusCode == http.StatusOK {
+		t.Errorf("signed out: %s", resp.Status)
 	}
 }
