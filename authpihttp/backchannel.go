@@ -31,8 +31,9 @@ type BackchannelOptions struct {
 //			})
 //		}, nil))
 //
-// Mount it outside of the sessions' middleware and of any protection against forged
-// requests: the issuer sends neither cookie nor origin. The answer is 200 once end
+// The issuer sends neither cookie nor origin: the sessions' middleware around it does
+// nothing, [http.CrossOriginProtection] lets it pass, and protection against forged
+// requests that asks for a token must leave it out. The answer is 200 once end
 // has returned nil, and otherwise 400 as section 2.8 has it, for a failure here too;
 // the token may then come again. Its context ends when the issuer hangs up.
 func BackchannelLogout(client *authpi.IdpClient, end func(context.Context, authpi.LogoutToken) error, opts *BackchannelOptions) http.Handler {

@@ -116,6 +116,9 @@ func whoami(ctx context.Context, file *tokenfile.File) error {
 		return err
 	}
 	agent, err := file.Agent(ctx, client)
+	if errors.Is(err, authpi.ErrTokenExpired) { // there are no tokens, or none to refresh by
+		return errors.New("you are not signed in, run login")
+	}
 	if authpi.SessionEnded(err) {
 		return fmt.Errorf("you are not signed in, run login: %w", err)
 	}

@@ -132,7 +132,7 @@ func (m *machine) expire() {
 func TestSignInAndOut(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	if out, err := m.run("whoami"); err == nil || !strings.Contains(out, "not signed in") {
+	if out, err := m.run("whoami"); err == nil || !strings.HasSuffix(out, "you are not signed in, run login\n") {
 		t.Errorf("before login: %v, %s", err, out)
 	}
 	m.login()

@@ -163,16 +163,36 @@ func (f *failing) Commit(token string, data []byte, expiry time.Time) error {
 	return f.Store.Commit(token, data, expiry)
 }
 
+// It works outside of the sessions' middleware and within, and behind net/http's own
+// protection against forged requests.
 func TestBackchannelLogout(t *testing.T) {
 	t.Parallel()
+	for _, tc := range []struct {
+		name   string
+		newApp func(client *authpi.IdpClient, manager *scs.SessionManager) http.Handler
+	}{
+		{"outside", func(client *authpi.IdpClient, manager *scs.SessionManager) http.Handler {
+			mux := http.NewServeMux()
+			mux.Handle("/", greeter(manager, client))
+			mountLogout(mux, client, authpihttp.New(client, manager, nil), manager)
+			return mux
+		}},
+		{"within", func(client *authpi.IdpClient, manager *scs.SessionManager) http.Handler {
+			mux := greeterMux(manager, client)
+			mountLogout(mux, client, authpihttp.New(client, manager, nil), manager)
+			return secure(manager.LoadAndSave(mux))
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			checkBackchannelLogout(t, func(cfg authpi.Config) http.Handler { return tc.newApp(newClient(t, cfg), scs.New()) })
+		})
+	}
+}
+
+func checkBackchannelLogout(t *testing.T, newApp func(authpi.Config) http.Handler) {
 	issuer := newIssuer(t)
-	url := start(t, authpi.Config{IssuerURL: issuer.URL, ClientID: issuer.ClientID()}, func(cfg authpi.Config) http.Handler {
-		client, manager := newClient(t, cfg), scs.New()
-		mux := http.NewServeMux()
-		mux.Handle("/", greeter(manager, client))
-		mountLogout(mux, client, authpihttp.New(client, manager, nil), manager)
-		return mux
-	})
+	url := start(t, authpi.Config{IssuerURL: issuer.URL, ClientID: issuer.ClientID()}, newApp)
 	browser := newBrowser(t)
 	signIn(t, browser, issuer, url, "usr_ada")
 	answer, err := http.PostForm(url+"/auth/backchannel-logout", map[string][]string{
