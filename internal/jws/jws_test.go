@@ -137,6 +137,8 @@ func TestParseParts(t *testing.T) {
 		{"Bearer in front", "Bearer " + good, "header"},
 		{"payload padded", join(h, p+"=", s), "payload"},
 		{"payload with line end", join(h, p+"\n", s), "payload"},
+		{"payload begins with line end", join(h, "\n"+p, s), "payload"},
+		{"payload begins with carriage return", join(h, "\r"+p, s), "payload"},
 		{"payload with carriage return", join(h, p[:4]+"\r"+p[4:], s), "payload"},
 		{"payload with space", join(h, p[:4]+" "+p[4:], s), "payload"},
 		{"payload with plus", join(h, "-_-_-_-+", s), "payload"},
@@ -168,9 +170,15 @@ func TestParseParts(t *testing.T) {
 			t.Errorf("got payload %q; want %q", token.Payload, want)
 		}
 	}
-	longest := strings.Repeat("A", (jws.MaxLength-len(h)-len(s)-2)/4*4)
-	if _, err := jws.Parse(join(h, longest, s)); err != nil {
-		t.Errorf("longest: got %v; want no error", err)
+	for _, alg := range []string{"EdDSA", "ES256"} { // a payload may not be 4n+1 letters long
+		h := b64(`{"alg":"` + alg + `"}`)
+		longest := strings.Repeat("A", jws.MaxLength-len(h)-len(s)-2)
+		if _, err := jws.Parse(join(h, longest, s)); err != nil && len(longest)%4 != 1 {
+			t.Errorf("longest: got %v; want no error", err)
+		}
+	}
+	if _, err := jws.Parse(join(h+"=", p, s)); !strings.Contains(err.Error(), "header: not base64url") {
+		t.Errorf("got %v; want the encoding named", err)
 	}
 }
 

@@ -163,6 +163,27 @@ func TestVerifyECDSAInDER(t *testing.T) {
 	}
 }
 
+// TestVerifyECDSAHighBit has a number that begins with 0x80, which DER writes with a zero before it.
+func TestVerifyECDSAHighBit(t *testing.T) {
+	t.Parallel()
+	key := testKeys()["P-256"]
+	for range 20_000 {
+		raw := signJOSE(t, "ES256", "{}")
+		signature, err := base64.RawURLEncoding.DecodeString(raw[strings.LastIndex(raw, ".")+1:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if signature[0] != 0x80 {
+			continue
+		}
+		if token := parse(t, raw); !token.Verify(key.Public()) {
+			t.Error("got false; want true")
+		}
+		return
+	}
+	t.Error("found no such signature")
+}
+
 func TestVerifyPSSSaltLength(t *testing.T) {
 	t.Parallel()
 	key := testKeys()["RSA 2048"].(*rsa.PrivateKey)
@@ -222,6 +243,8 @@ func TestVerifyOddKeys(t *testing.T) {
 		"nil ECDSA":          {"ES256", (*ecdsa.PublicKey)(nil)},
 		"empty ECDSA":        {"ES256", &ecdsa.PublicKey{}},
 		"ECDSA curve alone":  {"ES256", &ecdsa.PublicKey{Curve: elliptic.P256()}},
+		"ECDSA without X":    {"ES256", &ecdsa.PublicKey{Curve: elliptic.P256(), Y: big.NewInt(1)}},
+		"ECDSA without Y":    {"ES256", &ecdsa.PublicKey{Curve: elliptic.P256(), X: big.NewInt(1)}},
 		"ECDSA at infinity":  {"ES256", &ecdsa.PublicKey{Curve: elliptic.P256(), X: new(big.Int), Y: new(big.Int)}},
 		"ECDSA off curve":    {"ES256", &ecdsa.PublicKey{Curve: elliptic.P256(), X: big.NewInt(1), Y: big.NewInt(1)}},
 		"ECDSA value":        {"ES256", *testKeys()["P-256"].Public().(*ecdsa.PublicKey)},
@@ -235,6 +258,15 @@ func TestVerifyOddKeys(t *testing.T) {
 		token := parse(t, signJOSE(t, tc.alg, "{}"))
 		if token.Verify(tc.key) {
 			t.Errorf("%s: got true; want false", name)
+		}
+	}
+	point := testKeys()["P-256"].Public().(*ecdsa.PublicKey)
+	if jws.Fits("EdDSA", &ecdsa.PublicKey{X: point.X, Y: point.Y}) {
+		t.Error("ECDSA without curve for an algorithm without one: got true; want false")
+	}
+	for _, alg := range []string{"RS", "RS1", "PS1", "R", ""} {
+		if jws.Fits(alg, testKeys()["RSA 2048"].Public()) {
+			t.Errorf("RSA for %q: got true; want false", alg)
 		}
 	}
 	if (&jws.Token{}).Verify(edKey.Public()) {
