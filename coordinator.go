@@ -108,7 +108,7 @@ type redemption struct {
 func (o *redemption) once(redeem func() (rotation, error)) (rotation, error) {
 	o.mu.Lock()
 	first, late := !o.begun, !o.begun && o.over
-	o.begun = o.begun || !late
+	o.begun = !late
 	o.mu.Unlock()
 	if late {
 		return rotation{}, refreshFailed(codeTransport, "the coordinator has returned already", nil)

@@ -441,6 +441,8 @@ func TestCoordinatorResultOfAnotherVersion(t *testing.T) {
 		"nothing known":               {`{"v":2,"result":"x"}`, "transport_error"},
 		"no object":                   {`[]`, "transport_error"},
 		"tokens without access token": {`{"tokens":{"access_token":"","expires_at":4000000000}}`, "transport_error"},
+		"a refusal that is cut":       {`{"refused":{"code":"invalid_grant"}`, "transport_error"},
+		"tokens that are cut":         {`{"tokens":{"access_token":"new","expires_at":4000000000,"subject_hint":"usr_ada"},"grant":"[] []"`, "transport_error"},
 		"a refusal without code":      {`{"refused":{}}`, "transport_error"},
 		"a refusal that echoes":       {`{"refused":{"code":"invalid_grant","description":"%s is spent"}}`, "invalid_grant"},
 		"subjects that echo":          {`{"refused":{"code":"subject_mismatch","subjects":["usr_ada","%s"]}}`, "subject_mismatch"},
@@ -508,7 +510,7 @@ func TestCoordinatorThatSpendsBehindOurBack(t *testing.T) {
 	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
 		tokens := e.expired()
 		const plain = `{"tokens":{"access_token":"new","expires_at":4000000000,"refresh_token":"rt_2","subject_hint":"usr_ada"},"grant":"[] []"}`
-		late := make(chan error, 1)
+		late := make(chan error, 2)
 		asked := 0
 		c := e.newClient(func(cfg *authpi.Config) {
 			cfg.Coordinator = rtDo(func(ctx context.Context, id string, spend func(context.Context) ([]byte, error)) ([]byte, error) {
@@ -518,17 +520,45 @@ func TestCoordinatorThatSpendsBehindOurBack(t *testing.T) {
 				}
 				go func() {
 					time.Sleep(time.Second / 2)
-					_, err := spend(ctx)
-					late <- err
+					for range 2 {
+						_, err := spend(ctx)
+						late <- err
+					}
 				}()
 				return seal.Seal(tokens.RefreshToken, id, []byte(plain))
 			})
 		})
 		store := &rtStore{}
 		_, _ = e.createBy(t.Context(), c, tokens, store.opts())
-		rtWantError(t, <-late, "transport_error", false)
+		for range 2 {
+			rtWantError(t, <-late, "transport_error", false)
+		}
 		e.wantSpent(0)
 		store.wantCalls(t, 1, 0)
+	})
+}
+
+// One that has spent, and asks again when all is over, gets what it got.
+func TestCoordinatorThatSpendsOnceMore(t *testing.T) {
+	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+		again := make(chan error, 1)
+		c := e.newClient(func(cfg *authpi.Config) {
+			cfg.Coordinator = rtDo(func(ctx context.Context, id string, spend func(context.Context) ([]byte, error)) ([]byte, error) {
+				go func() {
+					time.Sleep(time.Second)
+					_, err := spend(ctx)
+					again <- err
+				}()
+				return spend(ctx)
+			})
+		})
+		if _, err := e.createBy(t.Context(), c, e.expired(), nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-again; err != nil {
+			t.Errorf("got %v; want the result of the only request", err)
+		}
+		e.wantSpent(1)
 	})
 }
 

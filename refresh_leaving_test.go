@@ -142,3 +142,64 @@ func TestWaiterThatGivesUpAbandonsNothing(t *testing.T) {
 		e.wantSpent(2)
 	})
 }
+
+// Where the access token has expired everybody waits for the refresh, however long it takes.
+func TestWaitersWithoutATokenArePatient(t *testing.T) {
+	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+		tokens := e.expired()
+		e.fault(authpitest.Fault{DelayAnswer: 10 * time.Second})
+		done := make(chan error, 3)
+		for range cap(done) {
+			go func() {
+				_, err := e.create(tokens, nil)
+				done <- err
+			}()
+		}
+		for range cap(done) {
+			if err := <-done; err != nil {
+				t.Errorf("got %v; want the set after 10 s", err)
+			}
+		}
+		e.wantSpent(1)
+	})
+}
+
+// A caller's patience is one for all that it waits for: first for somebody who leaves, then for
+// its own request.
+func TestPatienceDoesNotBeginAnew(t *testing.T) {
+	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+		tokens := e.inBuffer(30 * time.Second)
+		e.fault(authpitest.Fault{DelayAnswer: time.Hour})
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		go func() {
+			_, _ = e.createBy(ctx, e.client, tokens, &authpi.AgentOptions{Reload: func(ctx context.Context) (authpi.TokenSet, error) {
+				<-ctx.Done()
+				return authpi.TokenSet{}, ctx.Err()
+			}})
+		}()
+		time.Sleep(time.Millisecond)
+		began := time.Now()
+		rtSame(t, "agent", e.mustCreate(tokens, nil).Tokens, tokens)
+		if took := time.Since(began); took != 5*time.Second {
+			t.Errorf("took %v; want 5 s", took)
+		}
+		e.wantSpent(1)
+		time.Sleep(time.Minute)
+	})
+}
+
+// What panics while a token is spent is told by its type alone.
+func TestPanicInsideTheSpend(t *testing.T) {
+	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+		tokens := e.expired()
+		e.log.onMessage(func(message string) {
+			if message == "authpi: refresh token spent" {
+				panic(tokens.RefreshToken)
+			}
+		})
+		_, err := e.create(tokens, nil)
+		wantCode(t, err, "transport_error", "panicked with a string")
+		wantSilent(t, err, tokens.RefreshToken)
+	})
+}

@@ -212,3 +212,17 @@ func TestMemoryOfATokenThatStays(t *testing.T) {
 		e.wantSpent(2)
 	})
 }
+
+// The old session ends while the store is asked, and the store holds a new sign-in: that is
+// another session, which the end of the old one does not touch.
+func TestNewSignInInPlaceOfARevokedToken(t *testing.T) {
+	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+		tokens := e.expired()
+		anew := e.signIn()
+		agent := e.mustCreate(tokens, &authpi.AgentOptions{Reload: func(ctx context.Context) (authpi.TokenSet, error) {
+			return anew, e.client.RevokeToken(ctx, tokens.RefreshToken, "refresh_token")
+		}})
+		rtSame(t, "agent", agent.Tokens, anew)
+		e.wantSpent(0)
+	})
+}
