@@ -3,6 +3,7 @@ package authpi_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -191,11 +192,20 @@ func TestPatienceDoesNotBeginAnew(t *testing.T) {
 
 // What panics while a token is spent is told by its type alone.
 func TestPanicInsideTheSpend(t *testing.T) {
-	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+	var broken atomic.Pointer[string] // what the clock panics with, once
+	clock := func(cfg *authpi.Config) {
+		cfg.Now = func() time.Time {
+			if value := broken.Swap(nil); value != nil {
+				panic(*value)
+			}
+			return time.Now()
+		}
+	}
+	rtBubble(t, nil, clock, func(t *testing.T, e *rtEnv) {
 		tokens := e.expired()
 		e.log.onMessage(func(message string) {
 			if message == "authpi: refresh token spent" {
-				panic(tokens.RefreshToken)
+				broken.Store(&tokens.RefreshToken)
 			}
 		})
 		_, err := e.create(tokens, nil)
