@@ -3,6 +3,7 @@ package authpi_test
 import (
 	"context"
 	"errors"
+	"net/http"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -211,5 +212,33 @@ func TestPanicInsideTheSpend(t *testing.T) {
 		_, err := e.create(tokens, nil)
 		wantCode(t, err, "transport_error", "panicked with a string")
 		wantSilent(t, err, tokens.RefreshToken)
+	})
+}
+
+// An ID token need only have held at some moment of the call: it may have taken long, and the
+// clock may have been set back meanwhile.
+func TestIDTokenOfALongCall(t *testing.T) {
+	exact := func(cfg *authpi.Config) { cfg.ClockSkew = time.Second }
+	t.Run("issued later than asked for", func(t *testing.T) {
+		rtBubble(t, nil, exact, func(t *testing.T, e *rtEnv) {
+			tokens := e.expired()
+			e.fault(authpitest.Fault{Delay: 10 * time.Second}) // more than the skew
+			if agent := e.mustCreate(tokens, nil); agent.Tokens.IDToken == "" {
+				t.Error("got no ID token; want the new one")
+			}
+		})
+	})
+	t.Run("expired when asked for, by a clock that is set back", func(t *testing.T) {
+		rtBubble(t, nil, exact, func(t *testing.T, e *rtEnv) {
+			tokens := e.expired()
+			e.wire.set(func(*http.Request) (*http.Response, error) {
+				e.ahead.Add(-int64(time.Hour))
+				return nil, nil
+			})
+			e.fault(authpitest.Fault{IDToken: setClaim("exp", time.Now().Add(-10*time.Minute).Unix())})
+			if agent := e.mustCreate(tokens, nil); agent.Tokens.IDToken == "" {
+				t.Error("got no ID token; want the new one")
+			}
+		})
 	})
 }

@@ -146,7 +146,7 @@ func TestOtherCredentialsAsBearer(t *testing.T) {
 	tests := []struct{ name, token, says string }{
 		{"personal token", "ptk_0123456789abcdef", "personal token"},
 		{"API key", "key_0123:secret-of-the-key", "API key"},
-		{"API key without its colon", "key_0123456789abcdef", "format"},
+		{"API key without its colon", "key_0123456789abcdef", "not three parts"},
 		{"ID token", agent.Tokens.IDToken, "this is an ID token"},
 		{"refresh token", agent.Tokens.RefreshToken, "refresh token"},
 		{"logout token", issuer.LogoutToken(nil), `"logout+jwt"`},
