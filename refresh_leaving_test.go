@@ -242,3 +242,18 @@ func TestIDTokenOfALongCall(t *testing.T) {
 		})
 	})
 }
+
+// A token that ends in the very moment in which its caller loses patience is no good any more.
+func TestTokenThatEndsWithThePatience(t *testing.T) {
+	for left, good := range map[time.Duration]bool{5 * time.Second: false, 5*time.Second + time.Second: true} {
+		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+			tokens := e.inBuffer(left)
+			e.fault(authpitest.Fault{Delay: time.Hour})
+			agent, err := e.create(tokens, nil)
+			if (err == nil) != good {
+				t.Errorf("%v left: got %v, %v; want the agent as it is: %v", left, agent, err, good)
+			}
+			time.Sleep(time.Minute)
+		})
+	}
+}
