@@ -491,7 +491,7 @@ func TestClientCredentialsSourceInTrouble(t *testing.T) {
 					t.Errorf("call %d: got another token, or %v; want the good one", i, err)
 				}
 			}
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			if token, err := source.Token(); err != nil || token.AccessToken == first.AccessToken {
 				t.Errorf("after the pause: got the same token, or %v; want a new one", err)
 			}

@@ -33,7 +33,6 @@ type options struct {
 	root string         // of the module
 	only *regexp.Regexp // of keys; nil: all
 	jobs int
-	keep bool
 }
 
 func main() {
