@@ -47,6 +47,10 @@ func (c *IdpClient) ClientCredentialsSource(scopes []string, resources ...string
 	scopes, resources = slices.Clone(scopes), slices.Clone(resources)
 	s := &machineSource{client: c}
 	s.latest = fresh.New(0, 0, c.now, func(ctx context.Context) (*held, error) {
+		// Somebody's whole request may have fitted between this caller's look and now.
+		if h := s.current.Load(); h != nil && c.now().Before(h.renewAt) {
+			return h, nil
+		}
 		agent, err := c.ClientCredentials(ctx, scopes, resources...)
 		if err != nil {
 			return nil, err

@@ -462,6 +462,40 @@ func TestClientCredentialsSource(t *testing.T) {
 }
 
 // A machine's token that is still good bridges what passes, for as long as it is good.
+// A caller that saw no token, and then was slower than somebody else's whole request,
+// makes no second one.
+func TestSlowCallerOfASourceMakesNoRequest(t *testing.T) {
+	var hold atomic.Bool
+	held, goOn := make(chan struct{}), make(chan struct{})
+	issuer := newIssuer(t, &authpitest.Options{ClientID: "c_1", ClientSecret: "secret"})
+	source := newClient(t, issuer, func(cfg *authpi.Config) {
+		cfg.Now = func() time.Time {
+			if hold.CompareAndSwap(true, false) {
+				close(held)
+				<-goOn
+			}
+			return time.Now()
+		}
+	}).ClientCredentialsSource(nil)
+	hold.Store(true)
+	slow := make(chan error)
+	go func() {
+		_, err := source.Token()
+		slow <- err
+	}()
+	<-held
+	if _, err := source.Token(); err != nil {
+		t.Fatal(err)
+	}
+	close(goOn)
+	if err := <-slow; err != nil {
+		t.Fatal(err)
+	}
+	if got := issuer.Grants("client_credentials"); got != 1 {
+		t.Errorf("requests: got %d; want 1", got)
+	}
+}
+
 func TestClientCredentialsSourceInTrouble(t *testing.T) {
 	held := func(t *testing.T, e *rtEnv, left time.Duration) (oauth2.TokenSource, *oauth2.Token) {
 		t.Helper()
