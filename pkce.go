@@ -138,9 +138,9 @@ func (c *IdpClient) authorizationQuery(scopes []string, auth *AuthorizationURL, 
 	var q endpoint.Params
 	q.StartQuery(c.authorization)
 	q.AddList("scope", scopes)
-	q.Add("state", auth.State)
+	addSecret(&q, "state", auth.State, opts.State)
 	q.AddPlain("code_challenge", challenge)
-	q.Add("nonce", auth.Nonce)
+	addSecret(&q, "nonce", auth.Nonce, opts.Nonce)
 	q.AddSet("org", opts.Org)
 	q.AddSet("login_hint", opts.LoginHint)
 	q.AddList("prompt", opts.Prompt)
@@ -151,6 +151,15 @@ func (c *IdpClient) authorizationQuery(scopes []string, auth *AuthorizationURL, 
 	q.AddAll("resource", auth.Resources)
 	q.AddEncoded(opts.Extra.Encode())
 	return q.String()
+}
+
+// addSecret writes a secret that was made here as it is, and escapes a caller's own.
+func addSecret(q *endpoint.Params, name, value, given string) {
+	if given == "" {
+		q.AddPlain(name, value)
+	} else {
+		q.Add(name, value)
+	}
 }
 
 // secrets are the texts of one login in a row: verifier, state and nonce, drawn in
