@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/authpi/authpi-idp-go/authpitest"
+	"github.com/authpi/authpi-idp-go/examples/internal/child"
 )
 
 func main() {
@@ -45,7 +46,7 @@ func run(duration time.Duration) error {
 	issuer.AddUser(authpitest.User{ID: "usr_ada", Email: "ada@example.com"})
 	var sites []string
 	for range 3 {
-		site, stop, err := start(issuer.URL)
+		site, stop, err := child.Start("REPLICAS_ISSUER=" + issuer.URL)
 		if err != nil {
 			return err
 		}
@@ -65,7 +66,7 @@ func run(duration time.Duration) error {
 		wg.Go(func() {
 			for n := i; time.Now().Before(end); n++ {
 				requests.Add(1)
-				if err := get(browser, sites[n%len(sites)]); err != nil && failures.Add(1) == 1 {
+				if err := visit(browser, sites[n%len(sites)]); err != nil && failures.Add(1) == 1 {
 					fmt.Println("the first failure:", err)
 				}
 			}
@@ -92,37 +93,30 @@ func signIn(issuer *authpitest.Server, site string) (*http.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	browser := &http.Client{
-		Jar: jar, Timeout: 30 * time.Second,
-		Transport:     &http.Transport{MaxIdleConnsPerHost: 100},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	login, err := browser.Get(site + "/auth/login")
+	browser := &http.Client{Jar: jar, Timeout: 30 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 100}}
+	login, err := browser.Get(site + "/auth/login") // and on to the issuer
 	if err != nil {
 		return nil, err
 	}
 	_ = login.Body.Close()
-	if login.StatusCode != http.StatusSeeOther {
+	if login.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("the login answered %s: is Redis running? REDIS_URL names it", login.Status)
 	}
-	callback, err := issuer.SignIn(login.Header.Get("Location"), "usr_ada")
+	callback, err := issuer.SignIn(login.Request.URL.String(), "usr_ada")
 	if err != nil {
 		return nil, err
 	}
-	answer, err := browser.Get(callback)
-	if err != nil {
-		return nil, err
-	}
-	return browser, answer.Body.Close()
+	return browser, visit(browser, callback)
 }
 
-func get(browser *http.Client, site string) error {
-	resp, err := browser.Get(site + "/")
+// visit fails unless it ends on the page of the user who is signed in.
+func visit(browser *http.Client, url string) error {
+	resp, err := browser.Get(url)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(resp.Body)
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
 	if err == nil && (resp.StatusCode != http.StatusOK || string(body) != "usr_ada\n") {
 		err = fmt.Errorf("%s: %s", resp.Status, body)
 	}

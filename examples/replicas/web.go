@@ -1,15 +1,11 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
-	"strings"
 
 	"github.com/alexedwards/scs/goredisstore"
 	"github.com/alexedwards/scs/v2"
@@ -17,33 +13,13 @@ import (
 
 	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/authpihttp"
+	"github.com/authpi/authpi-idp-go/examples/internal/child"
 	authpiredis "github.com/authpi/authpi-idp-go/redis"
 )
 
 const clientID = "c_replicas"
 
-// newWeb is the app that each process runs.
-func newWeb(cfg authpi.Config, rdb *redis.Client) (http.Handler, error) {
-	cfg.Coordinator = authpiredis.NewCoordinator(rdb, nil)
-	client, err := authpi.NewIdpClient(cfg)
-	if err != nil {
-		return nil, err
-	}
-	sessions := scs.New()
-	sessions.Store = goredisstore.New(rdb)
-	app := authpihttp.New(client, sessions, nil)
-	sessions.ErrorFunc = app.Unavailable
-
-	mux := http.NewServeMux()
-	app.Register(mux)
-	mux.Handle("GET /{$}", app.RequireAgent(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		agent, _ := authpihttp.AgentFrom(r.Context())
-		_, _ = fmt.Fprintln(w, agent.ID)
-	})))
-	return sessions.LoadAndSave(mux), nil
-}
-
-// serve is one process. It prints where it listens, and ends with its standard input.
+// serve is one of the processes.
 func serve(issuerURL string) error {
 	opts, err := redis.ParseURL(cmp.Or(os.Getenv("REDIS_URL"), "redis://127.0.0.1:6379/0"))
 	if err != nil {
@@ -65,37 +41,27 @@ func serve(issuerURL string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println(site)
-	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin) // until the first process is gone
-		os.Exit(0)
-	}()
+	child.Ready(site)
 	return http.Serve(listener, handler)
 }
 
-// start runs this program once more, to serve.
-func start(issuerURL string) (site string, stop func(), err error) {
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "REPLICAS_ISSUER="+issuerURL)
-	cmd.Stderr = os.Stderr
-	stdin, err := cmd.StdinPipe()
+// newWeb is the app that each process runs.
+func newWeb(cfg authpi.Config, rdb *redis.Client) (http.Handler, error) {
+	cfg.Coordinator = authpiredis.NewCoordinator(rdb, nil)
+	client, err := authpi.NewIdpClient(cfg)
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		return "", nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return "", nil, err
-	}
-	stop = func() {
-		_ = stdin.Close()
-		_ = cmd.Wait()
-	}
-	site, err = bufio.NewReader(stdout).ReadString('\n')
-	if err != nil {
-		stop()
-	}
-	return strings.TrimSpace(site), stop, err
+	sessions := scs.New()
+	sessions.Store = goredisstore.New(rdb)
+	app := authpihttp.New(client, sessions, nil)
+	sessions.ErrorFunc = app.Unavailable
+
+	mux := http.NewServeMux()
+	app.Register(mux)
+	mux.Handle("GET /{$}", app.RequireAgent(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		agent, _ := authpihttp.AgentFrom(r.Context())
+		_, _ = fmt.Fprintln(w, agent.ID)
+	})))
+	return sessions.LoadAndSave(mux), nil
 }
