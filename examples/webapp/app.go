@@ -11,21 +11,22 @@ import (
 
 	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/authpihttp"
+	"github.com/authpi/authpi-idp-go/examples/webapp/stage"
 )
 
 type app struct {
 	client   *authpi.IdpClient
 	auth     *authpihttp.App
 	sessions *scs.SessionManager
-	issuer   *issuer // the embedded one, or nil
-	url      string  // where browsers reach the app
+	issuer   *stage.Issuer // the embedded one, or nil
+	url      string        // where browsers reach the app
 }
 
 // newApp brings its own issuer where cfg names none; tokens live that long there.
 func newApp(cfg authpi.Config, url string, st store, tokenLife time.Duration) (*app, error) {
 	a := &app{sessions: scs.New(), url: url}
 	if cfg.IssuerURL == "" {
-		a.issuer = newIssuer(url, tokenLife)
+		a.issuer = stage.NewIssuer(url, tokenLife)
 		cfg.IssuerURL, cfg.ClientID, cfg.ClientSecret = a.issuer.URL, a.issuer.ClientID(), a.issuer.ClientSecret()
 		cfg.RefreshBuffer = tokenLife / 6 // the default of a minute is half of these tokens' life
 	}
@@ -57,8 +58,8 @@ func (a *app) handler() http.Handler {
 	readers := authpihttp.RequireAccess("read", "projects", func(r *http.Request) string { return r.PathValue("org") })
 	pages.Handle("GET /orgs/{org}/projects", a.auth.RequireAgent(readers(http.HandlerFunc(a.projects))))
 	if a.issuer != nil {
-		pages.Handle("POST /issuer/membership", a.auth.RequireAgent(http.HandlerFunc(a.switchMembership)))
-		pages.Handle("POST /issuer/end-sessions", a.auth.RequireAgent(http.HandlerFunc(a.endSessions)))
+		pages.Handle("POST /issuer/membership", a.auth.RequireAgent(http.HandlerFunc(a.setRole)))
+		pages.Handle("POST /issuer/end-sessions", a.auth.RequireAgent(http.HandlerFunc(a.signOutEverywhere)))
 	}
 	all := http.NewServeMux()
 	all.Handle("GET /style.css", http.FileServerFS(files))
@@ -116,6 +117,26 @@ func (a *app) refresh(w http.ResponseWriter, r *http.Request) {
 		err = a.auth.SignOut(r.Context())
 	}
 	if err != nil {
+		a.auth.Unavailable(w, r, err)
+		return
+	}
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
+
+// setRole is the embedded issuer's: it changes a membership.
+func (a *app) setRole(w http.ResponseWriter, r *http.Request) {
+	agent, _ := authpihttp.AgentFrom(r.Context())
+	if !a.issuer.SetRole(agent.ID, r.PostFormValue("org"), r.PostFormValue("role")) {
+		render(w, http.StatusBadRequest, view{Name: "There is no such role", Text: "Please go back and press one of the buttons.", Back: true})
+		return
+	}
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
+
+// signOutEverywhere is the embedded issuer's, too: its logout reaches all browsers.
+func (a *app) signOutEverywhere(w http.ResponseWriter, r *http.Request) {
+	agent, _ := authpihttp.AgentFrom(r.Context())
+	if err := a.issuer.SignOutEverywhere(agent.ID); err != nil {
 		a.auth.Unavailable(w, r, err)
 		return
 	}

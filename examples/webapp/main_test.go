@@ -16,13 +16,14 @@ import (
 
 	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/authpitest"
+	"github.com/authpi/authpi-idp-go/examples/webapp/stage"
 )
 
 // world is the app, its issuer and their common clock.
 type world struct {
 	t      *testing.T
 	app    *httptest.Server
-	issuer *issuer
+	issuer *stage.Issuer
 	ahead  atomic.Int64
 }
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/examples/webapp/stage"
 )
 
 //go:embed page.html style.css
@@ -30,7 +31,7 @@ type view struct {
 	Left         time.Duration // of the access token's life
 	Reload       int           // after how many seconds the page asks for itself again
 	History      history
-	Issuer       []membership // at the embedded issuer
+	Issuer       []stage.Membership // at the embedded issuer
 }
 
 func render(w http.ResponseWriter, status int, v view) {
@@ -49,7 +50,7 @@ func (a *app) dashboard(w http.ResponseWriter, r *http.Request, agent *authpi.Ag
 	v.History = a.recordHistory(r.Context(), agent)
 	v.Reload = min(10, max(1, v.History.Life/12))
 	if a.issuer != nil {
-		v.Issuer = a.issuer.memberships(agent, v.History.Chosen)
+		v.Issuer = a.issuer.Memberships(agent, v.History.Chosen)
 	}
 	render(w, http.StatusOK, v)
 }
