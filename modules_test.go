@@ -1,6 +1,8 @@
 package authpi_test
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -19,12 +21,53 @@ const modulePath = "github.com/authpi/authpi-idp-go"
 func TestCoreRequiresThreeModules(t *testing.T) {
 	t.Parallel()
 	allowed := []string{"github.com/coreos/go-oidc/v3", "golang.org/x/oauth2", "github.com/go-jose/go-jose/v4"}
+	for path := range required(t) {
+		if !slices.Contains(allowed, path) {
+			t.Errorf("go.mod requires %s; want only %v", path, allowed)
+		}
+	}
+}
+
+// What is built is what was reviewed: go.sum has the digests of each dependency in
+// the one version that go.mod names, and of nothing else.
+func TestDependenciesArePinned(t *testing.T) {
+	t.Parallel()
+	var want []string
+	for path, version := range required(t) {
+		want = append(want, path+" "+version, path+" "+version+"/go.mod")
+	}
+	data, err := os.ReadFile("go.sum")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for line := range strings.Lines(string(data)) {
+		words := strings.Fields(line)
+		if len(words) != 3 {
+			t.Fatalf("go.sum has the line %q; want a path, a version and a digest", line)
+		}
+		got = append(got, words[0]+" "+words[1])
+		digest, ok := strings.CutPrefix(words[2], "h1:")
+		if sum, err := base64.StdEncoding.DecodeString(digest); !ok || err != nil || len(sum) != sha256.Size {
+			t.Errorf("go.sum has %q for %s; want a SHA-256 digest", words[2], words[0])
+		}
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("go.sum pins\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// required reads go.mod: versions by path. Whatever else than a requirement stands
+// there is an error, since it changes what is built here and for no dependent.
+func required(t *testing.T) map[string]string {
+	t.Helper()
 	data, err := os.ReadFile("go.mod")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var required []string
-	block := ""
+	versions, block := map[string]string{}, ""
 	for line := range strings.Lines(string(data)) {
 		line, _, _ = strings.Cut(line, "//")
 		words := strings.Fields(line)
@@ -43,19 +86,15 @@ func TestCoreRequiresThreeModules(t *testing.T) {
 		switch words[0] {
 		case "module", "go":
 		case "require":
-			required = append(required, strings.Trim(words[1], `"`))
+			versions[strings.Trim(words[1], `"`)] = words[2]
 		default:
 			t.Errorf("go.mod has a %s line, which no dependent sees", words[0])
 		}
 	}
-	for _, path := range required {
-		if !slices.Contains(allowed, path) {
-			t.Errorf("go.mod requires %s; want only %v", path, allowed)
-		}
+	if len(versions) == 0 {
+		t.Fatal("found no require line in go.mod")
 	}
-	if len(required) == 0 {
-		t.Error("found no require line in go.mod")
-	}
+	return versions
 }
 
 // What comes along with the core stays as small as the core.
