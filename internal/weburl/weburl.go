@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 const (
@@ -113,7 +114,7 @@ func web(raw string, insecure bool) string {
 
 // Loopback tells whether a host name can only mean this machine.
 func Loopback(host string) bool {
-	if strings.EqualFold(host, "localhost") {
+	if lower(host) == "localhost" {
 		return true
 	}
 	ip, err := netip.ParseAddr(host)
@@ -125,9 +126,21 @@ func Loopback(host string) bool {
 func Origin(u *url.URL) string {
 	port := u.Port()
 	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[strings.ToLower(u.Scheme)]
+		port = map[string]string{"http": "80", "https": "443"}[lower(u.Scheme)]
 	}
-	return strings.ToLower(u.Scheme) + "://" + strings.ToLower(u.Hostname()) + ":" + port
+	return lower(u.Scheme) + "://" + lower(u.Hostname()) + ":" + port
+}
+
+// lower changes ASCII letters alone: what Unicode takes for another case of a letter
+// may name another host.
+func lower(text string) string {
+	letters := []byte(text)
+	for i, b := range letters {
+		if b >= 'A' && b <= 'Z' {
+			letters[i] += 'a' - 'A'
+		}
+	}
+	return string(letters)
 }
 
 func hasOddRune(raw string) bool {
@@ -154,7 +167,7 @@ func validHost(host string) bool {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return true
 	}
-	if len(host) > 253 || strings.ContainsAny(host, ":*%[]") {
+	if len(host) > 253 || strings.ContainsAny(host, ":*%[]") || !utf8.ValidString(host) {
 		return false
 	}
 	labels := strings.Split(strings.TrimSuffix(host, "."), ".")

@@ -2,6 +2,7 @@ package weburl_test
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -69,9 +70,12 @@ func TestIssuerAndEndpoint(t *testing.T) {
 		{"http://[::1]:8080", true, true},
 		{"http://[::ffff:127.0.0.1]/", true, true},
 		{"http://localhost.example", false, false},
+		{"http://localho\u017ft", false, false}, // a long s
+		{"https://a%ff.example", false, false},  // no UTF-8
 		{"http://0.0.0.0", false, false},
 		{"http://2130706433", false, false},
 	}
+	plain := []string{"http://idp.example", "http://localhost.example", "http://localho\u017ft", "http://0.0.0.0"}
 	for _, tc := range tests {
 		t.Run(tc.raw, func(t *testing.T) {
 			t.Parallel()
@@ -82,8 +86,7 @@ func TestIssuerAndEndpoint(t *testing.T) {
 				t.Errorf("Endpoint: got %q; want accepted %t", got, tc.endpoint)
 			}
 			// The switch is for plain http alone.
-			if got := weburl.Endpoint(tc.raw, true); (got == "") != (tc.endpoint || tc.raw == "http://idp.example" ||
-				tc.raw == "http://localhost.example" || tc.raw == "http://0.0.0.0") {
+			if got := weburl.Endpoint(tc.raw, true); (got == "") != (tc.endpoint || slices.Contains(plain, tc.raw)) {
 				t.Errorf("Endpoint, insecure: got %q", got)
 			}
 		})
@@ -169,6 +172,9 @@ func TestOrigin(t *testing.T) {
 		{"https://api.example", "https://api.example.evil.example", false},
 		{"https://[::1]", "https://[::1]:443", true},
 		{"https://api.example", "https://user@api.example", true},
+		{"https://straße.example", "https://STRAẞE.example", false}, // which may be strasse.example
+		{"https://api.example", "https://api.example%ff", false},
+		{"https://a%fe.example", "https://a%ff.example", false},
 	} {
 		a, errA := url.Parse(tc.a)
 		b, errB := url.Parse(tc.b)
@@ -206,11 +212,22 @@ func FuzzEndpoint(f *testing.F) {
 		}
 		// Two spellings of one origin, and two origins.
 		loud, other := *u, *u
-		loud.Scheme, loud.Host, other.Host = strings.ToUpper(u.Scheme), strings.ToUpper(u.Host), "x"+u.Hostname()
+		loud.Scheme, loud.Host, other.Host = upper(u.Scheme), upper(u.Host), "x"+u.Hostname()
 		if weburl.Origin(&loud) != weburl.Origin(u) || weburl.Origin(&other) == weburl.Origin(u) {
 			t.Errorf("%q: got the origins %s, %s, %s", raw, weburl.Origin(u), weburl.Origin(&loud), weburl.Origin(&other))
 		}
 	})
+}
+
+// upper changes ASCII letters alone: others of another case may be another host.
+func upper(text string) string {
+	loud := []byte(text)
+	for i, b := range loud {
+		if b >= 'a' && b <= 'z' {
+			loud[i] -= 'a' - 'A'
+		}
+	}
+	return string(loud)
 }
 
 // checkRedirect is what a place for codes must be: TLS, this machine or an app's own scheme.
