@@ -183,7 +183,7 @@ func (c *IdpClient) CreateAgent(ctx context.Context, tokens TokenSet, opts *Agen
 	if tokens.isZero() {
 		// What an empty session holds: it must not pass for the client itself.
 		err := ownError(ErrTokenExpired, opStoredTokens, "there are no tokens")
-		c.reportError(ctx, opts, err)
+		c.reportError(ctx, opts.OnRefreshError, err)
 		return nil, err
 	}
 	if c.cfg.VerifyStoredTokens {
@@ -200,15 +200,15 @@ func (c *IdpClient) CreateAgent(ctx context.Context, tokens TokenSet, opts *Agen
 		return c.hydrate(ctx, agent)
 	}
 	r := renewalOf(remaining, opts)
-	agent := c.joinRunning(ctx, tokens, r)
-	if agent == nil {
+	r.agent = c.joinRunning(ctx, tokens, r)
+	if r.agent == nil {
 		own, err := c.agentOf(tokens)
 		if err != nil {
 			return nil, err
 		}
-		agent, r.decoded = own, own
+		r.agent, r.decoded = own, true
 	}
-	return c.createRefreshed(ctx, agent, opts, r)
+	return c.createRefreshed(ctx, r)
 }
 
 // agentOf decodes who the tokens belong to. It verifies nothing.

@@ -28,15 +28,15 @@ type RefreshCoordinator interface {
 
 // coordinate redeems the refresh token, or learns from another process what
 // became of it.
-func (c *IdpClient) coordinate(ctx context.Context, id string, agent *Agent, current TokenSet, r *renewal) (rotation, error) {
+func (c *IdpClient) coordinate(ctx context.Context, id string, current TokenSet, r *renewal) (rotation, error) {
 	if c.cfg.Coordinator == nil {
-		return c.redeem(ctx, agent, current, r)
+		return c.redeem(ctx, current, r)
 	}
 	own := redemption{done: make(chan struct{})}
 	sealed, err := c.ask(ctx, id, func(context.Context) ([]byte, error) {
 		// Under the flight's context: a coordinator that ends its own in the middle,
 		// because its lease ran out, would only lose the answer.
-		rotated, err := own.once(func() (rotation, error) { return c.redeem(ctx, agent, current, r) })
+		rotated, err := own.once(func() (rotation, error) { return c.redeem(ctx, current, r) })
 		switch {
 		case err != nil && !isDead(err):
 			return nil, err // nothing final: another process may try

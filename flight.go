@@ -30,7 +30,7 @@ type arrival struct {
 }
 
 // fly has current spent, by this caller or by whoever came first.
-func (c *IdpClient) fly(ctx context.Context, agent *Agent, current TokenSet, r *renewal) (outcome, error) {
+func (c *IdpClient) fly(ctx context.Context, current TokenSet, r *renewal) (outcome, error) {
 	if joined := r.joined; joined != nil {
 		r.joined = nil
 		return joined.outcome, joined.err
@@ -40,12 +40,12 @@ func (c *IdpClient) fly(ctx context.Context, agent *Agent, current TokenSet, r *
 		return outcome{}, refreshFailed(codeTransport, "nobody could refresh in time", context.DeadlineExceeded)
 	case current.RefreshToken == "": // as the session store may have it
 		return outcome{}, refreshFailed(ErrTokenExpired, "the newer tokens have no refresh token", nil)
-	case c.pausing(agent, r):
+	case c.pausing(r):
 		return outcome{}, errPausing()
 	}
 	f, first := c.rotations.join(c.rotations.id(current.RefreshToken))
 	if first {
-		if err := c.startFlight(ctx, f, agent, current, r); err != nil {
+		if err := c.startFlight(ctx, f, current, r); err != nil {
 			return outcome{}, err
 		}
 	} else {
@@ -120,17 +120,17 @@ func (c *IdpClient) startWaiting(r *renewal) {
 // startFlight is the first caller's part: it asks the session store, and then has
 // the token spent under a context of its own. Whatever happens, Reload's panic
 // included, the flight ends and frees those who wait.
-func (c *IdpClient) startFlight(ctx context.Context, f *flight, agent *Agent, current TokenSet, r *renewal) error {
+func (c *IdpClient) startFlight(ctx context.Context, f *flight, current TokenSet, r *renewal) error {
 	result, started := outcome{}, false
 	defer func() {
 		if !started {
 			c.rotations.finish(f, result)
 		}
 	}()
-	if known := c.rotations.newest(f.id); known != nil && (!known.kept || c.satisfies(known, agent, r)) {
+	if known := c.rotations.newest(f.id); known != nil && (!known.kept || c.satisfies(known, r)) {
 		return nil // another flight ended while this caller was on its way here
 	}
-	stored, err := c.reloadNewer(ctx, agent, current, r)
+	stored, err := c.reloadNewer(ctx, current, r)
 	if err != nil {
 		return err
 	}
@@ -149,20 +149,20 @@ func (c *IdpClient) startFlight(ctx context.Context, f *flight, agent *Agent, cu
 		return refreshFailed(codeTransport, "Reload took too long", context.DeadlineExceeded)
 	}
 	started, r.spends = true, true
-	if r.decoded != nil {
-		f.spender = r.decoded.clone()
+	if r.decoded {
+		f.spender = r.agent.clone()
 	}
 	detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.RefreshTimeout)
 	go func() {
 		defer cancel()
-		c.spend(detached, f, agent, current, r)
+		c.spend(detached, f, current, r)
 	}()
 	return nil
 }
 
 // spend is the flight itself. What it learned is remembered before the flight
 // ends: whoever comes in between finds the one or the other.
-func (c *IdpClient) spend(ctx context.Context, f *flight, agent *Agent, current TokenSet, r *renewal) {
+func (c *IdpClient) spend(ctx context.Context, f *flight, current TokenSet, r *renewal) {
 	result := outcome{err: refreshFailed(codeTransport, "the refresh ended without an answer", nil)}
 	defer func() {
 		if fault := recover(); fault != nil {
@@ -172,7 +172,7 @@ func (c *IdpClient) spend(ctx context.Context, f *flight, agent *Agent, current 
 		}
 		c.rotations.finish(f, result)
 	}()
-	rotated, err := c.coordinate(ctx, f.id, agent, current, r)
+	rotated, err := c.coordinate(ctx, f.id, current, r)
 	if err != nil {
 		if why := spentInVain(err); why != nil {
 			c.rotations.rememberVain(f.id, why)

@@ -12,7 +12,7 @@ import (
 // redeem sends the refresh token to the issuer (RFC 6749 section 6), once, and
 // verifies what comes back. Its error is a *RefreshError; where it carries tokens
 // the old ones are spent.
-func (c *IdpClient) redeem(ctx context.Context, agent *Agent, current TokenSet, r *renewal) (rotation, error) {
+func (c *IdpClient) redeem(ctx context.Context, current TokenSet, r *renewal) (rotation, error) {
 	url, err := c.needEndpoint("Token", c.endpoints.Token)
 	if err != nil {
 		return rotation{}, err
@@ -31,7 +31,7 @@ func (c *IdpClient) redeem(ctx context.Context, agent *Agent, current TokenSet, 
 		tokens.Scope = current.Scope
 	}
 	if err == nil {
-		err = c.verifyOrDropIDToken(ctx, agent, current, &tokens, asked)
+		err = c.verifyOrDropIDToken(ctx, r.agent.ID, current, &tokens, asked)
 	}
 	if err != nil {
 		failed := &RefreshError{cause: err}
@@ -50,24 +50,24 @@ const keysWait = 5 * time.Second
 
 // verifyOrDropIDToken verifies the new ID token against the old one. A token that
 // was checked and refused is an error. One that cannot be checked now, or is no
-// JWT, must not cost the session: the set is stored without it, under the name of
-// the agent, and the identity comes from the user info endpoint.
-func (c *IdpClient) verifyOrDropIDToken(ctx context.Context, agent *Agent, current TokenSet, tokens *TokenSet, asked time.Time) error {
+// JWT, must not cost the session: the set is stored without it, under the subject's
+// name, and the identity comes from the user info endpoint.
+func (c *IdpClient) verifyOrDropIDToken(ctx context.Context, subject string, current TokenSet, tokens *TokenSet, asked time.Time) error {
 	if tokens.IDToken != "" {
-		err := c.verifyRefreshed(ctx, agent, current, *tokens, asked)
+		err := c.verifyRefreshed(ctx, subject, current, *tokens, asked)
 		if err == nil || isRefused(err) {
 			return err
 		}
 		c.log.WarnContext(ctx, "authpi: ID token of a refresh could not be checked and is left out",
 			"key", c.rotations.shortID(current.RefreshToken), "error", err)
 	}
-	tokens.IDToken, tokens.SubjectHint = "", agent.ID
+	tokens.IDToken, tokens.SubjectHint = "", subject
 	return nil
 }
 
-func (c *IdpClient) verifyRefreshed(ctx context.Context, agent *Agent, current, tokens TokenSet, asked time.Time) error {
+func (c *IdpClient) verifyRefreshed(ctx context.Context, subject string, current, tokens TokenSet, asked time.Time) error {
 	previous, _ := storedClaims(current.IDToken) // says nothing where it cannot be read
-	want := expectation{op: opRefresh, tokens: tokens, subject: agent.ID, previous: &previous, asked: asked}
+	want := expectation{op: opRefresh, tokens: tokens, subject: subject, previous: &previous, asked: asked}
 	limited, cancel := context.WithTimeout(ctx, keysWait)
 	defer cancel()
 	_, err := c.verifyIDToken(limited, tokens.IDToken, want)

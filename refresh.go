@@ -40,16 +40,17 @@ func (c *IdpClient) Refresh(ctx context.Context, agent *Agent, opts *RefreshOpti
 		return nil, invalidRequest(opRefresh, "the agent is nil")
 	}
 	r := &renewal{
+		agent:     agent,
 		onRefresh: opts.OnRefresh,
 		reload:    opts.Reload,
 		resources: c.resourcesOr(opts.Resources),
 		scopes:    slices.Clone(opts.Scopes),
 	}
-	renewed, err := c.renew(ctx, agent, r)
+	renewed, err := c.renew(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	return c.identify(ctx, agent, renewed, r)
+	return c.identify(ctx, renewed, r)
 }
 
 const opRefresh = "refresh"
@@ -60,15 +61,18 @@ const (
 	pause    = 5 * time.Second // how long none is tried again after a passing failure
 )
 
-// renewal is what one caller wants of a refresh.
+// renewal is what one caller wants of a refresh, and how far it has come. What is
+// spent for it are the agent's tokens, or what others have made of them since.
 type renewal struct {
+	agent             *Agent // as the caller has it; it is not changed
 	onRefresh         func(context.Context, TokenSet) error
+	onError           func(context.Context, error)
 	reload            func(context.Context) (TokenSet, error)
 	resources, scopes []string
 	patient           bool      // the access token is still good: wait no longer than patience
 	spends            bool      // this caller started the flight, so it sees it through
 	until             time.Time // when this caller stops waiting for others, its store included
-	decoded           *Agent    // what this caller itself made of its tokens
+	decoded           bool      // agent was made in this call and is nobody else's yet
 	joined            *arrival  // of the flight that it has waited for already
 }
 
@@ -91,10 +95,11 @@ func (r *renewal) spendTime() time.Duration {
 }
 
 // renewalOf is what a caller of CreateAgent or of a token source wants, whose access
-// token has so much of its life left.
+// token has so much of its life left. The agent is still to be set.
 func renewalOf(remaining time.Duration, opts *AgentOptions) *renewal {
 	return &renewal{
 		onRefresh: opts.OnRefresh,
+		onError:   opts.OnRefreshError,
 		reload:    opts.Reload,
 		resources: slices.Clone(opts.Resources),
 		patient:   remaining > 0,
@@ -102,31 +107,32 @@ func renewalOf(remaining time.Duration, opts *AgentOptions) *renewal {
 }
 
 // createRefreshed is CreateAgent where the access token is about to expire.
-func (c *IdpClient) createRefreshed(ctx context.Context, agent *Agent, opts *AgentOptions, r *renewal) (*Agent, error) {
-	renewed, err := c.renewInTime(ctx, agent, opts, r)
+func (c *IdpClient) createRefreshed(ctx context.Context, r *renewal) (*Agent, error) {
+	renewed, err := c.renewInTime(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	if renewed == agent {
-		if agent != r.decoded {
-			agent = agent.clone() // what callers share is nobody's to change
+	if renewed == r.agent {
+		if !r.decoded {
+			renewed = renewed.clone() // what callers share is nobody's to change
 		}
-		return c.hydrate(ctx, agent)
+		return c.hydrate(ctx, renewed)
 	}
-	identified, err := c.identify(ctx, agent, renewed, r)
-	if err != nil && opts.OnRefresh == nil {
-		c.reportError(ctx, opts, err)
+	identified, err := c.identify(ctx, renewed, r)
+	if err != nil && r.onRefresh == nil {
+		c.reportError(ctx, r.onError, err)
 	}
 	return identified, err
 }
 
 // renewInTime refreshes tokens that are about to expire, or gives the agent back
 // as it is where the issuer is briefly away and its token is still good.
-func (c *IdpClient) renewInTime(ctx context.Context, agent *Agent, opts *AgentOptions, r *renewal) (*Agent, error) {
-	renewed, err := c.renew(ctx, agent, r)
+func (c *IdpClient) renewInTime(ctx context.Context, r *renewal) (*Agent, error) {
+	renewed, err := c.renew(ctx, r)
 	if err == nil {
 		return renewed, nil
 	}
+	agent := r.agent
 	stillGood := r.patient && agent.Tokens.remaining(c.now()) > 0 // it may have ended during the wait
 	if stillGood && isPassing(err) && !hasLeft(ctx, err) {
 		if c.rotations.paused(agent.Tokens.RefreshToken) {
@@ -137,15 +143,15 @@ func (c *IdpClient) renewInTime(ctx context.Context, agent *Agent, opts *AgentOp
 			"key", c.rotations.shortID(agent.Tokens.RefreshToken), "error", err)
 		return agent, nil
 	}
-	c.reportError(ctx, opts, err)
+	c.reportError(ctx, r.onError, err)
 	return nil, err
 }
 
-// reportError passes a failure on to OnRefreshError, unless it is the caller's own
+// reportError passes a failure on to an OnRefreshError, unless it is the caller's own
 // leaving.
-func (c *IdpClient) reportError(ctx context.Context, opts *AgentOptions, err error) {
-	if opts.OnRefreshError != nil && !hasLeft(ctx, err) {
-		opts.OnRefreshError(context.WithoutCancel(ctx), err)
+func (c *IdpClient) reportError(ctx context.Context, onError func(context.Context, error), err error) {
+	if onError != nil && !hasLeft(ctx, err) {
+		onError(context.WithoutCancel(ctx), err)
 	}
 }
 
@@ -162,29 +168,29 @@ const maxHops = 8
 // it. It goes from what is cheapest to what cannot be undone: the memory of spent
 // tokens, where the caller's session store agrees, the flight of another caller,
 // the store again, and only then the refresh token.
-func (c *IdpClient) renew(ctx context.Context, agent *Agent, r *renewal) (*Agent, error) {
-	if agent.Tokens.RefreshToken == "" {
+func (c *IdpClient) renew(ctx context.Context, r *renewal) (*Agent, error) {
+	if r.agent.Tokens.RefreshToken == "" {
 		return nil, ownError(ErrTokenExpired, opRefresh, "there is no refresh token")
 	}
 	c.startWaiting(r)
-	current, asked := agent.Tokens, false
+	current, asked := r.agent.Tokens, false
 	for hops := 0; hops < maxHops; {
 		if ctx.Err() != nil {
 			return nil, left(ctx)
 		}
-		known, err := c.fromMemory(ctx, agent, current, r)
+		known, err := c.fromMemory(ctx, current, r)
 		if err != nil {
 			return nil, err
 		}
 		if known != nil {
-			if c.satisfies(known, agent, r) {
+			if c.satisfies(known, r) {
 				c.event(ctx, "refresh taken from memory", current)
-				return c.handOver(ctx, agent, r, known)
+				return c.handOver(ctx, known, r)
 			}
 			current = known.tokens
 			hops++
 		}
-		ended, err := c.fly(ctx, agent, current, r)
+		ended, err := c.fly(ctx, current, r)
 		if err != nil {
 			return nil, err
 		}
@@ -194,7 +200,7 @@ func (c *IdpClient) renew(ctx context.Context, agent *Agent, r *renewal) (*Agent
 				return nil, ended.err
 			}
 			asked = true
-			if got, err = c.reloadRefused(ctx, agent, current, r, ended.err); err != nil {
+			if got, err = c.reloadRefused(ctx, current, r, ended.err); err != nil {
 				return nil, err
 			}
 		}
@@ -205,8 +211,8 @@ func (c *IdpClient) renew(ctx context.Context, agent *Agent, r *renewal) (*Agent
 		// older set must not be stored over a newer one.
 		latest := c.rotations.latest(got)
 		justSpent := latest == got && got.grant == r.grant() // a stored one has no grant
-		if justSpent || c.satisfies(latest, agent, r) {
-			return c.handOver(ctx, agent, r, latest)
+		if justSpent || c.satisfies(latest, r) {
+			return c.handOver(ctx, latest, r)
 		}
 		current = latest.tokens // and now this successor is spent
 		hops++
@@ -216,8 +222,8 @@ func (c *IdpClient) renew(ctx context.Context, agent *Agent, r *renewal) (*Agent
 
 // satisfies tells whether a remembered set is what the caller wants: newer than
 // its own, asked for with the same options, and good.
-func (c *IdpClient) satisfies(known *rotation, agent *Agent, r *renewal) bool {
-	if known.tokens.AccessToken == agent.Tokens.AccessToken || !known.stored && known.grant != r.grant() {
+func (c *IdpClient) satisfies(known *rotation, r *renewal) bool {
+	if known.tokens.AccessToken == r.agent.Tokens.AccessToken || !known.stored && known.grant != r.grant() {
 		return false
 	}
 	least := time.Duration(0)
@@ -231,7 +237,7 @@ func (c *IdpClient) satisfies(known *rotation, agent *Agent, r *renewal) bool {
 // session store has in its place; nil where there is none. The store is asked here,
 // too: whoever signed out meanwhile must not be signed in again by what this
 // process remembers.
-func (c *IdpClient) fromMemory(ctx context.Context, agent *Agent, current TokenSet, r *renewal) (*rotation, error) {
+func (c *IdpClient) fromMemory(ctx context.Context, current TokenSet, r *renewal) (*rotation, error) {
 	if r.joined != nil {
 		return nil, nil // the outcome of its flight is newer
 	}
@@ -241,10 +247,10 @@ func (c *IdpClient) fromMemory(ctx context.Context, agent *Agent, current TokenS
 		return nil, nil
 	case known.ended:
 		return nil, refreshFailed(ErrSessionExpired, "a later refresh token of it was revoked", nil)
-	case r.reload != nil && c.pausing(agent, r):
+	case r.reload != nil && c.pausing(r):
 		return nil, errPausing()
 	}
-	newer, err := c.reloadNewer(ctx, agent, known.tokens, r)
+	newer, err := c.reloadNewer(ctx, known.tokens, r)
 	if err == nil && newer == nil {
 		newer = known
 	}
@@ -252,8 +258,8 @@ func (c *IdpClient) fromMemory(ctx context.Context, agent *Agent, current TokenS
 }
 
 // pausing tells whether a refresh that is not urgent failed a moment ago.
-func (c *IdpClient) pausing(agent *Agent, r *renewal) bool {
-	return r.patient && c.rotations.paused(agent.Tokens.RefreshToken)
+func (c *IdpClient) pausing(r *renewal) bool {
+	return r.patient && c.rotations.paused(r.agent.Tokens.RefreshToken)
 }
 
 func errPausing() error {
@@ -261,14 +267,14 @@ func errPausing() error {
 }
 
 // handOver gives a new set to the caller's OnRefresh, unless it came from the store.
-func (c *IdpClient) handOver(ctx context.Context, agent *Agent, r *renewal, rotated *rotation) (*Agent, error) {
+func (c *IdpClient) handOver(ctx context.Context, rotated *rotation, r *renewal) (*Agent, error) {
 	// Checked last of all: a slow caller must not store an older set over a newer one.
-	if latest := c.rotations.latest(rotated); c.satisfies(latest, agent, r) {
+	if latest := c.rotations.latest(rotated); c.satisfies(latest, r) {
 		rotated = latest
 	}
 	owner, err := c.ownerOf(rotated)
-	if err == nil && owner.ID != agent.ID {
-		err = subjectMismatch(agent.ID, owner.ID, secretsOf(rotated.tokens, agent.Tokens)...)
+	if err == nil && owner.ID != r.agent.ID {
+		err = subjectMismatch(r.agent.ID, owner.ID, secretsOf(rotated.tokens, r.agent.Tokens)...)
 	}
 	if err != nil {
 		return nil, &RefreshError{cause: err}
@@ -279,7 +285,7 @@ func (c *IdpClient) handOver(ctx context.Context, agent *Agent, r *renewal, rota
 	detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.RefreshTimeout)
 	defer cancel()
 	if err := r.onRefresh(detached, rotated.tokens); err != nil {
-		cause := masked(err, secretsOf(rotated.tokens, agent.Tokens)...)
+		cause := masked(err, secretsOf(rotated.tokens, r.agent.Tokens)...)
 		failed := refreshFailed(codeRefreshError, "OnRefresh: "+cause.Error(), cause)
 		tokens := rotated.tokens
 		failed.tokens = &tokens
@@ -302,7 +308,7 @@ func (c *IdpClient) ownerOf(rotated *rotation) (*Agent, error) {
 // endpoint. What that leaves out of e-mail address and organization stays as it
 // was before; memberships never do. Where nobody stored the tokens, the error
 // carries them.
-func (c *IdpClient) identify(ctx context.Context, before, renewed *Agent, r *renewal) (*Agent, error) {
+func (c *IdpClient) identify(ctx context.Context, renewed *Agent, r *renewal) (*Agent, error) {
 	if renewed.Tokens.IDToken != "" {
 		return renewed, nil
 	}
@@ -311,7 +317,7 @@ func (c *IdpClient) identify(ctx context.Context, before, renewed *Agent, r *ren
 		defer cancel()
 		ctx = detached
 	}
-	tokens := renewed.Tokens
+	before, tokens := r.agent, renewed.Tokens
 	from, err := c.userInfoClaims(ctx, tokens.AccessToken, before.ID)
 	if err != nil && r.onRefresh == nil {
 		err = &RefreshError{cause: err, tokens: &tokens}

@@ -582,6 +582,24 @@ func TestWhoWaitsSharesNothingElse(t *testing.T) {
 			}
 		})
 	})
+	t.Run("an agent that a caller of Refresh has changed", func(t *testing.T) {
+		t.Parallel()
+		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+			tokens := e.inBuffer(50 * time.Second)
+			changed := e.mustCreate(tokens, &authpi.AgentOptions{AutoRefresh: authpi.RefreshOff})
+			changed.Email = "eve@example.com"
+			e.fault(authpitest.Fault{Status: 503, Delay: time.Second})
+			var wg sync.WaitGroup
+			wg.Go(func() { _, _ = e.client.Refresh(context.Background(), changed, nil) })
+			synctest.Wait()
+			agent, err := e.create(tokens, nil)
+			wg.Wait()
+			if err != nil || agent.Email != rtEmail {
+				t.Errorf("got %v, %v; want the agent of the stored tokens", agent, err)
+			}
+			e.wantSpent(1)
+		})
+	})
 	t.Run("the same refresh token beside another user's ID token", func(t *testing.T) {
 		t.Parallel()
 		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {

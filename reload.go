@@ -7,7 +7,7 @@ import (
 
 // reloadNewer asks the caller's session store, if there is one, whether another
 // process was first. It gives nil where the store knows nothing newer than current.
-func (c *IdpClient) reloadNewer(ctx context.Context, agent *Agent, current TokenSet, r *renewal) (*rotation, error) {
+func (c *IdpClient) reloadNewer(ctx context.Context, current TokenSet, r *renewal) (*rotation, error) {
 	if r.reload == nil {
 		return nil, nil
 	}
@@ -18,19 +18,19 @@ func (c *IdpClient) reloadNewer(ctx context.Context, agent *Agent, current Token
 	case err != nil && ctx.Err() != nil:
 		return nil, left(ctx) // whatever the store calls it
 	case err != nil:
-		cause := masked(err, secretsOf(stored, current, agent.Tokens)...)
+		cause := masked(err, secretsOf(stored, current, r.agent.Tokens)...)
 		return nil, refreshFailed(codeTransport, "Reload: "+cause.Error(), cause)
 	case stored.isZero():
 		return nil, refreshFailed(ErrSessionExpired, "the session has ended meanwhile", nil)
-	case !c.isNewer(stored, agent, current):
+	case !c.isNewer(stored, current, r.agent.Tokens):
 		return nil, nil
 	}
 	owner, err := c.agentOf(stored)
 	if err != nil {
 		return nil, &RefreshError{cause: err}
 	}
-	if owner.ID != agent.ID {
-		return nil, &RefreshError{cause: subjectMismatch(agent.ID, owner.ID, secretsOf(stored, agent.Tokens)...)}
+	if owner.ID != r.agent.ID {
+		return nil, &RefreshError{cause: subjectMismatch(r.agent.ID, owner.ID, secretsOf(stored, r.agent.Tokens)...)}
 	}
 	if c.cfg.VerifyStoredTokens {
 		if err := c.verifyStored(limited, &stored); err != nil {
@@ -46,23 +46,24 @@ func (c *IdpClient) reloadNewer(ctx context.Context, agent *Agent, current Token
 // reloadRefused asks the store once more when the issuer has refused current: another
 // process may have been first, and its set would be there. Where none is, the refusal
 // stands.
-func (c *IdpClient) reloadRefused(ctx context.Context, agent *Agent, current TokenSet, r *renewal, refusal error) (*rotation, error) {
+func (c *IdpClient) reloadRefused(ctx context.Context, current TokenSet, r *renewal, refusal error) (*rotation, error) {
 	r.until = time.Time{} // the flight may have taken all of it
 	c.startWaiting(r)
-	newer, err := c.reloadNewer(ctx, agent, current, r)
+	newer, err := c.reloadNewer(ctx, current, r)
 	if err == nil && newer == nil {
 		err = refusal
 	}
 	return newer, err
 }
 
-// isNewer compares what the store holds with what the caller is about to spend. A
-// store that lags behind holds a token whose successor is known here.
-func (c *IdpClient) isNewer(stored TokenSet, agent *Agent, current TokenSet) bool {
+// isNewer compares what the store holds with what the caller is about to spend, and
+// with the tokens that it came with. A store that lags behind holds a token whose
+// successor is known here.
+func (c *IdpClient) isNewer(stored, current, own TokenSet) bool {
 	if stored.RefreshToken == current.RefreshToken {
 		return stored.ExpiresAt.Unix() > current.ExpiresAt.Unix()
 	}
-	if stored.RefreshToken == agent.Tokens.RefreshToken {
+	if stored.RefreshToken == own.RefreshToken {
 		return false
 	}
 	if c.rotations.newest(c.rotations.id(stored.RefreshToken)) != nil {
@@ -70,6 +71,6 @@ func (c *IdpClient) isNewer(stored TokenSet, agent *Agent, current TokenSet) boo
 	}
 	// What is about to be spent may come from the memory; a store that still holds
 	// what was there before that lags behind by more than the memory reaches back.
-	fromMemory := current.RefreshToken != agent.Tokens.RefreshToken
+	fromMemory := current.RefreshToken != own.RefreshToken
 	return !fromMemory || !stored.ExpiresAt.Before(current.ExpiresAt)
 }

@@ -117,7 +117,9 @@ func (s *userSource) token(ctx context.Context) (*oauth2.Token, error) {
 	if !s.client.autoRefresh(s.opts.AutoRefresh) {
 		return nil, ownError(ErrTokenExpired, "token source", "automatic refresh is off")
 	}
-	renewed, err := s.client.renewInTime(ctx, h.agent, &s.opts, renewalOf(h.agent.Tokens.remaining(now), &s.opts))
+	r := renewalOf(h.agent.Tokens.remaining(now), &s.opts)
+	r.agent = h.agent
+	renewed, err := s.client.renewInTime(ctx, r)
 	if err != nil {
 		return nil, err
 	}
