@@ -88,14 +88,14 @@ func (c *IdpClient) CreateAuthorizationURL(scopes []string, opts *AuthorizationO
 	if err := checkAuthorization(scopes, opts); err != nil {
 		return nil, err
 	}
-	made := newSecrets()
+	verifier, state, nonce, challenge := drawSecrets()
 	auth := &AuthorizationURL{
-		CodeVerifier: made.part(0),
-		State:        cmp.Or(opts.State, made.part(1)),
-		Nonce:        cmp.Or(opts.Nonce, made.part(2)),
+		CodeVerifier: verifier,
+		State:        cmp.Or(opts.State, state),
+		Nonce:        cmp.Or(opts.Nonce, nonce),
 		Resources:    c.resourcesOr(opts.Resources),
 	}
-	auth.URL = c.authorizationQuery(scopes, auth, made.part(3), opts)
+	auth.URL = c.authorizationQuery(scopes, auth, challenge, opts)
 	return auth, nil
 }
 
@@ -162,16 +162,15 @@ func addSecret(q *endpoint.Params, name, value, given string) {
 	}
 }
 
-// secrets are the texts of one login in a row: verifier, state and nonce, drawn in
-// one read, and the S256 challenge of the verifier (RFC 7636 section 4.2).
-type secrets string
-
 const (
 	secretBytes = 32 // RFC 7636 section 7.1 asks for 256 bits
 	secretChars = 43 // 32 bytes in base64url without padding
 )
 
-func newSecrets() secrets {
+// drawSecrets gives the texts of one login: verifier, state and nonce, drawn in one
+// read, and the S256 challenge of the verifier (RFC 7636 section 4.2). They share one
+// allocation.
+func drawSecrets() (verifier, state, nonce, challenge string) {
 	var raw [4 * secretBytes]byte
 	var text [4 * secretChars]byte
 	_, _ = rand.Read(raw[:3*secretBytes]) // never fails: it ends the process instead
@@ -184,10 +183,10 @@ func newSecrets() secrets {
 	digest := sha256.Sum256(text[:secretChars])
 	copy(raw[3*secretBytes:], digest[:])
 	encode(3)
-	return secrets(text[:])
+	all := string(text[:])
+	part := func(i int) string { return all[i*secretChars : (i+1)*secretChars] }
+	return part(0), part(1), part(2), part(3)
 }
-
-func (s secrets) part(i int) string { return string(s[i*secretChars : (i+1)*secretChars]) }
 
 // maxAge reads the max_age that the login asked for out of its own URL, which
 // is what was stored. Zero where it asked for none.
