@@ -20,7 +20,7 @@ RACE    := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
 # The files whose conditions "make mutate" changes: verification, callback, refresh
 # and scopes.
-MUTATED = verify.go verified.go idtoken.go callback.go pkce.go claims.go authz.go \
+MUTATED = verify.go remembered.go idtoken.go callback.go pkce.go claims.go authz.go \
 	refresh.go flight.go redeem.go reload.go rotation.go coordinator.go source.go \
 	internal/jws internal/jwks
 
