@@ -17,7 +17,8 @@ import (
 type ExchangeOptions struct {
 	// Nonce is the login's; empty: not checked.
 	Nonce string
-	// MaxAge is how long ago the user may have signed in; zero: not checked.
+	// MaxAge is how long ago the user may have signed in (OpenID Connect Core section
+	// 3.1.2.1); zero: not checked.
 	MaxAge time.Duration
 	// Resources are RFC 8707 resource indicators; nil: Config's, empty: none.
 	Resources []string
@@ -41,8 +42,9 @@ func (o ExchangeOptions) LogValue() slog.Value { return slog.StringValue(o.Strin
 // code is good for one exchange. A nil opts checks no nonce: prefer
 // [IdpClient.ExchangeCallback].
 //
-// It returns an [*OAuthError] when the token endpoint refuses or the ID token is
-// missing or does not hold, and one wrapping ctx.Err() when ctx ends first.
+// It returns a [*ConfigurationError] without Config.RedirectURI, an [*OAuthError]
+// when the token endpoint refuses or the ID token is missing or does not hold, and
+// one wrapping ctx.Err() when ctx ends first.
 //
 // See RFC 6749 section 4.1.3 and RFC 7636 section 4.5.
 func (c *IdpClient) ExchangeCode(ctx context.Context, code, codeVerifier string, opts *ExchangeOptions) (*Agent, error) {
@@ -131,6 +133,8 @@ func (c *IdpClient) ExchangeCallback(ctx context.Context, callback url.Values, a
 	})
 }
 
+// checkState is RFC 6749 section 10.12: whoever made another browser come here does
+// not know the state of its login.
 func checkState(callback url.Values, auth AuthorizationURL) error {
 	got := callback["state"]
 	if auth.State != "" && len(got) == 1 && sameSecret(got[0], auth.State) {

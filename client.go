@@ -133,8 +133,8 @@ func (c *IdpClient) ClientCredentials(ctx context.Context, scopes []string, reso
 	return &Agent{ID: id, Type: principalType(id), Tokens: answer, now: c.now}, nil
 }
 
-// RevokeToken ends a token at the issuer (RFC 7009); a refresh token takes its
-// session along. tokenTypeHint is "access_token", "refresh_token" or empty. A
+// RevokeToken ends a token at the issuer (RFC 7009 section 2); a refresh token takes
+// its session along. tokenTypeHint is "access_token", "refresh_token" or empty. A
 // token that is not valid any more is no error.
 //
 // It returns an [*OAuthError]: revocation_error, or the issuer's own code.
@@ -175,9 +175,9 @@ type Introspection struct {
 // [encoding/json.Unmarshal] does.
 func (i *Introspection) Claims(v any) error { return decodeClaims(i.claims, v) }
 
-// Introspect asks the issuer whether a token is active (RFC 7662). AuthPI shows a
-// client only its own tokens: another's is not active. An API that is called with
-// other clients' tokens uses [IdpClient.VerifyAccessToken] instead.
+// Introspect asks the issuer whether a token is active (RFC 7662 section 2). AuthPI
+// shows a client only its own tokens: another's is not active. An API that is called
+// with other clients' tokens uses [IdpClient.VerifyAccessToken] instead.
 //
 // tokenTypeHint is "access_token", "refresh_token" or empty. It returns an
 // [*OAuthError]: introspection_error, the issuer's own code, or invalid_response for

@@ -103,7 +103,8 @@ const (
 // Endpoints are an issuer's URLs. The zero value means AuthPI's paths under the
 // issuer URL, with the key set's address from discovery. Where any field is set,
 // an empty one is an endpoint that the issuer does not offer: calls that need it
-// say so. A JWKS that is given is used as it is, without discovery.
+// return a [*ConfigurationError]. A JWKS that is given is used as it is, without
+// discovery.
 type Endpoints struct {
 	// Issuer is the exact iss of the tokens; empty: IssuerURL as given.
 	Issuer string

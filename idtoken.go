@@ -51,7 +51,8 @@ func (c *IdpClient) verifyIDToken(ctx context.Context, raw string, want expectat
 }
 
 // checkIDToken goes through the claims: whose token it is, for whom, when, and for
-// which login or session.
+// which login (OpenID Connect Core section 3.1.3.7, points 2 to 13) or session
+// (section 12.2).
 func (c *IdpClient) checkIDToken(ctx context.Context, got *claims, want expectation) error {
 	refuse := func(part, reason string) error { return invalidToken(want.op, part, reason, nil) }
 	if err := c.checkIssuer(ctx, got, want.op); err != nil {
@@ -87,7 +88,8 @@ func (c *IdpClient) checkIDToken(ctx context.Context, got *claims, want expectat
 	return nil
 }
 
-// checkAuthTime holds the issuer to the max_age that the login asked for.
+// checkAuthTime holds the issuer to the max_age that the login asked for (OpenID
+// Connect Core section 3.1.3.7, point 13).
 func (c *IdpClient) checkAuthTime(got *claims, want expectation) error {
 	if want.maxAge <= 0 {
 		return nil

@@ -22,10 +22,10 @@ type RefreshOptions struct {
 	Scopes []string
 }
 
-// Refresh gets new tokens now, whether or not the old ones are still good, and
-// returns a new Agent with them. Concurrent calls with the same tokens and options
-// share one request, and a call with tokens that were just spent gets their
-// successor. [IdpClient.CreateAgent] does this by itself when it is due.
+// Refresh gets new tokens now (RFC 6749 section 6), whether or not the old ones are
+// still good, and returns a new Agent with them. Concurrent calls with the same tokens
+// and options share one request, and a call with tokens that were just spent gets
+// their successor. [IdpClient.CreateAgent] does this by itself when it is due.
 //
 // It returns an [*OAuthError] matching [ErrTokenExpired] where there is no refresh
 // token, and otherwise a [*RefreshError]; RefreshError.Tokens gives the tokens that

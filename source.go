@@ -22,7 +22,9 @@ import (
 // [IdpClient.CreateAgent]. A token that is good is given without a lock.
 //
 // Its Token method has no context, so a refresh there ends with RefreshTimeout
-// alone. It is safe for concurrent use; do not change the Token it gives.
+// alone. It returns an [*OAuthError] matching [ErrTokenExpired] where the token has
+// expired and cannot be refreshed, and a [*RefreshError] where that failed. It is
+// safe for concurrent use; do not change the Token it gives.
 func (c *IdpClient) TokenSource(agent *Agent, opts *AgentOptions) oauth2.TokenSource {
 	return c.userSource(agent, opts)
 }
@@ -30,8 +32,10 @@ func (c *IdpClient) TokenSource(agent *Agent, opts *AgentOptions) oauth2.TokenSo
 // HTTPClient calls APIs as the agent: it adds the access token, refreshed where
 // needed under the request's own context, as [IdpClient.TokenSource] does. A
 // redirect to another origin, or back from one, goes without the token, and so
-// does nothing over plain http outside loopback: such a request is an error
-// unless Config.AllowInsecureHTTP is set. It uses Config.HTTPClient's transport.
+// does nothing over plain http outside loopback: such a request is a
+// [*ConfigurationError] unless Config.AllowInsecureHTTP is set (RFC 6750 section
+// 5.3). Where there is no token the request fails as Token does. It uses
+// Config.HTTPClient's transport.
 func (c *IdpClient) HTTPClient(agent *Agent, opts *AgentOptions) *http.Client {
 	return &http.Client{Transport: &bearerTransport{
 		source: c.userSource(agent, opts), base: c.caller.Transport(), insecure: c.cfg.AllowInsecureHTTP,
@@ -41,8 +45,8 @@ func (c *IdpClient) HTTPClient(agent *Agent, opts *AgentOptions) *http.Client {
 // ClientCredentialsSource gives a machine's access token (see
 // [IdpClient.ClientCredentials]), kept until shortly before it expires and then
 // asked for anew, once for all callers. While the issuer is briefly away a token
-// that is still good goes on being given. It is safe for concurrent use; do not
-// change the Token it gives.
+// that is still good goes on being given. Its errors are those of ClientCredentials.
+// It is safe for concurrent use; do not change the Token it gives.
 func (c *IdpClient) ClientCredentialsSource(scopes []string, resources ...string) oauth2.TokenSource {
 	scopes, resources = slices.Clone(scopes), slices.Clone(resources)
 	s := &machineSource{client: c}

@@ -13,9 +13,9 @@ import (
 )
 
 // VerifyAccessToken checks an access token that somebody sent to an API, without
-// asking the issuer: a JWT of RFC 9068 with typ at+jwt, signature, exact issuer,
-// audience, exp, iat and nbf. audience is this API's resource identifier; empty
-// means the client ID. What was verified is remembered until it expires or its
+// asking the issuer: a JWT of RFC 9068 section 4 with typ at+jwt, signature, exact
+// issuer, audience, exp, iat and nbf. audience is this API's resource identifier;
+// empty means the client ID. What was verified is remembered until it expires or its
 // key is withdrawn.
 //
 // The Agent's Tokens hold the access token alone, and AuthTime is zero. A refused
@@ -52,8 +52,9 @@ func (c *IdpClient) VerifyAccessToken(ctx context.Context, raw, audience string)
 	}), nil
 }
 
-// LogoutToken is a verified back-channel logout token. SessionID or Subject, or
-// both, say whose sessions to end; remember JTI until ExpiresAt and refuse it the
+// LogoutToken is a verified back-channel logout token (OpenID Connect Back-Channel
+// Logout 1.0 section 2.4). SessionID or Subject, or both, say whose sessions to end;
+// the one that is not said is empty. Remember JTI until ExpiresAt and refuse it the
 // second time.
 type LogoutToken struct {
 	Issuer, Subject, SessionID, JTI string
@@ -144,7 +145,8 @@ func unreadable(op, raw string, err error) error {
 	return refusedToken(op, &jws.Error{Part: "format", Reason: reason})
 }
 
-// signedClaims verifies the signature, and only then looks at what was signed.
+// signedClaims verifies the signature, by an algorithm that the client chose and not
+// the token (RFC 8725 section 3.1), and only then looks at what was signed.
 func (c *IdpClient) signedClaims(ctx context.Context, op string, token *jws.Token, from jwks.Source) (claims, jwks.Key, error) {
 	if !slices.Contains(c.cfg.SigningAlgorithms, token.Algorithm) {
 		return claims{}, jwks.Key{}, invalidToken(op, "alg", fmt.Sprintf("%s is not accepted here", token.Algorithm), nil)
@@ -169,8 +171,8 @@ func refusedToken(op string, err error) error {
 	return noAnswer(op+": keys", err)
 }
 
-// checkIssuer wants the very issuer: issuers may share signing keys, so this is
-// what keeps one tenant's tokens out of another.
+// checkIssuer wants the very issuer (RFC 8725 section 3.8): issuers may share signing
+// keys, so this is what keeps one tenant's tokens out of another.
 func (c *IdpClient) checkIssuer(ctx context.Context, got *claims, op string) error {
 	issuer, err := c.issuer(ctx)
 	if err != nil {
@@ -182,9 +184,10 @@ func (c *IdpClient) checkIssuer(ctx context.Context, got *claims, op string) err
 	return nil
 }
 
-// checkTimes is for every kind of token: exp and iat required, nbf where there. A
-// token that was asked for need only have held between then and now: a machine may
-// have slept, or had its clock set, while it was on its way.
+// checkTimes is for every kind of token: exp and iat required, nbf where there (RFC
+// 7519 sections 4.1.4 to 4.1.6; RFC 9068 section 2.2 and both OpenID specifications
+// require the first two). A token that was asked for need only have held between then
+// and now: a machine may have slept, or had its clock set, while it was on its way.
 func (c *IdpClient) checkTimes(got *claims, op string, asked time.Time) error {
 	now, skew := c.now(), c.cfg.ClockSkew
 	first, last := now, now
