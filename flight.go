@@ -11,9 +11,10 @@ type flight struct {
 	id        string
 	done      chan struct{}
 	outcome   outcome
-	spender   *Agent // a copy of the agent whose tokens are spent, set before; nil: there is none to share
-	abandoned bool   // its first caller waits no longer; guarded by rotations.mu
-	revoked   bool   // its token was revoked meanwhile; guarded by rotations.mu
+	spender   *Agent    // a copy of the agent whose tokens are spent, set before; nil: there is none to share
+	asked     time.Time // when its first caller's session store was asked; zero: it has none
+	abandoned bool      // its first caller waits no longer; guarded by rotations.mu
+	revoked   bool      // its token was revoked meanwhile; guarded by rotations.mu
 }
 
 // outcome is how a flight ended: with a rotation, with an error, or, where both
@@ -21,6 +22,7 @@ type flight struct {
 type outcome struct {
 	rotation *rotation
 	err      error
+	asked    time.Time // as the flight's
 }
 
 // arrival is how waiting for a flight ended.
@@ -114,7 +116,8 @@ func (c *IdpClient) startWaiting(r *renewal) {
 	if r.patient {
 		limit = min(limit, patience)
 	}
-	r.until = time.Now().Add(limit)
+	r.came = time.Now()
+	r.until = r.came.Add(limit)
 }
 
 // startFlight is the first caller's part: it asks the session store, and then has
@@ -130,7 +133,10 @@ func (c *IdpClient) startFlight(ctx context.Context, f *flight, current TokenSet
 	if known := c.rotations.newest(f.id); known != nil && (!known.kept || c.satisfies(known, r)) {
 		return nil // another flight ended while this caller was on its way here
 	}
-	stored, err := c.reloadNewer(ctx, current, r)
+	if r.reload != nil {
+		f.asked = time.Now()
+	}
+	stored, err := c.reloadNewer(ctx, current, r, r.until.Add(-r.spendTime()))
 	if err != nil {
 		return err
 	}
@@ -233,6 +239,7 @@ func (s *rotations) finish(f *flight, o outcome) {
 		s.rememberFor(f.id, *got, max(s.keep, orphanMemory))
 	}
 	s.mu.Unlock()
+	o.asked = f.asked
 	f.outcome = o
 	close(f.done)
 }

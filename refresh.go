@@ -71,7 +71,8 @@ type renewal struct {
 	resources, scopes []string
 	patient           bool      // the access token is still good: wait no longer than patience
 	spends            bool      // this caller started the flight, so it sees it through
-	until             time.Time // when this caller stops waiting for others, its store included
+	came              time.Time // when this caller began to wait
+	until             time.Time // when it stops waiting for others, its store included
 	decoded           bool      // agent was made in this call and is nobody else's yet
 	joined            *arrival  // of the flight that it has waited for already
 }
@@ -210,6 +211,13 @@ func (c *IdpClient) renew(ctx context.Context, r *renewal) (*Agent, error) {
 		// While this caller was on its way another may have refreshed again: an
 		// older set must not be stored over a newer one.
 		latest := c.rotations.latest(got)
+		if ended.err == nil && ended.asked.Before(r.came) {
+			// The flight's first caller has no session store, or had asked it before the user
+			// signed out.
+			if latest, err = c.orNewer(ctx, latest, r, r.until); err != nil {
+				return nil, err
+			}
+		}
 		justSpent := latest == got && got.grant == r.grant() // a stored one has no grant
 		if justSpent || c.satisfies(latest, r) {
 			return c.handOver(ctx, latest, r)
@@ -250,11 +258,7 @@ func (c *IdpClient) fromMemory(ctx context.Context, current TokenSet, r *renewal
 	case r.reload != nil && c.pausing(r):
 		return nil, errPausing()
 	}
-	newer, err := c.reloadNewer(ctx, known.tokens, r)
-	if err == nil && newer == nil {
-		newer = known
-	}
-	return newer, err
+	return c.orNewer(ctx, known, r, r.until.Add(-r.spendTime()))
 }
 
 // pausing tells whether a refresh that is not urgent failed a moment ago.

@@ -6,12 +6,13 @@ import (
 )
 
 // reloadNewer asks the caller's session store, if there is one, whether another
-// process was first. It gives nil where the store knows nothing newer than current.
-func (c *IdpClient) reloadNewer(ctx context.Context, current TokenSet, r *renewal) (*rotation, error) {
+// process was first. It gives nil where the store knows nothing newer than current, and
+// waits for the store until the given time.
+func (c *IdpClient) reloadNewer(ctx context.Context, current TokenSet, r *renewal, until time.Time) (*rotation, error) {
 	if r.reload == nil {
 		return nil, nil
 	}
-	limited, cancel := context.WithDeadline(ctx, r.until.Add(-r.spendTime()))
+	limited, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
 	stored, err := r.reload(limited)
 	switch {
@@ -49,9 +50,19 @@ func (c *IdpClient) reloadNewer(ctx context.Context, current TokenSet, r *renewa
 func (c *IdpClient) reloadRefused(ctx context.Context, current TokenSet, r *renewal, refusal error) (*rotation, error) {
 	r.until = time.Time{} // the flight may have taken all of it
 	c.startWaiting(r)
-	newer, err := c.reloadNewer(ctx, current, r)
+	newer, err := c.reloadNewer(ctx, current, r, r.until.Add(-r.spendTime()))
 	if err == nil && newer == nil {
 		err = refusal
+	}
+	return newer, err
+}
+
+// orNewer gives what others have made of the caller's tokens, if its own session store
+// agrees, or what that holds in its place.
+func (c *IdpClient) orNewer(ctx context.Context, known *rotation, r *renewal, until time.Time) (*rotation, error) {
+	newer, err := c.reloadNewer(ctx, known.tokens, r, until)
+	if err == nil && newer == nil {
+		newer = known
 	}
 	return newer, err
 }
