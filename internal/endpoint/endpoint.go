@@ -4,6 +4,7 @@ package endpoint
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -81,7 +82,7 @@ func newTransport() *http.Transport {
 		MaxIdleConnsPerHost:    maxIdle, // the default of 2 closes connections as fast as a busy login opens them
 		IdleConnTimeout:        90 * time.Second,
 		MaxResponseHeaderBytes: maxHeader,
-		DisableCompression:     true, // answers are short, and a compressed bomb cannot be sent
+		DisableCompression:     true, // answers are short; what comes packed all the same is read, see readBody
 	}
 }
 
@@ -143,7 +144,7 @@ func (c *Caller) once(ctx context.Context, r Request) (answer Answer, err error)
 		// Its body is the bare connection, which no context and no timeout ends.
 		return Answer{Status: resp.StatusCode}, nil
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, MaxBody+1))
+	body, err := readBody(resp)
 	if err != nil {
 		return Answer{}, fmt.Errorf("reading the answer: %w", err)
 	}
@@ -159,6 +160,24 @@ func (c *Caller) once(ctx context.Context, r Request) (answer Answer, err error)
 		Body:       string(bytes.TrimPrefix(body, []byte("\xEF\xBB\xBF"))),
 		RetryAfter: retryAfter(resp.Header.Get("Retry-After"), c.now()),
 	}, nil
+}
+
+// readBody reads MaxBody bytes and one more at most, before and after unpacking. Nobody
+// asks for gzip, but a server may send it all the same (RFC 9110 section 12.5.3), and the
+// answer may be the only tokens of a session.
+func readBody(resp *http.Response) ([]byte, error) {
+	body := io.LimitReader(resp.Body, MaxBody+1)
+	if resp.Uncompressed || !strings.EqualFold(resp.Header.Get("Content-Encoding"), "gzip") {
+		return io.ReadAll(body)
+	}
+	unpacked, err := gzip.NewReader(body)
+	if errors.Is(err, io.EOF) {
+		return nil, nil // there is none
+	}
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(io.LimitReader(unpacked, MaxBody+1))
 }
 
 // discard closes a body. What was read is good whatever becomes of that: it may be

@@ -1,6 +1,8 @@
 package endpoint_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"io"
@@ -94,6 +96,48 @@ func TestDoBounds(t *testing.T) {
 	_, err = caller(nil).Do(t.Context(), endpoint.Request{URL: "https://idp.example/%zz?code=secret"})
 	if err == nil || strings.Contains(err.Error(), "secret") {
 		t.Errorf("got %v; want an error without the URL", err)
+	}
+}
+
+// Without Accept-Encoding a server may send any coding (RFC 9110 section 12.5.3), and a bucket
+// that holds a key set compressed has no other.
+func TestCompressedThoughNobodyAsked(t *testing.T) {
+	t.Parallel()
+	pack := func(text string) string {
+		var b bytes.Buffer
+		w := gzip.NewWriter(&b)
+		_, _ = io.WriteString(w, text)
+		_ = w.Close()
+		return b.String()
+	}
+	for _, tc := range []struct {
+		name, coding, body string
+		unpacked           bool // by the round tripper, which left the header as it was
+		want               string
+		err                error
+	}{
+		{"gzip", "gzip", pack("\xEF\xBB\xBF{}"), false, "{}", nil},
+		{"in capitals", "GZIP", pack("{}"), false, "{}", nil},
+		{"unpacked already", "gzip", "{}", true, "{}", nil},
+		{"no body", "gzip", "", false, "", nil},
+		{"as much as may be", "gzip", pack(strings.Repeat("a", endpoint.MaxBody)), false, strings.Repeat("a", endpoint.MaxBody), nil},
+		{"a bomb", "gzip", pack(strings.Repeat("a", 10*endpoint.MaxBody)), false, "", endpoint.ErrTooLong},
+		{"nothing without end", "gzip", strings.Repeat(pack(""), endpoint.MaxBody/16), false, "", io.ErrUnexpectedEOF},
+		{"cut off", "gzip", pack("{}")[:20], false, "", io.ErrUnexpectedEOF},
+		{"not gzip", "gzip", "{} and more than ten bytes", false, "", gzip.ErrHeader},
+		{"another coding", "br", "{}", false, "{}", nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			got, err := caller(func(r *http.Request) (*http.Response, error) {
+				resp := answer(r, 200, http.Header{"Content-Encoding": {tc.coding}}, strings.NewReader(tc.body))
+				resp.Uncompressed = tc.unpacked
+				return resp, nil
+			}).Do(t.Context(), endpoint.Request{URL: "https://idp.example"})
+			if !errors.Is(err, tc.err) || got.Body != tc.want {
+				t.Errorf("got %d bytes, %v; want %d, %v", len(got.Body), err, len(tc.want), tc.err)
+			}
+		})
 	}
 }
 
