@@ -138,7 +138,7 @@ func checkNamedTests(t *testing.T) {
 		t.Fatal(err)
 	}
 	var code strings.Builder
-	for _, dir := range []string{".", "authpihttp"} {
+	for _, dir := range []string{".", "authpihttp", filepath.Join("internal", "*")} {
 		files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
 		if err != nil {
 			t.Fatal(err)
