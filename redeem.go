@@ -10,8 +10,8 @@ import (
 )
 
 // redeem sends the refresh token to the issuer (RFC 6749 section 6), once, and
-// verifies what comes back. Its error is a *RefreshError; where it carries tokens
-// the old ones are spent.
+// verifies what comes back. Its error is a *RefreshError, or a *ConfigurationError;
+// where it carries tokens the old ones are spent.
 func (c *IdpClient) redeem(ctx context.Context, current TokenSet, r *renewal) (rotation, error) {
 	url, err := c.needEndpoint("Token", c.endpoints.Token)
 	if err != nil {

@@ -28,8 +28,9 @@ type RefreshOptions struct {
 // their successor. [IdpClient.CreateAgent] does this by itself when it is due.
 //
 // It returns an [*OAuthError] matching [ErrTokenExpired] where there is no refresh
-// token, and otherwise a [*RefreshError]; RefreshError.Tokens gives the tokens that
-// were received but not stored. Where the answer has no ID token the identity comes
+// token, one with the code invalid_request for a nil agent, a [*ConfigurationError]
+// where there is no token endpoint, and otherwise a [*RefreshError];
+// RefreshError.Tokens gives the tokens that were received but not stored. Where the answer has no ID token the identity comes
 // from the user info endpoint, whose failure is an [*OAuthError] of its own once
 // the tokens are stored.
 func (c *IdpClient) Refresh(ctx context.Context, agent *Agent, opts *RefreshOptions) (*Agent, error) {

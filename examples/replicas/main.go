@@ -2,7 +2,7 @@
 // Redis, and lets many requests of one signed-in user loose on them while the access
 // tokens expire every two seconds:
 //
-//	redis-server & go run ./examples/replicas -for 10s
+//	redis-server --save '' & go run ./examples/replicas -for 10s
 //
 // It prints how many requests, token rotations and failures there were. Its exit
 // status is 1 if one request failed, or one refresh token was spent twice.

@@ -18,7 +18,7 @@ import (
 
 const (
 	// freshFor is how long a set is trusted without asking again. With the pause and the
-	// timeouts below, a key that the issuer withdrew is gone within the hour.
+	// timeouts below, a key that the issuer withdrew is gone within the hour, if it can be asked.
 	freshFor = 45 * time.Minute
 	// staleFor is how old a set may become while fetches fail.
 	staleFor = 24 * time.Hour
