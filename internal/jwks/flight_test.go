@@ -84,27 +84,31 @@ var synctestEpoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func TestEndedContext(t *testing.T) {
 	t.Parallel()
-	ed := newKey("a")
-	i := &issuer{doc: published(ed)}
-	s := jwks.New(i.fetch, time.Now, nil)
-	ended, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := s.Verify(ended, ed.sign(), jwks.Untrusted); !errors.Is(err, context.Canceled) {
-		t.Errorf("cold: got %v; want context.Canceled", err)
-	}
-	i.count(t, 0)
-	k := check(t, s, ed.sign(), jwks.Untrusted, "")
-	i.count(t, 1)
-	if _, err := s.Verify(ended, ed.sign(), jwks.Untrusted); err != nil {
-		t.Errorf("warm: got %v; want no error", err)
-	}
-	if !s.Trusts(ended, k) {
-		t.Error("warm: got no trust")
-	}
-	if _, err := s.Verify(ended, newKey("b").sign(), jwks.Untrusted); !errors.Is(err, context.Canceled) {
-		t.Errorf("unknown: got %v; want context.Canceled", err)
-	}
-	i.count(t, 0)
+	synctest.Test(t, func(t *testing.T) {
+		ed := newKey("a")
+		i := &issuer{doc: published(ed)}
+		s := jwks.New(i.fetch, time.Now, nil)
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := s.Verify(ended, ed.sign(), jwks.Untrusted); !errors.Is(err, context.Canceled) {
+			t.Errorf("cold: got %v; want context.Canceled", err)
+		}
+		synctest.Wait() // for a fetch that nobody would wait for
+		i.count(t, 0)
+		k := check(t, s, ed.sign(), jwks.Untrusted, "")
+		i.count(t, 1)
+		if _, err := s.Verify(ended, ed.sign(), jwks.Untrusted); err != nil {
+			t.Errorf("warm: got %v; want no error", err)
+		}
+		if !s.Trusts(ended, k) {
+			t.Error("warm: got no trust")
+		}
+		if _, err := s.Verify(ended, newKey("b").sign(), jwks.Untrusted); !errors.Is(err, context.Canceled) {
+			t.Errorf("unknown: got %v; want context.Canceled", err)
+		}
+		synctest.Wait()
+		i.count(t, 0)
+	})
 }
 
 func TestFetchContext(t *testing.T) {

@@ -16,7 +16,12 @@ import (
 //	file.go: function: mutation: condition
 //	file.go: function: mutation: condition #2
 //	    why no test can notice that
+//	file.go: function: mutation: condition
+//	    By chance: why a test notices that now and then
 type list map[string]*entry
+
+// byChance begins the reason of what a test may notice in one run and not in the next.
+const byChance = "By chance: "
 
 type entry struct {
 	reason string

@@ -25,6 +25,7 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -116,9 +117,9 @@ func run(ctx context.Context, o options, listPath string, args []string) error {
 func (s *tally) count(m *mutant, reasons list) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, listed := reasons.take(m.key())
+	reason, listed := reasons.take(m.key())
 	switch {
-	case m.killed && listed:
+	case m.killed && listed && !strings.HasPrefix(reason, byChance):
 		fmt.Printf("stale: %s\n    %s:%d: %s notices it\n", m.key(), m.file, m.line, m.by)
 		s.killed++
 		s.stale++
