@@ -84,7 +84,7 @@ func required(t *testing.T) map[string]string {
 			words = append([]string{block}, words...)
 		}
 		switch words[0] {
-		case "module", "go":
+		case "module", "go", "retract":
 		case "require":
 			versions[strings.Trim(words[1], `"`)] = words[2]
 		default:
