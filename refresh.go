@@ -30,9 +30,9 @@ type RefreshOptions struct {
 // It returns an [*OAuthError] matching [ErrTokenExpired] where there is no refresh
 // token, one with the code invalid_request for a nil agent, a [*ConfigurationError]
 // where there is no token endpoint, and otherwise a [*RefreshError];
-// RefreshError.Tokens gives the tokens that were received but not stored. Where the answer has no ID token the identity comes
-// from the user info endpoint, whose failure is an [*OAuthError] of its own once
-// the tokens are stored.
+// RefreshError.Tokens gives the tokens that were received but not stored. Where the
+// answer has no ID token the identity comes from the user info endpoint, whose
+// failure is an [*OAuthError] of its own once the tokens are stored.
 func (c *IdpClient) Refresh(ctx context.Context, agent *Agent, opts *RefreshOptions) (*Agent, error) {
 	if opts == nil {
 		opts = &RefreshOptions{}
