@@ -14,7 +14,7 @@ import (
 // RefreshCoordinator lets several processes spend a refresh token once between
 // them. Within one process nothing is needed: a shared flight always stands in
 // front, so Do is called once for each id and process, with a context of its own
-// that no caller's cancellation ends. The module's redis folder has one over Redis.
+// that no caller's cancellation ends. Package authpiredis has one over Redis.
 type RefreshCoordinator interface {
 	// Do runs spend at most once for an id among all who share the coordinator,
 	// and gives each of them the bytes that it returned, for a while after too. An

@@ -23,8 +23,8 @@ require (
 )
 
 require (
+	github.com/authpi/authpi-idp-go/authpiredis v0.0.0
 	github.com/authpi/authpi-idp-go/examples v0.0.0
-	github.com/authpi/authpi-idp-go/redis v0.0.0
 	github.com/bmatcuk/doublestar/v4 v4.10.4 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/go-chi/chi/v5 v5.5.0 // indirect
@@ -46,6 +46,6 @@ require (
 
 replace github.com/authpi/authpi-idp-go => ../
 
-replace github.com/authpi/authpi-idp-go/redis => ../redis
+replace github.com/authpi/authpi-idp-go/authpiredis => ../authpiredis
 
 replace github.com/authpi/authpi-idp-go/examples => ../examples

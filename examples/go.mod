@@ -21,7 +21,7 @@ require (
 
 require (
 	github.com/alexedwards/scs/v2 v2.9.0
-	github.com/authpi/authpi-idp-go/redis v0.0.0
+	github.com/authpi/authpi-idp-go/authpiredis v0.0.0
 	github.com/bytedance/gopkg v0.1.3 // indirect
 	github.com/bytedance/sonic v1.15.0 // indirect
 	github.com/bytedance/sonic/loader v0.5.0 // indirect
@@ -62,4 +62,4 @@ require (
 
 replace github.com/authpi/authpi-idp-go => ../
 
-replace github.com/authpi/authpi-idp-go/redis => ../redis
+replace github.com/authpi/authpi-idp-go/authpiredis => ../authpiredis

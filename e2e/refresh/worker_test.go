@@ -21,8 +21,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/authpiredis"
 	"github.com/authpi/authpi-idp-go/examples/postgres"
-	authpiredis "github.com/authpi/authpi-idp-go/redis"
 )
 
 // workerEnv makes this binary a worker, configured by its value.

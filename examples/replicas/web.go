@@ -13,8 +13,8 @@ import (
 
 	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/authpihttp"
+	"github.com/authpi/authpi-idp-go/authpiredis"
 	"github.com/authpi/authpi-idp-go/examples/internal/child"
-	authpiredis "github.com/authpi/authpi-idp-go/redis"
 )
 
 const clientID = "c_replicas"

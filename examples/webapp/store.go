@@ -13,8 +13,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/authpiredis"
 	"github.com/authpi/authpi-idp-go/examples/postgres"
-	authpiredis "github.com/authpi/authpi-idp-go/redis"
 )
 
 // store is where sessions are kept. Processes that share one let a single one of

@@ -10,7 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	authpiredis "github.com/authpi/authpi-idp-go/redis"
+	"github.com/authpi/authpi-idp-go/authpiredis"
 )
 
 // With the client's default retries a refused connection ends as a timeout.

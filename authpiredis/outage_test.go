@@ -10,7 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	authpiredis "github.com/authpi/authpi-idp-go/redis"
+	"github.com/authpi/authpi-idp-go/authpiredis"
 )
 
 func TestDownAtTheStart(t *testing.T) {

@@ -1,4 +1,4 @@
-module github.com/authpi/authpi-idp-go/redis
+module github.com/authpi/authpi-idp-go/authpiredis
 
 go 1.25.0
 

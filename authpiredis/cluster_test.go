@@ -10,7 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	authpiredis "github.com/authpi/authpi-idp-go/redis"
+	"github.com/authpi/authpi-idp-go/authpiredis"
 )
 
 // A cluster of one node refuses scripts whose keys lie in different slots, too.

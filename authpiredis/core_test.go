@@ -9,8 +9,8 @@ import (
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/authpiredis"
 	"github.com/authpi/authpi-idp-go/authpitest"
-	authpiredis "github.com/authpi/authpi-idp-go/redis"
 )
 
 // Four processes, 250 requests in each, all with the same session that has just

@@ -12,7 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	authpi "github.com/authpi/authpi-idp-go"
-	authpiredis "github.com/authpi/authpi-idp-go/redis"
+	"github.com/authpi/authpi-idp-go/authpiredis"
 )
 
 var _ authpi.RefreshCoordinator = (*authpiredis.Coordinator)(nil)
