@@ -100,4 +100,4 @@ trust: ## what a reviewer asks first: refusals, faults, secrets, a short fuzz, m
 	@.ci/trust
 
 mutate: ## changes every condition of MUTATED, one at a time: a test must notice; ONLY=regexp: those alone
-	@GOWORK=off go -C tools run ./mutate -root .. $(if $(ONLY),-only '$(ONLY)') $(MUTATED)
+	@GOWORK=off go -C internal/tools run ./mutate -root ../.. $(if $(ONLY),-only '$(ONLY)') $(MUTATED)

@@ -3,7 +3,7 @@ package main
 import (
 	"fmt"
 
-	"github.com/authpi/authpi-idp-go/bench"
+	"github.com/authpi/authpi-idp-go/internal/bench"
 )
 
 // goal is one promise and what became of it.

@@ -14,7 +14,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/authpi/authpi-idp-go/bench"
+	"github.com/authpi/authpi-idp-go/internal/bench"
 )
 
 func main() {

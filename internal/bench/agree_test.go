@@ -175,7 +175,7 @@ func TestExchangersAgree(t *testing.T) {
 func TestPythonAgrees(t *testing.T) {
 	dir := os.Getenv("BENCH_PYTHON")
 	if dir == "" {
-		t.Skip("BENCH_PYTHON is not set: bench/run.sh sets it")
+		t.Skip("BENCH_PYTHON is not set: internal/bench/run.sh sets it")
 	}
 	data, err := os.ReadFile(filepath.Join(dir, "answers.json"))
 	if err != nil {

@@ -1,4 +1,4 @@
-module github.com/authpi/authpi-idp-go/e2e
+module github.com/authpi/authpi-idp-go/internal/e2e
 
 go 1.26.0
 
@@ -44,8 +44,8 @@ require (
 	golang.org/x/text v0.43.0 // indirect
 )
 
-replace github.com/authpi/authpi-idp-go => ../
+replace github.com/authpi/authpi-idp-go => ../../
 
-replace github.com/authpi/authpi-idp-go/authpiredis => ../authpiredis
+replace github.com/authpi/authpi-idp-go/authpiredis => ../../authpiredis
 
-replace github.com/authpi/authpi-idp-go/examples => ../examples
+replace github.com/authpi/authpi-idp-go/examples => ../../examples

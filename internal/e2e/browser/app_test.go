@@ -50,7 +50,7 @@ func startWebapp(t *testing.T, tokenLife time.Duration) *webapp {
 			return
 		}
 		cmd := exec.Command("go", "build", "-o", filepath.Join(build.dir, "webapp"), "./webapp")
-		cmd.Dir, cmd.Stderr = filepath.Join("..", "..", "examples"), os.Stderr
+		cmd.Dir, cmd.Stderr = filepath.Join("..", "..", "..", "examples"), os.Stderr
 		build.err = cmd.Run()
 	})
 	if build.err != nil {

@@ -1,4 +1,4 @@
-module github.com/authpi/authpi-idp-go/bench
+module github.com/authpi/authpi-idp-go/internal/bench
 
 go 1.26.0
 
@@ -56,4 +56,4 @@ require (
 	google.golang.org/protobuf v1.36.12 // indirect
 )
 
-replace github.com/authpi/authpi-idp-go => ../
+replace github.com/authpi/authpi-idp-go => ../../

@@ -1,5 +1,5 @@
 // Package bench measures authpi side by side with the libraries that do the same
-// work, in one process and in one run. bench/run.sh runs it in rounds and writes
+// work, in one process and in one run. internal/bench/run.sh runs it in rounds and writes
 // docs/performance.md.
 //
 // Every contender stands in one file with the others of its row: authurl.go,

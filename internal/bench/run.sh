@@ -2,13 +2,13 @@
 # Measures authpi and its peers in rounds, prints the goals with what was measured,
 # and writes the tables and charts of docs/performance.md.
 #
-#   ROUNDS=5 BENCHTIME=300ms bench/run.sh
+#   ROUNDS=5 BENCHTIME=300ms internal/bench/run.sh
 #
-# OUT keeps the raw figures (bench/out by default). Without python3 the rows of the
+# OUT keeps the raw figures (internal/bench/out by default). Without python3 the rows of the
 # Python package are left out.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
-export GOWORK=off # the versions in bench/go.mod, whatever else is in the workspace
+export GOWORK=off # the versions in internal/bench/go.mod, whatever else is in the workspace
 
 rounds=${ROUNDS:-5}
 time=${BENCHTIME:-300ms}
@@ -53,5 +53,5 @@ done
 load
 
 go run ./cmd/size >"$out/size.json"
-mkdir -p ../docs/img
-go run ./cmd/report "$out" ../docs
+mkdir -p ../../docs/img
+go run ./cmd/report "$out" ../../docs

@@ -157,7 +157,7 @@ func TestScreenshots(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	if *update {
-		dir = filepath.Join("..", "..", "docs", "img")
+		dir = filepath.Join("..", "..", "..", "docs", "img")
 	}
 	app := startWebapp(t, 2*time.Minute)
 	b := newPerson(t)

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/authpi/authpi-idp-go/bench"
+	"github.com/authpi/authpi-idp-go/internal/bench"
 )
 
 // A chart has organizations across and time upwards, both logarithmic.

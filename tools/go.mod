@@ -1,3 +1,0 @@
-module github.com/authpi/authpi-idp-go/tools
-
-go 1.25.0
