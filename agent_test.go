@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -12,24 +11,17 @@ import (
 
 	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/authpitest"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
-
-// offline is a client whose issuer must not be asked.
-func offline(t testing.TB, mutate func(*authpi.Config)) *authpi.IdpClient {
-	return scripted(t, mutate, func(r *http.Request) (*http.Response, error) {
-		t.Errorf("got a request to %s; want none", r.URL)
-		return nil, errors.New("no request was due")
-	})
-}
 
 var inAnHour = time.Now().Add(time.Hour).Truncate(time.Second).UTC()
 
 func TestCreateAgent(t *testing.T) {
 	t.Parallel()
-	client := offline(t, nil)
+	client := testkit.Offline(t, nil)
 	stored := authpi.TokenSet{
 		AccessToken: "at", TokenType: "Bearer", ExpiresAt: inAnHour, RefreshToken: "rt", Scope: "openid email", SubjectHint: "usr_other",
-		IDToken: unsigned(`{"sub":"usr_1","email":"a@example.com","email_verified":true,"org_id":"org_2","sid":"s_1","auth_time":1760000000.9,
+		IDToken: testkit.Unsigned(`{"sub":"usr_1","email":"a@example.com","email_verified":true,"org_id":"org_2","sid":"s_1","auth_time":1760000000.9,
 			"organizations":[{"id":"org_1","title":"T","scopes":["owner","a:b"],"joined_at":1700000000},{"id":"org_2","title":null,"scopes":[],"joined_at":0}],"acr":"urn:x","department":"engines"}`),
 	}
 	for name, opts := range map[string]*authpi.AgentOptions{"nil": nil, "empty": {}, "off": {AutoRefresh: authpi.RefreshOff}} {
@@ -57,7 +49,7 @@ func TestCreateAgent(t *testing.T) {
 
 func TestCreateAgentRefusals(t *testing.T) {
 	t.Parallel()
-	client := offline(t, nil)
+	client := testkit.Offline(t, nil)
 	good := authpi.TokenSet{AccessToken: "at", ExpiresAt: inAnHour}
 	tests := []struct {
 		name, idToken, refreshToken string
@@ -67,14 +59,14 @@ func TestCreateAgentRefusals(t *testing.T) {
 		{"two parts", "a.b", "", "format"},
 		{"five parts", "a.b.c.d.e", "", "format"},
 		{"payload no base64url", "a.{}.c", "", "format"},
-		{"payload no JSON", unsigned(`{`), "", "payload"},
-		{"payload a list", unsigned(`["usr_1"]`), "", "payload"},
-		{"sub twice", unsigned(`{"sub":"usr_1","sub":"usr_2"}`), "", "payload"},
-		{"sub missing", unsigned(`{}`), "", "sub"},
-		{"sub in other case", unsigned(`{"Sub":"usr_1"}`), "", "sub"},
-		{"sub a number", unsigned(`{"sub":1}`), "", "sub"},
-		{"sub empty", unsigned(`{"sub":""}`), "", "sub"},
-		{"longer than 512 KiB", unsigned(`{"sub":"usr_1","x":"` + strings.Repeat("a", 400<<10) + `"}`), "", "format"},
+		{"payload no JSON", testkit.Unsigned(`{`), "", "payload"},
+		{"payload a list", testkit.Unsigned(`["usr_1"]`), "", "payload"},
+		{"sub twice", testkit.Unsigned(`{"sub":"usr_1","sub":"usr_2"}`), "", "payload"},
+		{"sub missing", testkit.Unsigned(`{}`), "", "sub"},
+		{"sub in other case", testkit.Unsigned(`{"Sub":"usr_1"}`), "", "sub"},
+		{"sub a number", testkit.Unsigned(`{"sub":1}`), "", "sub"},
+		{"sub empty", testkit.Unsigned(`{"sub":""}`), "", "sub"},
+		{"longer than 512 KiB", testkit.Unsigned(`{"sub":"usr_1","x":"` + strings.Repeat("a", 400<<10) + `"}`), "", "format"},
 		{"a refresh token that belongs to nobody", "", "the-refresh-token", "sub"},
 	}
 	for _, tc := range tests {
@@ -83,26 +75,26 @@ func TestCreateAgentRefusals(t *testing.T) {
 			tokens := good
 			tokens.IDToken, tokens.RefreshToken = tc.idToken, tc.refreshToken
 			agent, err := client.CreateAgent(t.Context(), tokens, nil)
-			e := wantCode(t, err, "invalid_token", tc.names)
+			e := testkit.WantCode(t, err, "invalid_token", tc.names)
 			if !strings.HasPrefix(e.Description, tc.names+": ") || agent != nil {
 				t.Errorf("got %v, %q; want no agent and an error that begins with %s", agent, e.Description, tc.names)
 			}
 			if len(tc.idToken) > 10 {
-				wantNone(t, err.Error(), tc.idToken)
+				testkit.WantHidden(t, err.Error(), tc.idToken)
 			}
-			wantNone(t, err.Error(), tc.refreshToken)
+			testkit.WantHidden(t, err.Error(), tc.refreshToken)
 		})
 	}
 }
 
 func TestPrincipalTypes(t *testing.T) {
 	t.Parallel()
-	client := offline(t, nil)
+	client := testkit.Offline(t, nil)
 	for id, want := range map[string]authpi.PrincipalType{
 		"usr_1": authpi.PrincipalUser, "tok_1": authpi.PrincipalPersonalToken, "key_1": authpi.PrincipalAPIKey, "agt_1": authpi.PrincipalAgent,
 		"anything": authpi.PrincipalUser, "KEY_1": authpi.PrincipalUser, "key": authpi.PrincipalUser,
 	} {
-		agent, err := client.CreateAgent(t.Context(), authpi.TokenSet{AccessToken: "at", ExpiresAt: inAnHour, IDToken: unsigned(`{"sub":"` + id + `"}`)}, nil)
+		agent, err := client.CreateAgent(t.Context(), authpi.TokenSet{AccessToken: "at", ExpiresAt: inAnHour, IDToken: testkit.Unsigned(`{"sub":"` + id + `"}`)}, nil)
 		if err != nil || agent.Type != want || agent.ID != id {
 			t.Errorf("%s: got %v, %v; want the type %q", id, agent, err, want)
 		}
@@ -111,7 +103,7 @@ func TestPrincipalTypes(t *testing.T) {
 
 func TestCreateAgentOfMachine(t *testing.T) {
 	t.Parallel()
-	client := offline(t, nil)
+	client := testkit.Offline(t, nil)
 	agent, err := client.CreateAgent(t.Context(), authpi.TokenSet{AccessToken: "at", ExpiresAt: inAnHour, Scope: "machines:run"}, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -135,16 +127,16 @@ func TestCreateAgentOfMachine(t *testing.T) {
 // A set without ID token takes its identity from the user info endpoint.
 func TestCreateAgentFromUserInfo(t *testing.T) {
 	t.Parallel()
-	issuer := newIssuer(t, nil)
-	client := newClient(t, issuer, nil)
-	tokens := signIn(t, client, issuer, nil).Tokens
-	tokens.IDToken, tokens.SubjectHint = "", testSubject
+	issuer := testkit.NewIssuer(t, nil)
+	client := testkit.NewClient(t, issuer, nil)
+	tokens := testkit.SignIn(t, client, issuer, nil).Tokens
+	tokens.IDToken, tokens.SubjectHint = "", testkit.Subject
 	issuer.ResetCounters()
 	agent, err := client.CreateAgent(t.Context(), tokens, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if agent.ID != testSubject || agent.Email != "ada@example.com" || !agent.IsOwnerOf("org_1") || agent.Tokens != tokens {
+	if agent.ID != testkit.Subject || agent.Email != "ada@example.com" || !agent.IsOwnerOf("org_1") || agent.Tokens != tokens {
 		t.Errorf("got %v; want Ada as user info says", agent)
 	}
 	var claims struct {
@@ -160,16 +152,16 @@ func TestCreateAgentFromUserInfo(t *testing.T) {
 	tokens.SubjectHint = "usr_bob"
 	_, err = client.CreateAgent(t.Context(), tokens, nil)
 	var mismatch *authpi.SubjectMismatchError
-	if !errors.As(err, &mismatch) || mismatch.Expected != "usr_bob" || mismatch.Actual != testSubject {
+	if !errors.As(err, &mismatch) || mismatch.Expected != "usr_bob" || mismatch.Actual != testkit.Subject {
 		t.Errorf("got %v; want a SubjectMismatchError", err)
 	}
-	wantCode(t, err, "subject_mismatch", "sub")
+	testkit.WantCode(t, err, "subject_mismatch", "sub")
 
 	// No organizations in user info means none.
-	bare := newIssuer(t, &authpitest.Options{OmitOrganizations: true})
-	client = newClient(t, bare, nil)
-	tokens = signIn(t, client, bare, nil).Tokens
-	tokens.IDToken, tokens.SubjectHint = "", testSubject
+	bare := testkit.NewIssuer(t, &authpitest.Options{OmitOrganizations: true})
+	client = testkit.NewClient(t, bare, nil)
+	tokens = testkit.SignIn(t, client, bare, nil).Tokens
+	tokens.IDToken, tokens.SubjectHint = "", testkit.Subject
 	agent, err = client.CreateAgent(t.Context(), tokens, nil)
 	if err != nil || len(agent.Organizations) != 0 || agent.HasAccess("read", "projects") {
 		t.Errorf("got %v, %v; want no organization and no access", agent, err)
@@ -178,14 +170,14 @@ func TestCreateAgentFromUserInfo(t *testing.T) {
 
 func TestCreateAgentWhileTheIssuerIsDown(t *testing.T) {
 	t.Parallel()
-	issuer := newIssuer(t, nil)
-	client := newClient(t, issuer, nil)
-	tokens := signIn(t, client, issuer, nil).Tokens
+	issuer := testkit.NewIssuer(t, nil)
+	client := testkit.NewClient(t, issuer, nil)
+	tokens := testkit.SignIn(t, client, issuer, nil).Tokens
 	issuer.Close()
-	fresh := newClient(t, issuer, nil) // after a restart
+	fresh := testkit.NewClient(t, issuer, nil) // after a restart
 	for range 2 {
-		if agent, err := fresh.CreateAgent(t.Context(), tokens, nil); err != nil || agent.ID != testSubject {
-			t.Errorf("got %v, %v; want %s", agent, err, testSubject)
+		if agent, err := fresh.CreateAgent(t.Context(), tokens, nil); err != nil || agent.ID != testkit.Subject {
+			t.Errorf("got %v, %v; want %s", agent, err, testkit.Subject)
 		}
 	}
 }
@@ -197,7 +189,7 @@ func TestAgentJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantNone(t, string(data), agent.Tokens.AccessToken, agent.Tokens.RefreshToken, agent.Tokens.IDToken)
+	testkit.WantHidden(t, string(data), agent.Tokens.AccessToken, agent.Tokens.RefreshToken, agent.Tokens.IDToken)
 	var back authpi.Agent
 	if err := json.Unmarshal(data, &back); err != nil {
 		t.Fatal(err)
@@ -210,8 +202,8 @@ func TestAgentJSON(t *testing.T) {
 
 func signInFresh(t testing.TB) *authpi.Agent {
 	t.Helper()
-	issuer := newIssuer(t, nil)
-	return signIn(t, newClient(t, issuer, nil), issuer, nil)
+	issuer := testkit.NewIssuer(t, nil)
+	return testkit.SignIn(t, testkit.NewClient(t, issuer, nil), issuer, nil)
 }
 
 func TestOrganizationJSON(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 // What was sent and may come back in an answer; a body names it by its placeholder.
@@ -102,7 +103,7 @@ func wantIssuerError(t testing.TB, err error, issuer *answering) *authpi.OAuthEr
 	if strings.ContainsAny(err.Error(), "\r\n\x00") {
 		t.Errorf("got %q; want one line", err)
 	}
-	wantSilent(t, err, sentToken, sentSecret)
+	testkit.WantSilent(t, err, sentToken, sentSecret)
 	return e
 }
 
@@ -143,10 +144,10 @@ func FuzzUserInfo(f *testing.F) {
 	client := issuer.client(f, nil)
 	f.Fuzz(func(t *testing.T, body string) {
 		issuer.body = echoing(body)
-		agent := &authpi.Agent{ID: testSubject, Tokens: authpi.TokenSet{AccessToken: sentToken}}
+		agent := &authpi.Agent{ID: testkit.Subject, Tokens: authpi.TokenSet{AccessToken: sentToken}}
 		info, err := client.UserInfo(context.Background(), agent)
 		o, strict := readObject(t, strings.TrimPrefix(issuer.body, "\ufeff"))
-		if ok := strict && o.text("sub") == testSubject; (err == nil) != ok {
+		if ok := strict && o.text("sub") == testkit.Subject; (err == nil) != ok {
 			t.Fatalf("got %v; want a refusal: %t", err, !ok)
 		}
 		if err != nil {
@@ -154,7 +155,7 @@ func FuzzUserInfo(f *testing.F) {
 			if info != nil || errors.As(err, &mismatch) != (strict && o.text("sub") != "") {
 				t.Errorf("got %v, %v; want a mismatch where there is a subject", info, err)
 			}
-			wantSilent(t, err, sentToken)
+			testkit.WantSilent(t, err, sentToken)
 			return
 		}
 		if info.Subject != agent.ID || info.Email != o.text("email") || info.EmailVerified != (o["email_verified"] == true) ||

@@ -14,6 +14,7 @@ import (
 
 	"github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/authpitest"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 // What a security review found, each by the test that showed it.
@@ -21,22 +22,22 @@ import (
 // Somebody who has signed out must not be signed in again, and stored again, by a
 // late request and what this process remembers.
 func TestSignedOutStaysSignedOut(t *testing.T) {
-	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-		old := e.expired()
-		store := &rtStore{current: old}
-		agent := e.mustCreate(old, store.reloading())
-		if err := e.client.RevokeToken(t.Context(), agent.Tokens.RefreshToken, "refresh_token"); err != nil {
+	testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+		old := e.Expired()
+		store := &testkit.Store{Current: old}
+		agent := e.MustCreate(old, store.Reloading())
+		if err := e.Client.RevokeToken(t.Context(), agent.Tokens.RefreshToken, "refresh_token"); err != nil {
 			t.Fatal(err)
 		}
-		store.set(authpi.TokenSet{})
-		again, err := e.create(old, store.reloading())
+		store.Set(authpi.TokenSet{})
+		again, err := e.Create(old, store.Reloading())
 		if err == nil {
 			t.Errorf("signed out, but got %s", again.ID)
 		}
 		if !authpi.SessionEnded(err) {
 			t.Errorf("got %v; want a session that has ended", err)
 		}
-		if store.current.AccessToken != "" {
+		if store.Current.AccessToken != "" {
 			t.Error("the session is in the store again")
 		}
 	})
@@ -44,13 +45,13 @@ func TestSignedOutStaysSignedOut(t *testing.T) {
 
 // RevokeToken ends what this process remembers, for apps without Reload.
 func TestRevokedSetIsForgotten(t *testing.T) {
-	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-		old := e.expired()
-		agent := e.mustCreate(old, nil)
-		if err := e.client.RevokeToken(t.Context(), agent.Tokens.RefreshToken, "refresh_token"); err != nil {
+	testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+		old := e.Expired()
+		agent := e.MustCreate(old, nil)
+		if err := e.Client.RevokeToken(t.Context(), agent.Tokens.RefreshToken, "refresh_token"); err != nil {
 			t.Fatal(err)
 		}
-		if again, err := e.create(old, nil); err == nil {
+		if again, err := e.Create(old, nil); err == nil {
 			t.Errorf("revoked, but got %s", again.ID)
 		}
 	})
@@ -59,11 +60,11 @@ func TestRevokedSetIsForgotten(t *testing.T) {
 // VerifyStoredTokens holds for sets without ID token, and for the scope, too.
 func TestVerifyStoredTokensCannotBeBypassed(t *testing.T) {
 	t.Parallel()
-	issuer := newIssuer(t, nil)
-	client := newClient(t, issuer, func(cfg *authpi.Config) { cfg.VerifyStoredTokens = true })
+	issuer := testkit.NewIssuer(t, nil)
+	client := testkit.NewClient(t, issuer, func(cfg *authpi.Config) { cfg.VerifyStoredTokens = true })
 	forged := authpi.TokenSet{AccessToken: "forged", ExpiresAt: time.Now().Add(time.Hour), Scope: "*:**"}
 	_, err := client.CreateAgent(t.Context(), forged, nil)
-	wantCode(t, err, "invalid_token")
+	testkit.WantCode(t, err, "invalid_token")
 
 	issuer.AddUser(authpitest.User{ID: "usr_eve"})
 	auth, err := client.CreateAuthorizationURL([]string{"openid"}, nil)
@@ -97,7 +98,7 @@ func TestVerifyStoredTokensCannotBeBypassed(t *testing.T) {
 
 	// What another user's token allows, allows Eve nothing.
 	mixed := eve.Tokens
-	mixed.AccessToken = signIn(t, client, issuer, nil).Tokens.AccessToken
+	mixed.AccessToken = testkit.SignIn(t, client, issuer, nil).Tokens.AccessToken
 	if agent, err = client.CreateAgent(t.Context(), mixed, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -108,35 +109,35 @@ func TestVerifyStoredTokensCannotBeBypassed(t *testing.T) {
 
 // Callers whose Reload hangs wait side by side, not one after the other.
 func TestHangingReloadBoundsEveryCaller(t *testing.T) {
-	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-		tokens, start := e.expired(), time.Now()
+	testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+		tokens, start := e.Expired(), time.Now()
 		var wg sync.WaitGroup
 		for range 20 {
 			wg.Go(func() {
-				_, err := e.client.CreateAgent(t.Context(), tokens, &authpi.AgentOptions{
+				_, err := e.Client.CreateAgent(t.Context(), tokens, &authpi.AgentOptions{
 					Reload: func(ctx context.Context) (authpi.TokenSet, error) {
 						<-ctx.Done()
 						return authpi.TokenSet{}, ctx.Err()
 					},
 				})
-				wantCode(t, err, "transport_error")
+				testkit.WantCode(t, err, "transport_error")
 			})
 		}
 		wg.Wait()
 		if took := time.Since(start); took > 31*time.Second {
 			t.Errorf("the last caller waited %s; want RefreshTimeout", took)
 		}
-		e.wantSpent(0)
+		e.WantSpent(0)
 	})
 }
 
 // The 5 s of a refresh that is not urgent hold for Reload and request together.
 func TestPatienceDoesNotAddUp(t *testing.T) {
-	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-		tokens := e.inBuffer(50 * time.Second)
-		e.fault(authpitest.Fault{Delay: 20 * time.Second})
+	testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+		tokens := e.InBuffer(50 * time.Second)
+		e.Fault(authpitest.Fault{Delay: 20 * time.Second})
 		start := time.Now()
-		_, err := e.client.CreateAgent(t.Context(), tokens, &authpi.AgentOptions{
+		_, err := e.Client.CreateAgent(t.Context(), tokens, &authpi.AgentOptions{
 			Reload: func(context.Context) (authpi.TokenSet, error) {
 				time.Sleep(4900 * time.Millisecond)
 				return tokens, nil
@@ -160,14 +161,14 @@ func (d deafCoordinator) Do(context.Context, string, func(context.Context) ([]by
 func TestDeafCoordinatorHoldsNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		deaf := deafCoordinator{make(chan struct{})}
-		e := rtMemory(t, nil, func(cfg *authpi.Config) { cfg.Coordinator = deaf })
-		tokens, start := e.expired(), time.Now()
+		e := testkit.NewEnv(t, nil, func(cfg *authpi.Config) { cfg.Coordinator = deaf })
+		tokens, start := e.Expired(), time.Now()
 		go func() {
 			time.Sleep(time.Hour)
 			close(deaf.stop)
 		}()
-		_, err := e.client.CreateAgent(t.Context(), tokens, nil)
-		wantCode(t, err, "transport_error")
+		_, err := e.Client.CreateAgent(t.Context(), tokens, nil)
+		testkit.WantCode(t, err, "transport_error")
 		if took := time.Since(start); took > 31*time.Second {
 			t.Errorf("waited %s; want RefreshTimeout", took)
 		}
@@ -219,15 +220,15 @@ func TestErrorChainsShowNoSecret(t *testing.T) {
 
 // Two resources are not one with a space in it.
 func TestGrantsDoNotCollide(t *testing.T) {
-	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-		agent := e.mustCreate(e.signIn(), nil)
-		one, err := e.client.Refresh(t.Context(), agent, &authpi.RefreshOptions{
+	testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+		agent := e.MustCreate(e.SignIn(), nil)
+		one, err := e.Client.Refresh(t.Context(), agent, &authpi.RefreshOptions{
 			Resources: []string{"https://a.example", "https://b.example"},
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		two, err := e.client.Refresh(t.Context(), agent, &authpi.RefreshOptions{
+		two, err := e.Client.Refresh(t.Context(), agent, &authpi.RefreshOptions{
 			Resources: []string{"https://a.example https://b.example"},
 		})
 		if err == nil && one.Tokens.AccessToken == two.Tokens.AccessToken {
@@ -238,15 +239,15 @@ func TestGrantsDoNotCollide(t *testing.T) {
 
 // Revoking an access token ends no session: its refresh token is not spent again.
 func TestRevokedAccessTokenKeepsTheChain(t *testing.T) {
-	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-		old := e.expired()
-		agent := e.mustCreate(old, nil)
-		if err := e.client.RevokeToken(t.Context(), agent.Tokens.AccessToken, "access_token"); err != nil {
+	testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+		old := e.Expired()
+		agent := e.MustCreate(old, nil)
+		if err := e.Client.RevokeToken(t.Context(), agent.Tokens.AccessToken, "access_token"); err != nil {
 			t.Fatal(err)
 		}
-		e.mustCreate(old, nil)
-		e.wantSpent(1)
-		e.wantAlive(agent.Tokens)
+		e.MustCreate(old, nil)
+		e.WantSpent(1)
+		e.WantAlive(agent.Tokens)
 	})
 }
 
@@ -254,22 +255,22 @@ func TestRevokedAccessTokenKeepsTheChain(t *testing.T) {
 func TestRevokedChainIsEnded(t *testing.T) {
 	for _, name := range []string{"the newest", "the oldest"} {
 		t.Run(name, func(t *testing.T) {
-			rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-				first := e.expired()
-				second := e.mustCreate(first, nil)
-				third, err := e.client.Refresh(t.Context(), second, nil)
+			testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+				first := e.Expired()
+				second := e.MustCreate(first, nil)
+				third, err := e.Client.Refresh(t.Context(), second, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
 				revoked := map[string]string{"the newest": third.Tokens.RefreshToken, "the oldest": first.RefreshToken}[name]
-				if err := e.client.RevokeToken(t.Context(), revoked, "refresh_token"); err != nil {
+				if err := e.Client.RevokeToken(t.Context(), revoked, "refresh_token"); err != nil {
 					t.Fatal(err)
 				}
-				store := &rtStore{current: first}
-				if _, err := e.create(first, store.opts()); !authpi.SessionEnded(err) {
+				store := &testkit.Store{Current: first}
+				if _, err := e.Create(first, store.Opts()); !authpi.SessionEnded(err) {
 					t.Errorf("got %v; want a session that has ended", err)
 				}
-				if store.current != first {
+				if store.Current != first {
 					t.Error("a set of the revoked chain was stored")
 				}
 			})
@@ -280,24 +281,24 @@ func TestRevokedChainIsEnded(t *testing.T) {
 // A refresh token that is revoked while it is being spent, after the issuer has
 // answered: its successor is handed to nobody, and does not come out of the memory.
 func TestRevokedDuringAFlight(t *testing.T) {
-	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-		tokens := e.expired()
-		fresh := e.newClient(nil) // has no keys yet: it has to wait for them
-		e.wire.set(func(r *http.Request) (*http.Response, error) {
+	testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+		tokens := e.Expired()
+		fresh := e.NewClient(nil) // has no keys yet: it has to wait for them
+		e.Wire.Set(func(r *http.Request) (*http.Response, error) {
 			if strings.Contains(r.URL.Path, "jwks") {
 				time.Sleep(2 * time.Second)
 			}
 			return nil, nil
 		})
-		store := &rtStore{current: tokens}
+		store := &testkit.Store{Current: tokens}
 		agents, errs := make([]*authpi.Agent, 2), make([]error, 2)
 		var wg sync.WaitGroup
 		for i := range 2 {
-			wg.Go(func() { agents[i], errs[i] = e.createBy(t.Context(), fresh, tokens, store.opts()) })
+			wg.Go(func() { agents[i], errs[i] = e.CreateBy(t.Context(), fresh, tokens, store.Opts()) })
 			synctest.Wait()
 		}
 		time.Sleep(time.Second)
-		e.wantSpent(1)
+		e.WantSpent(1)
 		if err := fresh.RevokeToken(t.Context(), tokens.RefreshToken, "refresh_token"); err != nil {
 			t.Fatal(err)
 		}
@@ -307,10 +308,10 @@ func TestRevokedDuringAFlight(t *testing.T) {
 				t.Errorf("caller %d: got %v, %v; want a session that has ended", i, agents[i], err)
 			}
 		}
-		if store.current != tokens {
+		if store.Current != tokens {
 			t.Error("a set of the revoked chain was stored")
 		}
-		if agent, err := e.createBy(t.Context(), fresh, tokens, store.opts()); !authpi.SessionEnded(err) {
+		if agent, err := e.CreateBy(t.Context(), fresh, tokens, store.Opts()); !authpi.SessionEnded(err) {
 			t.Errorf("late: got %v, %v; want a session that has ended", agent, err)
 		}
 	})
@@ -319,31 +320,31 @@ func TestRevokedDuringAFlight(t *testing.T) {
 // A store so slow that no time is left to spend and store is a passing failure:
 // a token spent then would be nobody's.
 func TestSlowReloadSpendsNothingWithoutTimeToStore(t *testing.T) {
-	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-		tokens := e.inBuffer(50 * time.Second)
-		e.fault(authpitest.Fault{DelayAnswer: 300 * time.Millisecond})
-		store := &rtStore{current: tokens}
-		opts := store.opts()
+	testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+		tokens := e.InBuffer(50 * time.Second)
+		e.Fault(authpitest.Fault{DelayAnswer: 300 * time.Millisecond})
+		store := &testkit.Store{Current: tokens}
+		opts := store.Opts()
 		opts.Reload = func(context.Context) (authpi.TokenSet, error) {
 			time.Sleep(4900 * time.Millisecond)
 			return tokens, nil
 		}
-		e.mustCreate(tokens, opts)
+		e.MustCreate(tokens, opts)
 		time.Sleep(time.Minute / 2)
-		e.wantSpent(0)
-		store.wantCalls(t, 0, 0)
+		e.WantSpent(0)
+		store.WantCalls(t, 0, 0)
 	})
 }
 
 // An invalid_grant that took long still gets its second look into the store.
 func TestLateInvalidGrantStillAsksTheStore(t *testing.T) {
-	rtBubble(t, nil, func(cfg *authpi.Config) { cfg.RefreshTimeout = 10 * time.Second }, func(t *testing.T, e *rtEnv) {
-		tokens := e.expired()
+	testkit.Bubble(t, nil, func(cfg *authpi.Config) { cfg.RefreshTimeout = 10 * time.Second }, func(t *testing.T, e *testkit.Env) {
+		tokens := e.Expired()
 		// Another process is first, and stores while this one's request is out.
-		other := e.newClient(nil)
-		e.fault(authpitest.Fault{Delay: 8 * time.Second, Status: 400, Body: `{"error":"invalid_grant"}`})
-		store, asked := &rtStore{current: tokens}, 0
-		opts := store.opts()
+		other := e.NewClient(nil)
+		e.Fault(authpitest.Fault{Delay: 8 * time.Second, Status: 400, Body: `{"error":"invalid_grant"}`})
+		store, asked := &testkit.Store{Current: tokens}, 0
+		opts := store.Opts()
 		opts.Reload = func(ctx context.Context) (authpi.TokenSet, error) {
 			if asked++; asked == 1 {
 				time.Sleep(4 * time.Second)
@@ -355,27 +356,27 @@ func TestLateInvalidGrantStillAsksTheStore(t *testing.T) {
 			}
 			return agent.Tokens, nil
 		}
-		agent, err := e.client.CreateAgent(t.Context(), tokens, opts)
+		agent, err := e.Client.CreateAgent(t.Context(), tokens, opts)
 		if err != nil {
 			t.Fatal(err)
 		}
-		e.wantAlive(agent.Tokens)
+		e.WantAlive(agent.Tokens)
 	})
 }
 
 // In the pause nobody waits for the store either.
 func TestPauseAsksNoStore(t *testing.T) {
-	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-		tokens := e.inBuffer(50 * time.Second)
-		e.fault(authpitest.Fault{Status: 500})
+	testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+		tokens := e.InBuffer(50 * time.Second)
+		e.Fault(authpitest.Fault{Status: 500})
 		hang := func(ctx context.Context) (authpi.TokenSet, error) {
 			<-ctx.Done()
 			return authpi.TokenSet{}, ctx.Err()
 		}
 		opts := &authpi.AgentOptions{Reload: hang}
-		e.mustCreate(tokens, opts) // starts the pause
+		e.MustCreate(tokens, opts) // starts the pause
 		start := time.Now()
-		e.mustCreate(tokens, opts)
+		e.MustCreate(tokens, opts)
 		if took := time.Since(start); took != 0 {
 			t.Errorf("a call in the pause took %s", took)
 		}

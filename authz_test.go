@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 func TestParseScope(t *testing.T) {
@@ -148,8 +149,8 @@ func TestAgentAccess(t *testing.T) {
 			t.Errorf("%s: got %t; want %t", q.name, q.got, q.want)
 		}
 	}
-	wantEqual(t, "ScopesFor org_2", agent.ScopesFor("org_2"), []string{"admin", "projects:read"})
-	wantEqual(t, "ScopesFor org_9", agent.ScopesFor("org_9"), nil)
+	testkit.WantEqual(t, "ScopesFor org_2", agent.ScopesFor("org_2"), []string{"admin", "projects:read"})
+	testkit.WantEqual(t, "ScopesFor org_9", agent.ScopesFor("org_9"), nil)
 	agent.ScopesFor("org_2")[0] = "owner"
 	if agent.IsOwnerOf("org_2") {
 		t.Error("got the agent changed through ScopesFor; want a copy")

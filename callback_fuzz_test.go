@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 // FuzzParseCallback holds callbacks against net/url: whatever was understood is understood the
@@ -17,12 +18,12 @@ func FuzzParseCallback(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw string) {
 		got, err := authpi.ParseCallback(raw)
 		if err != nil {
-			wantCode(t, err, "invalid_request")
+			testkit.WantCode(t, err, "invalid_request")
 			if got != nil {
 				t.Errorf("got %v with %v; want nothing with an error", got, err)
 			}
 			if len(raw) > 12 {
-				wantSilent(t, err, raw)
+				testkit.WantSilent(t, err, raw)
 			}
 			return
 		}
@@ -52,7 +53,7 @@ func FuzzExchangeCallback(f *testing.F) {
 	issuer := &answering{
 		status: http.StatusOK,
 		body: `{"access_token":"` + fuzzAccess + `","id_token":"` +
-			fuzzKey.sign(`{"alg":"EdDSA","kid":"raw"}`, withMember(idClaims, "nonce", `"`+nonce+`"`)) + `"}`,
+			fuzzKey.Sign(`{"alg":"EdDSA","kid":"raw"}`, withMember(idClaims, "nonce", `"`+nonce+`"`)) + `"}`,
 	}
 	client := issuer.client(f, withSecret)
 	auth := authpi.AuthorizationURL{URL: fuzzIssuer + "/authorize", CodeVerifier: verifier, State: state, Nonce: nonce}
@@ -73,14 +74,14 @@ func FuzzExchangeCallback(f *testing.F) {
 			if agent != nil {
 				t.Errorf("got %v beside %v", agent, err)
 			}
-			wantSilent(t, err, state, nonce, verifier, sentSecret, fuzzAccess)
+			testkit.WantSilent(t, err, state, nonce, verifier, sentSecret, fuzzAccess)
 			if !utf8.ValidString(err.Error()) || strings.ContainsAny(err.Error(), "\r\n\x00") {
 				t.Errorf("got %q; want one line of text", err)
 			}
 			return
 		}
 		form := issuer.request.PostForm
-		if form.Get("code") != callback["code"][0] || form.Get("code_verifier") != verifier || form.Get("redirect_uri") != testRedirectURI || agent.ID != testSubject {
+		if form.Get("code") != callback["code"][0] || form.Get("code_verifier") != verifier || form.Get("redirect_uri") != testkit.RedirectURI || agent.ID != testkit.Subject {
 			t.Errorf("got %s by %v; want the callback's code and the login's verifier", agent.ID, form)
 		}
 	})

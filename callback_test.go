@@ -12,6 +12,7 @@ import (
 
 	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/authpitest"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 // What a callback may say. What it may not stands in the refusal table.
@@ -51,27 +52,27 @@ func TestExchangeCallbackChecks(t *testing.T) {
 		{"error with description", false, all(set("error", "login_required"), set("error_description", "sign in first")),
 			"login_required", "sign in first"},
 		{"error repeated", false, set("error", "a", "b"), "invalid_request", "error"},
-		{"iss right", false, set("iss", testIssuerURL), "", ""},
+		{"iss right", false, set("iss", testkit.IssuerURL), "", ""},
 		{"iss right and announced", true, right, "", ""},
 	}
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			issuer := newIssuer(t, &authpitest.Options{AnnounceIss: tc.announce})
-			client := newClient(t, issuer, nil)
-			callback, auth := startLogin(t, client, issuer, nil)
+			issuer := testkit.NewIssuer(t, &authpitest.Options{AnnounceIss: tc.announce})
+			client := testkit.NewClient(t, issuer, nil)
+			callback, auth := testkit.StartLogin(t, client, issuer, nil)
 			issuer.ResetCounters()
 			verifier, code := auth.CodeVerifier, callback.Get("code")
 			tc.change(callback, &auth)
 			agent, err := client.ExchangeCallback(t.Context(), callback, auth)
 			if tc.code == "" {
-				if err != nil || agent.ID != testSubject {
-					t.Fatalf("got %v, %v; want %s signed in", agent, err, testSubject)
+				if err != nil || agent.ID != testkit.Subject {
+					t.Fatalf("got %v, %v; want %s signed in", agent, err, testkit.Subject)
 				}
 				return
 			}
-			wantCode(t, err, tc.code, tc.says)
-			wantNone(t, err.Error(), verifier, code, auth.State, auth.Nonce)
+			testkit.WantCode(t, err, tc.code, tc.says)
+			testkit.WantHidden(t, err.Error(), verifier, code, auth.State, auth.Nonce)
 			if got := issuer.Requests(""); got != 0 {
 				t.Errorf("got %d requests; want 0: the callback is no success", got)
 			}
@@ -81,14 +82,14 @@ func TestExchangeCallbackChecks(t *testing.T) {
 
 func TestProviderErrorInCallback(t *testing.T) {
 	t.Parallel()
-	issuer := newIssuer(t, nil)
-	client := newClient(t, issuer, nil)
-	callback, auth := startLogin(t, client, issuer, nil)
+	issuer := testkit.NewIssuer(t, nil)
+	client := testkit.NewClient(t, issuer, nil)
+	callback, auth := testkit.StartLogin(t, client, issuer, nil)
 	callback.Set("error", "consent_required")
 	callback.Set("error_description", "ask them")
 	callback.Set("error_uri", "https://idp.example/help")
 	_, err := client.ExchangeCallback(t.Context(), callback, auth)
-	e := wantCode(t, err, "consent_required")
+	e := testkit.WantCode(t, err, "consent_required")
 	if e.Description != "ask them" || e.URI != "https://idp.example/help" || e.StatusCode != 0 {
 		t.Errorf("got %+v; want the issuer's own words", e)
 	}
@@ -100,13 +101,13 @@ func TestProviderErrorInCallback(t *testing.T) {
 	callback.Set("error_description", "state "+auth.State+" nonce "+auth.Nonce+" verifier "+auth.CodeVerifier+" code "+callback.Get("code"))
 	callback.Set("error_uri", "https://idp.example/?state="+url.QueryEscape(auth.State)+"&code="+callback.Get("code"))
 	_, err = client.ExchangeCallback(t.Context(), callback, auth)
-	e = wantCode(t, err, "consent_required")
-	wantNone(t, e.Error()+e.URI, auth.State, auth.Nonce, auth.CodeVerifier, callback.Get("code"))
+	e = testkit.WantCode(t, err, "consent_required")
+	testkit.WantHidden(t, e.Error()+e.URI, auth.State, auth.Nonce, auth.CodeVerifier, callback.Get("code"))
 
 	callback.Set("state", "another")
 	_, err = client.ExchangeCallback(t.Context(), callback, auth)
-	e = wantCode(t, err, "invalid_state", "consent_required")
-	wantNone(t, e.Error()+e.URI, auth.State, auth.Nonce, auth.CodeVerifier, callback.Get("code"))
+	e = testkit.WantCode(t, err, "invalid_state", "consent_required")
+	testkit.WantHidden(t, e.Error()+e.URI, auth.State, auth.Nonce, auth.CodeVerifier, callback.Get("code"))
 }
 
 // An error that another issuer sends is not taken for this one's (RFC 9207 section 2.4), and none
@@ -118,26 +119,26 @@ func TestErrorOfAnotherIssuer(t *testing.T) {
 		iss              []string
 		code             string
 	}{
-		{"right", testIssuerURL, []string{testIssuerURL}, "access_denied"},
-		{"missing", testIssuerURL, nil, "access_denied"},
-		{"with the slash that discovery may state", testIssuerURL, []string{testIssuerURL + "/"}, "access_denied"},
-		{"configured with a slash", testIssuerURL + "/", []string{testIssuerURL}, "access_denied"},
-		{"of another issuer", testIssuerURL, []string{"https://evil.example"}, "invalid_issuer"},
-		{"of a tenant under the same keys", testIssuerURL, []string{"https://idp.authpi.test/i_other"}, "invalid_issuer"},
-		{"with two slashes", testIssuerURL, []string{testIssuerURL + "//"}, "invalid_issuer"},
-		{"empty", testIssuerURL, []string{""}, "invalid_issuer"},
-		{"repeated", testIssuerURL, []string{testIssuerURL, testIssuerURL}, "invalid_request"},
-		{"right, endpoints given", "", []string{testIssuerURL}, "access_denied"},
-		{"with a slash, endpoints given", "", []string{testIssuerURL + "/"}, "invalid_issuer"},
+		{"right", testkit.IssuerURL, []string{testkit.IssuerURL}, "access_denied"},
+		{"missing", testkit.IssuerURL, nil, "access_denied"},
+		{"with the slash that discovery may state", testkit.IssuerURL, []string{testkit.IssuerURL + "/"}, "access_denied"},
+		{"configured with a slash", testkit.IssuerURL + "/", []string{testkit.IssuerURL}, "access_denied"},
+		{"of another issuer", testkit.IssuerURL, []string{"https://evil.example"}, "invalid_issuer"},
+		{"of a tenant under the same keys", testkit.IssuerURL, []string{"https://idp.authpi.test/i_other"}, "invalid_issuer"},
+		{"with two slashes", testkit.IssuerURL, []string{testkit.IssuerURL + "//"}, "invalid_issuer"},
+		{"empty", testkit.IssuerURL, []string{""}, "invalid_issuer"},
+		{"repeated", testkit.IssuerURL, []string{testkit.IssuerURL, testkit.IssuerURL}, "invalid_request"},
+		{"right, endpoints given", "", []string{testkit.IssuerURL}, "access_denied"},
+		{"with a slash, endpoints given", "", []string{testkit.IssuerURL + "/"}, "invalid_issuer"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			issuer := newIssuer(t, nil)
-			client := newClient(t, issuer, func(cfg *authpi.Config) {
+			issuer := testkit.NewIssuer(t, nil)
+			client := testkit.NewClient(t, issuer, func(cfg *authpi.Config) {
 				cfg.IssuerURL = tc.configured
 				if tc.configured == "" {
 					cfg.IssuerURL = "https://login.example"
-					cfg.Endpoints = authpi.Endpoints{Issuer: testIssuerURL, Authorization: testIssuerURL + "/authorize"}
+					cfg.Endpoints = authpi.Endpoints{Issuer: testkit.IssuerURL, Authorization: testkit.IssuerURL + "/authorize"}
 				}
 			})
 			auth, err := client.CreateAuthorizationURL([]string{"openid"}, nil)
@@ -149,11 +150,11 @@ func TestErrorOfAnotherIssuer(t *testing.T) {
 				callback["iss"] = tc.iss
 			}
 			_, err = client.ExchangeCallback(t.Context(), callback, *auth)
-			wantCode(t, err, tc.code)
+			testkit.WantCode(t, err, tc.code)
 			if tc.code == "invalid_issuer" {
-				wantCode(t, err, tc.code, "iss", "access_denied: no way")
+				testkit.WantCode(t, err, tc.code, "iss", "access_denied: no way")
 			}
-			wantNone(t, err.Error(), auth.State, auth.Nonce, auth.CodeVerifier)
+			testkit.WantHidden(t, err.Error(), auth.State, auth.Nonce, auth.CodeVerifier)
 			if got := issuer.Requests(""); got != 0 {
 				t.Errorf("got %d requests; want 0", got)
 			}
@@ -163,14 +164,14 @@ func TestErrorOfAnotherIssuer(t *testing.T) {
 
 func TestIssuerRefusesLogin(t *testing.T) {
 	t.Parallel()
-	issuer := newIssuer(t, nil)
-	client := newClient(t, issuer, nil)
+	issuer := testkit.NewIssuer(t, nil)
+	client := testkit.NewClient(t, issuer, nil)
 	auth, err := client.CreateAuthorizationURL([]string{"openid"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	issuer.BlockUser(testSubject)
-	raw, err := issuer.SignIn(auth.URL, testSubject)
+	issuer.BlockUser(testkit.Subject)
+	raw, err := issuer.SignIn(auth.URL, testkit.Subject)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,26 +199,26 @@ func TestExchangeCallbackMaxAge(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			clock := newTestClock()
-			issuer := newIssuer(t, &authpitest.Options{Now: clock.Now})
-			client := newClient(t, issuer, func(cfg *authpi.Config) { cfg.Now = clock.Now })
-			callback, auth := startLogin(t, client, issuer, &authpi.AuthorizationOptions{MaxAge: tc.maxAge})
-			issuer.Inject(authpitest.Fault{IDToken: at("auth_time", -tc.before)})
+			clock := testkit.NewClock()
+			issuer := testkit.NewIssuer(t, &authpitest.Options{Now: clock.Now})
+			client := testkit.NewClient(t, issuer, func(cfg *authpi.Config) { cfg.Now = clock.Now })
+			callback, auth := testkit.StartLogin(t, client, issuer, &authpi.AuthorizationOptions{MaxAge: tc.maxAge})
+			issuer.Inject(authpitest.Fault{IDToken: testkit.At("auth_time", -tc.before)})
 			_, err := client.ExchangeCallback(t.Context(), callback, auth)
 			if tc.ok && err != nil {
 				t.Errorf("got %v; want it accepted", err)
 			}
 			if !tc.ok {
-				wantCode(t, err, "invalid_token", "auth_time")
+				testkit.WantCode(t, err, "invalid_token", "auth_time")
 			}
 		})
 	}
 	t.Run("stored as JSON meanwhile", func(t *testing.T) {
 		t.Parallel()
-		clock := newTestClock()
-		issuer := newIssuer(t, &authpitest.Options{Now: clock.Now})
-		client := newClient(t, issuer, func(cfg *authpi.Config) { cfg.Now = clock.Now })
-		callback, auth := startLogin(t, client, issuer, &authpi.AuthorizationOptions{MaxAge: time.Minute})
+		clock := testkit.NewClock()
+		issuer := testkit.NewIssuer(t, &authpitest.Options{Now: clock.Now})
+		client := testkit.NewClient(t, issuer, func(cfg *authpi.Config) { cfg.Now = clock.Now })
+		callback, auth := testkit.StartLogin(t, client, issuer, &authpi.AuthorizationOptions{MaxAge: time.Minute})
 		data, err := auth.MarshalJSON()
 		if err != nil {
 			t.Fatal(err)
@@ -226,23 +227,23 @@ func TestExchangeCallbackMaxAge(t *testing.T) {
 		if err := restored.UnmarshalJSON(data); err != nil {
 			t.Fatal(err)
 		}
-		issuer.Inject(authpitest.Fault{IDToken: dropClaim("auth_time")})
+		issuer.Inject(authpitest.Fault{IDToken: testkit.DropClaim("auth_time")})
 		_, err = client.ExchangeCallback(t.Context(), callback, restored)
-		wantCode(t, err, "invalid_token", "auth_time")
+		testkit.WantCode(t, err, "invalid_token", "auth_time")
 	})
 }
 
 func TestExchangeCode(t *testing.T) {
 	t.Parallel()
-	issuer := newIssuer(t, nil)
-	client := newClient(t, issuer, nil)
+	issuer := testkit.NewIssuer(t, nil)
+	client := testkit.NewClient(t, issuer, nil)
 
-	callback, auth := startLogin(t, client, issuer, nil)
+	callback, auth := testkit.StartLogin(t, client, issuer, nil)
 	agent, err := client.ExchangeCode(t.Context(), callback.Get("code"), auth.CodeVerifier, nil)
 	if err != nil {
 		t.Fatalf("ExchangeCode: %v", err)
 	}
-	if agent.ID != testSubject || agent.Email != "ada@example.com" || !agent.EmailVerified || agent.Type != authpi.PrincipalUser {
+	if agent.ID != testkit.Subject || agent.Email != "ada@example.com" || !agent.EmailVerified || agent.Type != authpi.PrincipalUser {
 		t.Errorf("got %v; want Ada", agent)
 	}
 	if agent.SessionID == "" || agent.AuthTime.IsZero() || len(agent.Organizations) != 2 {
@@ -252,7 +253,7 @@ func TestExchangeCode(t *testing.T) {
 		t.Errorf("got %v; want a whole set without hint", tokens)
 	}
 	want := url.Values{
-		"grant_type": {"authorization_code"}, "code": callback["code"], "redirect_uri": {testRedirectURI},
+		"grant_type": {"authorization_code"}, "code": callback["code"], "redirect_uri": {testkit.RedirectURI},
 		"code_verifier": {auth.CodeVerifier}, "client_id": {"c_test"},
 	}
 	if got := issuer.LastForm(); got.Encode() != want.Encode() {
@@ -265,23 +266,23 @@ func TestExchangeCode(t *testing.T) {
 		t.Errorf("got %v; want ErrInvalidGrant", err)
 	}
 
-	callback, auth = startLogin(t, client, issuer, nil)
+	callback, auth = testkit.StartLogin(t, client, issuer, nil)
 	_, err = client.ExchangeCode(t.Context(), callback.Get("code"), auth.CodeVerifier, &authpi.ExchangeOptions{Nonce: "another"})
 	if !errors.Is(err, authpi.ErrInvalidNonce) {
 		t.Errorf("got %v; want ErrInvalidNonce", err)
 	}
-	callback, auth = startLogin(t, client, issuer, nil)
-	issuer.Inject(authpitest.Fault{IDToken: dropClaim("auth_time")})
+	callback, auth = testkit.StartLogin(t, client, issuer, nil)
+	issuer.Inject(authpitest.Fault{IDToken: testkit.DropClaim("auth_time")})
 	_, err = client.ExchangeCode(t.Context(), callback.Get("code"), auth.CodeVerifier, &authpi.ExchangeOptions{MaxAge: time.Hour})
-	wantCode(t, err, "invalid_token", "auth_time")
+	testkit.WantCode(t, err, "invalid_token", "auth_time")
 
 	issuer.ResetCounters()
 	_, err = client.ExchangeCode(t.Context(), "", auth.CodeVerifier, nil)
-	wantCode(t, err, "invalid_request", "code")
+	testkit.WantCode(t, err, "invalid_request", "code")
 	_, err = client.ExchangeCode(t.Context(), "code", "", nil)
-	wantCode(t, err, "invalid_request", "verifier")
+	testkit.WantCode(t, err, "invalid_request", "verifier")
 	_, err = client.ExchangeCode(t.Context(), "code", auth.CodeVerifier, &authpi.ExchangeOptions{MaxAge: -time.Second})
-	wantCode(t, err, "invalid_request", "MaxAge")
+	testkit.WantCode(t, err, "invalid_request", "MaxAge")
 	if got := issuer.Requests("token"); got != 0 {
 		t.Errorf("got %d token requests; want what cannot work to send none", got)
 	}
@@ -290,19 +291,19 @@ func TestExchangeCode(t *testing.T) {
 // What is missing is named, and an error is quoted only where there is one.
 func TestCallbackErrorsSayWhatIsWrong(t *testing.T) {
 	t.Parallel()
-	issuer := newIssuer(t, nil)
-	client := newClient(t, issuer, nil)
-	callback, auth := startLogin(t, client, issuer, nil)
+	issuer := testkit.NewIssuer(t, nil)
+	client := testkit.NewClient(t, issuer, nil)
+	callback, auth := testkit.StartLogin(t, client, issuer, nil)
 	callback.Del("code")
 	_, err := client.ExchangeCallback(t.Context(), callback, auth)
-	wantCode(t, err, "invalid_request", "the authorization code is missing")
+	testkit.WantCode(t, err, "invalid_request", "the authorization code is missing")
 	callback.Set("state", "another")
 	_, err = client.ExchangeCallback(t.Context(), callback, auth)
-	wantCode(t, err, "invalid_state")
-	wantNone(t, err.Error(), "it also says")
+	testkit.WantCode(t, err, "invalid_state")
+	testkit.WantHidden(t, err.Error(), "it also says")
 	callback.Set("error", "access_denied")
 	_, err = client.ExchangeCallback(t.Context(), callback, auth)
-	wantCode(t, err, "invalid_state", "it also says", "access_denied")
+	testkit.WantCode(t, err, "invalid_state", "it also says", "access_denied")
 }
 
 // A stored login whose URL was spoilt asked for no max_age, as far as anybody can tell.
@@ -314,11 +315,11 @@ func TestExchangeCallbackOfASpoiltURL(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			issuer := newIssuer(t, nil)
-			client := newClient(t, issuer, nil)
-			callback, auth := startLogin(t, client, issuer, nil)
+			issuer := testkit.NewIssuer(t, nil)
+			client := testkit.NewClient(t, issuer, nil)
+			callback, auth := testkit.StartLogin(t, client, issuer, nil)
 			auth.URL = query
-			issuer.Inject(authpitest.Fault{IDToken: dropClaim("auth_time")})
+			issuer.Inject(authpitest.Fault{IDToken: testkit.DropClaim("auth_time")})
 			if _, err := client.ExchangeCallback(t.Context(), callback, auth); err != nil {
 				t.Errorf("got %v; want the login to go on", err)
 			}
@@ -326,13 +327,13 @@ func TestExchangeCallbackOfASpoiltURL(t *testing.T) {
 	}
 	t.Run("too large", func(t *testing.T) {
 		t.Parallel()
-		issuer := newIssuer(t, nil)
-		client := newClient(t, issuer, nil)
-		callback, auth := startLogin(t, client, issuer, nil)
+		issuer := testkit.NewIssuer(t, nil)
+		client := testkit.NewClient(t, issuer, nil)
+		callback, auth := testkit.StartLogin(t, client, issuer, nil)
 		auth.URL = "https://idp.example/authorize?max_age=99999999999999999999"
-		issuer.Inject(authpitest.Fault{IDToken: dropClaim("auth_time")})
+		issuer.Inject(authpitest.Fault{IDToken: testkit.DropClaim("auth_time")})
 		_, err := client.ExchangeCallback(t.Context(), callback, auth)
-		wantCode(t, err, "invalid_token", "auth_time: is missing")
+		testkit.WantCode(t, err, "invalid_token", "auth_time: is missing")
 	})
 }
 
@@ -351,23 +352,23 @@ func TestResourcesAreRepeatedInOrder(t *testing.T) {
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			issuer := newIssuer(t, nil)
-			client := newClient(t, issuer, func(cfg *authpi.Config) { cfg.Resources = own })
-			callback, auth := startLogin(t, client, issuer, &authpi.AuthorizationOptions{Resources: tc.perCall})
+			issuer := testkit.NewIssuer(t, nil)
+			client := testkit.NewClient(t, issuer, func(cfg *authpi.Config) { cfg.Resources = own })
+			callback, auth := testkit.StartLogin(t, client, issuer, &authpi.AuthorizationOptions{Resources: tc.perCall})
 			u, err := url.Parse(auth.URL)
 			if err != nil {
 				t.Fatal(err)
 			}
-			wantEqual(t, "authorize", u.Query()["resource"], tc.want)
+			testkit.WantEqual(t, "authorize", u.Query()["resource"], tc.want)
 			agent, err := client.ExchangeCallback(t.Context(), callback, auth)
 			if err != nil {
 				t.Fatal(err)
 			}
-			wantEqual(t, "exchange", issuer.LastForm()["resource"], tc.want)
+			testkit.WantEqual(t, "exchange", issuer.LastForm()["resource"], tc.want)
 			if _, err := client.Refresh(t.Context(), agent, &authpi.RefreshOptions{Resources: tc.perCall}); err != nil {
 				t.Fatal(err)
 			}
-			wantEqual(t, "refresh", issuer.LastForm()["resource"], tc.want)
+			testkit.WantEqual(t, "refresh", issuer.LastForm()["resource"], tc.want)
 		})
 	}
 }
@@ -417,7 +418,7 @@ func TestParseCallback(t *testing.T) {
 			t.Parallel()
 			got, err := authpi.ParseCallback(tc.raw)
 			if tc.want == nil {
-				wantCode(t, err, "invalid_request")
+				testkit.WantCode(t, err, "invalid_request")
 				return
 			}
 			if err != nil {
@@ -447,7 +448,7 @@ func TestEchoesOfTokenRequestsAreMasked(t *testing.T) {
 		for _, form := range forms {
 			for _, status := range []int{200, 400, 401, 500} {
 				var sent []string // what the last request held
-				client := scripted(t, func(cfg *authpi.Config) {
+				client := testkit.Scripted(t, func(cfg *authpi.Config) {
 					cfg.ClientSecret, cfg.AuthMethod = secret, method
 				}, func(r *http.Request) (*http.Response, error) {
 					sent = []string{secret}
@@ -464,8 +465,8 @@ func TestEchoesOfTokenRequestsAreMasked(t *testing.T) {
 						echo = append(echo, "<"+form.encode(s)+">")
 					}
 					text := strings.Join(echo, " and ")
-					body := `{"error":` + quote("bad"+text) + `,"error_description":` + quote(text) + `,"error_uri":` + quote("https://idp.example/?e="+text) + `}`
-					return reply(r, status, nil, body), nil
+					body := `{"error":` + testkit.Quote("bad"+text) + `,"error_description":` + testkit.Quote(text) + `,"error_uri":` + testkit.Quote("https://idp.example/?e="+text) + `}`
+					return testkit.Reply(r, status, nil, body), nil
 				})
 				calls := map[string]func() error{
 					"exchange": func() error {
@@ -490,29 +491,25 @@ func TestEchoesOfTokenRequestsAreMasked(t *testing.T) {
 					if !errors.As(err, &e) {
 						t.Fatalf("%s, %s, %d: got %v; want an *OAuthError", name, form.name, status, err)
 					}
-					wantNone(t, strings.Join([]string{err.Error(), e.Code, e.Description, e.URI}, "\n"), sent...)
+					testkit.WantHidden(t, strings.Join([]string{err.Error(), e.Code, e.Description, e.URI}, "\n"), sent...)
 				}
 			}
 		}
 	}
 }
 
-func quote(s string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
-}
-
 // The code is not spent where a later step could not work anyway.
 func TestExchangeWhileDiscoveryIsAway(t *testing.T) {
 	t.Parallel()
-	issuer := newIssuer(t, nil)
-	client := newClient(t, issuer, nil)
-	callback, auth := startLogin(t, client, issuer, nil)
+	issuer := testkit.NewIssuer(t, nil)
+	client := testkit.NewClient(t, issuer, nil)
+	callback, auth := testkit.StartLogin(t, client, issuer, nil)
 	issuer.Inject(authpitest.Fault{Endpoint: "discovery", Times: -1, Status: 503, Body: "busy"})
 	named := url.Values{"iss": {issuer.URL}} // which cannot be compared now
 	maps.Copy(named, callback)
 	for _, callback := range []url.Values{callback, named} {
 		_, err := client.ExchangeCallback(t.Context(), callback, auth)
-		e := wantCode(t, err, "invalid_response")
+		e := testkit.WantCode(t, err, "invalid_response")
 		if e.StatusCode != 503 || authpi.SessionEnded(err) {
 			t.Errorf("got %+v; want status 503, a passing failure", e)
 		}
@@ -528,12 +525,12 @@ func TestExchangeWhileDiscoveryIsAway(t *testing.T) {
 
 func TestTokenAnswers(t *testing.T) {
 	t.Parallel()
-	key := newRawKey(t)
+	key := testkit.NewRawKey(t)
 	idToken := func(extra string) string {
-		return key.sign(rawHeader, `{"iss":"https://idp.example/i_1","aud":"c_1","sub":"usr_1","exp":4000000000,"iat":1700000000`+extra+`}`)
+		return key.Sign(testkit.RawHeader, `{"iss":"https://idp.example/i_1","aud":"c_1","sub":"usr_1","exp":4000000000,"iat":1700000000`+extra+`}`)
 	}
 	good := idToken("")
-	clock := newTestClock()
+	clock := testkit.NewClock()
 	tests := []struct {
 		name, body string
 		status     int
@@ -581,15 +578,15 @@ func TestTokenAnswers(t *testing.T) {
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			client := scripted(t, func(cfg *authpi.Config) { cfg.Now = clock.Now }, func(r *http.Request) (*http.Response, error) {
+			client := testkit.Scripted(t, func(cfg *authpi.Config) { cfg.Now = clock.Now }, func(r *http.Request) (*http.Response, error) {
 				if strings.HasSuffix(r.URL.Path, "/jwks.json") {
-					return reply(r, 200, nil, key.jwks()), nil
+					return testkit.Reply(r, 200, nil, key.JWKS()), nil
 				}
-				return reply(r, tc.status, nil, tc.body), nil
+				return testkit.Reply(r, tc.status, nil, tc.body), nil
 			})
 			agent, err := client.ExchangeCode(t.Context(), "the-code", "the-verifier", nil)
 			if tc.code != "" {
-				e := wantCode(t, err, tc.code, "authpi: exchange code: ")
+				e := testkit.WantCode(t, err, tc.code, "authpi: exchange code: ")
 				if e.StatusCode != tc.status && tc.code != "invalid_token" {
 					t.Errorf("got status %d; want %d", e.StatusCode, tc.status)
 				}
@@ -607,12 +604,12 @@ func TestTokenAnswers(t *testing.T) {
 
 func TestExchangeWithoutRedirectURI(t *testing.T) {
 	t.Parallel()
-	issuer := newIssuer(t, nil)
-	client := newClient(t, issuer, func(cfg *authpi.Config) { cfg.RedirectURI = "" })
+	issuer := testkit.NewIssuer(t, nil)
+	client := testkit.NewClient(t, issuer, func(cfg *authpi.Config) { cfg.RedirectURI = "" })
 	_, err := client.ExchangeCode(t.Context(), "code", "verifier", nil)
-	wantField(t, err, "RedirectURI")
+	testkit.WantField(t, err, "RedirectURI")
 	_, err = client.CreateAuthorizationURL([]string{"openid"}, nil)
-	wantField(t, err, "RedirectURI")
+	testkit.WantField(t, err, "RedirectURI")
 	if got := issuer.Requests(""); got != 0 {
 		t.Errorf("got %d requests; want 0", got)
 	}
@@ -621,10 +618,10 @@ func TestExchangeWithoutRedirectURI(t *testing.T) {
 // Organizations reach the agent with the fields that the issuer sent, odd ones left out.
 func TestOddOrganizationsDoNotEndASignIn(t *testing.T) {
 	t.Parallel()
-	issuer := newIssuer(t, nil)
-	client := newClient(t, issuer, nil)
-	callback, auth := startLogin(t, client, issuer, nil)
-	issuer.Inject(authpitest.Fault{IDToken: setClaim("organizations", []any{
+	issuer := testkit.NewIssuer(t, nil)
+	client := testkit.NewClient(t, issuer, nil)
+	callback, auth := testkit.StartLogin(t, client, issuer, nil)
+	issuer.Inject(authpitest.Fault{IDToken: testkit.SetClaim("organizations", []any{
 		"org_0", nil, 7, map[string]any{"scopes": []string{"owner"}}, map[string]any{"id": 7, "scopes": []string{"owner"}},
 		map[string]any{"id": "org_1", "title": 7, "scopes": []any{"a:b", 7, nil, []string{"owner"}, "c:d"}, "joined_at": "then"},
 		map[string]any{"id": "org_2", "scopes": "owner"},
@@ -638,8 +635,8 @@ func TestOddOrganizationsDoNotEndASignIn(t *testing.T) {
 	for _, org := range agent.Organizations {
 		ids = append(ids, org.ID)
 	}
-	wantEqual(t, "organizations", ids, []string{"org_1", "org_2", "org_3"})
-	wantEqual(t, "scopes", agent.ScopesFor("org_1"), []string{"a:b", "c:d"})
+	testkit.WantEqual(t, "organizations", ids, []string{"org_1", "org_2", "org_3"})
+	testkit.WantEqual(t, "scopes", agent.ScopesFor("org_1"), []string{"a:b", "c:d"})
 	if org := agent.Organizations[0]; org.Title != "" || !org.JoinedAt.IsZero() {
 		t.Errorf("got %+v; want no title and no date", org)
 	}

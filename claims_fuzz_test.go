@@ -9,16 +9,17 @@ import (
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 // FuzzStoredIDToken holds the claims of an ID token against encoding/json: the same answer, or a
 // refusal where the text is no strict object or names nobody.
 func FuzzStoredIDToken(f *testing.F) {
-	client := offline(f, nil)
+	client := testkit.Offline(f, nil)
 	const access, refresh = "the-access-token-9c1f", "the-refresh-token-77aa"
 	f.Fuzz(func(t *testing.T, payload, header, signature string) {
 		tokens := authpi.TokenSet{
-			AccessToken: access, RefreshToken: refresh, IDToken: header + "." + b64([]byte(payload)) + "." + signature, ExpiresAt: time.Unix(4000000000, 0),
+			AccessToken: access, RefreshToken: refresh, IDToken: header + "." + testkit.Base64([]byte(payload)) + "." + signature, ExpiresAt: time.Unix(4000000000, 0),
 		}
 		agent, err := createOffline(client, tokens)
 		want, ok := readObject(t, payload)
@@ -30,9 +31,9 @@ func FuzzStoredIDToken(f *testing.F) {
 			if agent != nil || !errors.Is(err, authpi.ErrInvalidToken) {
 				t.Errorf("got %v, %v; want no agent and ErrInvalidToken", agent, err)
 			}
-			wantSilent(t, err, access, refresh)
+			testkit.WantSilent(t, err, access, refresh)
 			if len(payload) > 12 {
-				wantSilent(t, err, payload)
+				testkit.WantSilent(t, err, payload)
 			}
 			return
 		}

@@ -8,12 +8,13 @@ import (
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 // agentFrom decodes a stored ID token's payload.
 func agentFrom(t testing.TB, payload string) *authpi.Agent {
 	t.Helper()
-	agent, err := offline(t, nil).CreateAgent(t.Context(), authpi.TokenSet{AccessToken: "at", ExpiresAt: inAnHour, IDToken: unsigned(payload)}, nil)
+	agent, err := testkit.Offline(t, nil).CreateAgent(t.Context(), authpi.TokenSet{AccessToken: "at", ExpiresAt: inAnHour, IDToken: testkit.Unsigned(payload)}, nil)
 	if err != nil {
 		t.Fatalf("CreateAgent: %v", err)
 	}
@@ -92,6 +93,6 @@ func TestScopesOfOrganizationsAreApart(t *testing.T) {
 		agent.Organizations[i].Scopes = append(agent.Organizations[i].Scopes, "owner")
 	}
 	for i, org := range agent.Organizations {
-		wantEqual(t, org.ID, org.Scopes, []string{fmt.Sprintf("s%d:a", i), fmt.Sprintf("s%d:b", i), "owner"})
+		testkit.WantEqual(t, org.ID, org.Scopes, []string{fmt.Sprintf("s%d:a", i), fmt.Sprintf("s%d:b", i), "owner"})
 	}
 }

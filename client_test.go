@@ -18,19 +18,8 @@ import (
 
 	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/authpitest"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
-
-// calls are all that send a form to the issuer.
-func formCalls(ctx context.Context, client *authpi.IdpClient) map[string]func() error {
-	agent := &authpi.Agent{ID: "usr_1", Tokens: authpi.TokenSet{AccessToken: "the-access-token", RefreshToken: "the-refresh-token"}}
-	return map[string]func() error{
-		"exchange":   func() error { _, err := client.ExchangeCode(ctx, "the-code", "the-verifier", nil); return err },
-		"refresh":    func() error { _, err := client.Refresh(ctx, agent, nil); return err },
-		"machine":    func() error { _, err := client.ClientCredentials(ctx, nil); return err },
-		"revoke":     func() error { return client.RevokeToken(ctx, "the-token", "") },
-		"introspect": func() error { _, err := client.Introspect(ctx, "the-token", ""); return err },
-	}
-}
 
 func TestClientAuthentication(t *testing.T) {
 	t.Parallel()
@@ -51,7 +40,7 @@ func TestClientAuthentication(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			asked := 0
-			client := scripted(t, func(cfg *authpi.Config) {
+			client := testkit.Scripted(t, func(cfg *authpi.Config) {
 				cfg.ClientID, cfg.ClientSecret, cfg.AuthMethod = id, tc.secret, tc.method
 			}, func(r *http.Request) (*http.Response, error) {
 				asked++
@@ -63,20 +52,20 @@ func TestClientAuthentication(t *testing.T) {
 					t.Errorf("%s: got Basic %q; want %q", r.URL.Path, header, tc.header)
 				}
 				for _, name := range []string{"client_id", "client_secret"} {
-					wantEqual(t, r.URL.Path+" "+name, r.PostForm[name], tc.form[name])
+					testkit.WantEqual(t, r.URL.Path+" "+name, r.PostForm[name], tc.form[name])
 				}
 				if r.URL.RawQuery != "" {
 					t.Errorf("got the query %q; want all in the form", r.URL.RawQuery)
 				}
-				return reply(r, 400, nil, `{"error":"invalid_request"}`), nil
+				return testkit.Reply(r, 400, nil, `{"error":"invalid_request"}`), nil
 			})
-			for name, call := range formCalls(t.Context(), client) {
+			for name, call := range testkit.FormCalls(t.Context(), client) {
 				err := call()
 				if name == "machine" && tc.secret == "" {
-					wantField(t, err, "ClientSecret")
+					testkit.WantField(t, err, "ClientSecret")
 					continue
 				}
-				wantCode(t, err, "invalid_request")
+				testkit.WantCode(t, err, "invalid_request")
 			}
 			want := 5
 			if tc.secret == "" {
@@ -90,9 +79,9 @@ func TestClientAuthentication(t *testing.T) {
 	for name, method := range map[string]authpi.AuthMethod{"post": authpi.AuthMethodPost, "basic": authpi.AuthMethodBasic} {
 		t.Run("accepted by "+name, func(t *testing.T) {
 			t.Parallel()
-			issuer := newSocketIssuer(t, &authpitest.Options{ClientID: id, ClientSecret: secret})
-			client := newClient(t, issuer, func(cfg *authpi.Config) { cfg.AuthMethod = method })
-			agent := signIn(t, client, issuer, nil)
+			issuer := testkit.NewSocketIssuer(t, &authpitest.Options{ClientID: id, ClientSecret: secret})
+			client := testkit.NewClient(t, issuer, func(cfg *authpi.Config) { cfg.AuthMethod = method })
+			agent := testkit.SignIn(t, client, issuer, nil)
 			if _, err := client.Refresh(t.Context(), agent, nil); err != nil {
 				t.Error(err)
 			}
@@ -102,12 +91,12 @@ func TestClientAuthentication(t *testing.T) {
 
 func TestEveryRequestNamesTheLibrary(t *testing.T) {
 	t.Parallel()
-	issuer := newIssuer(t, &authpitest.Options{ClientSecret: "hush-hush"})
+	issuer := testkit.NewIssuer(t, &authpitest.Options{ClientSecret: "hush-hush"})
 	var mu sync.Mutex
 	seen := map[string]string{}
-	client := newClient(t, issuer, func(cfg *authpi.Config) {
+	client := testkit.NewClient(t, issuer, func(cfg *authpi.Config) {
 		next := cfg.HTTPClient.Transport
-		cfg.HTTPClient = &http.Client{Transport: transportFunc(func(r *http.Request) (*http.Response, error) {
+		cfg.HTTPClient = &http.Client{Transport: testkit.TransportFunc(func(r *http.Request) (*http.Response, error) {
 			mu.Lock()
 			defer mu.Unlock()
 			seen[strings.TrimPrefix(r.URL.Path, "/i_test")] = r.Header.Get("User-Agent")
@@ -117,7 +106,7 @@ func TestEveryRequestNamesTheLibrary(t *testing.T) {
 			return next.RoundTrip(r)
 		})}
 	})
-	agent := signIn(t, client, issuer, nil)
+	agent := testkit.SignIn(t, client, issuer, nil)
 	_, _ = client.UserInfo(t.Context(), agent)
 	_, _ = client.Introspect(t.Context(), "x", "")
 	_ = client.RevokeToken(t.Context(), "x", "")
@@ -155,7 +144,7 @@ func TestRedirectsAreNeverFollowed(t *testing.T) {
 			t.Cleanup(own.Close)
 			for name, hc := range map[string]*http.Client{"default client": nil, "own client": {}} {
 				client, err := authpi.NewIdpClient(authpi.Config{
-					IssuerURL: own.URL, ClientID: "c_1", ClientSecret: "hush-hush", RedirectURI: testRedirectURI, HTTPClient: hc,
+					IssuerURL: own.URL, ClientID: "c_1", ClientSecret: "hush-hush", RedirectURI: testkit.RedirectURI, HTTPClient: hc,
 					Endpoints: authpi.Endpoints{
 						Token: own.URL + "/token", UserInfo: own.URL + "/userinfo", Revocation: own.URL + "/revoke",
 						Introspection: own.URL + "/introspect", JWKS: own.URL + "/keys",
@@ -164,7 +153,7 @@ func TestRedirectsAreNeverFollowed(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				calls := formCalls(t.Context(), client)
+				calls := testkit.FormCalls(t.Context(), client)
 				calls["user info"] = func() error {
 					_, err := client.UserInfo(t.Context(), &authpi.Agent{ID: "usr_1", Tokens: authpi.TokenSet{AccessToken: "at"}})
 					return err
@@ -196,28 +185,28 @@ func TestAnswersAreBounded(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			read := 0
-			client := scripted(t, func(cfg *authpi.Config) { cfg.ClientSecret = "hush-hush" }, func(r *http.Request) (*http.Response, error) {
+			client := testkit.Scripted(t, func(cfg *authpi.Config) { cfg.ClientSecret = "hush-hush" }, func(r *http.Request) (*http.Response, error) {
 				const frame = `{"x":""}`
-				answer := reply(r, 400, nil, "")
+				answer := testkit.Reply(r, 400, nil, "")
 				body := `{"x":"` + strings.Repeat("a", tc.size-len(frame)) + `"}`
 				answer.Body = io.NopCloser(countingReader{strings.NewReader(body), &read})
 				return answer, nil
 			})
 			_, err := client.ExchangeCode(t.Context(), "the-code", "the-verifier", nil)
-			wantCode(t, err, tc.code)
+			testkit.WantCode(t, err, tc.code)
 			if read > limit+64<<10 {
 				t.Errorf("got %d bytes read; want no more than about 1 MiB", read)
 			}
 			if tc.code != "invalid_response" {
 				return
 			}
-			for name, call := range formCalls(t.Context(), client) {
+			for name, call := range testkit.FormCalls(t.Context(), client) {
 				if err := call(); !strings.Contains(err.Error(), "invalid_response") {
 					t.Errorf("%s: got %v; want invalid_response", name, err)
 				}
 			}
 			_, err = client.UserInfo(t.Context(), &authpi.Agent{ID: "u", Tokens: authpi.TokenSet{AccessToken: "at"}})
-			wantCode(t, err, "invalid_response", "1 MiB")
+			testkit.WantCode(t, err, "invalid_response", "1 MiB")
 		})
 	}
 }
@@ -235,7 +224,7 @@ func (c countingReader) Read(p []byte) (int, error) {
 
 func TestRetryAfter(t *testing.T) {
 	t.Parallel()
-	clock := newTestClock()
+	clock := testkit.NewClock()
 	date := func(d time.Duration) string { return clock.Now().Add(d).Format(http.TimeFormat) }
 	for _, tc := range []struct {
 		name, header string
@@ -257,14 +246,14 @@ func TestRetryAfter(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			client := scripted(t, func(cfg *authpi.Config) { cfg.Now, cfg.ClientSecret = clock.Now, "hush-hush" }, func(r *http.Request) (*http.Response, error) {
+			client := testkit.Scripted(t, func(cfg *authpi.Config) { cfg.Now, cfg.ClientSecret = clock.Now, "hush-hush" }, func(r *http.Request) (*http.Response, error) {
 				header := http.Header{}
 				if tc.header != "" {
 					header.Set("Retry-After", tc.header)
 				}
-				return reply(r, 429, header, `{"error":"slow_down"}`), nil
+				return testkit.Reply(r, 429, header, `{"error":"slow_down"}`), nil
 			})
-			for name, call := range formCalls(t.Context(), client) {
+			for name, call := range testkit.FormCalls(t.Context(), client) {
 				err := call()
 				var e *authpi.OAuthError
 				if !errors.As(err, &e) || e.RetryAfter != tc.want || e.StatusCode != 429 || e.Code != "slow_down" {
@@ -301,15 +290,15 @@ func TestOnlyWhatNeverLeftIsSentAgain(t *testing.T) {
 			t.Parallel()
 			for i, name := range []string{"exchange", "refresh", "machine", "revoke", "introspect"} {
 				sent := 0
-				client := scripted(t, func(cfg *authpi.Config) { cfg.ClientSecret = "hush-hush" }, func(r *http.Request) (*http.Response, error) {
+				client := testkit.Scripted(t, func(cfg *authpi.Config) { cfg.ClientSecret = "hush-hush" }, func(r *http.Request) (*http.Response, error) {
 					sent++
 					if len(r.PostForm) == 0 {
 						t.Errorf("attempt %d: got an empty form; want it sent whole", sent)
 					}
 					return nil, tc.err
 				})
-				err := formCalls(t.Context(), client)[name]()
-				wantCode(t, err, "transport_error")
+				err := testkit.FormCalls(t.Context(), client)[name]()
+				testkit.WantCode(t, err, "transport_error")
 				if !errors.Is(err, tc.err) || authpi.SessionEnded(err) {
 					t.Errorf("%s: got %v; want a passing failure that wraps its cause", name, err)
 				}
@@ -321,9 +310,9 @@ func TestOnlyWhatNeverLeftIsSentAgain(t *testing.T) {
 	}
 	t.Run("the second attempt succeeds", func(t *testing.T) {
 		t.Parallel()
-		issuer := newIssuer(t, nil)
-		client := newClient(t, issuer, nil)
-		callback, auth := startLogin(t, client, issuer, nil)
+		issuer := testkit.NewIssuer(t, nil)
+		client := testkit.NewClient(t, issuer, nil)
+		callback, auth := testkit.StartLogin(t, client, issuer, nil)
 		issuer.Inject(authpitest.Fault{Endpoint: "token", Refuse: true})
 		if _, err := client.ExchangeCallback(t.Context(), callback, auth); err != nil {
 			t.Errorf("got %v; want the exchange sent once more", err)
@@ -334,13 +323,13 @@ func TestOnlyWhatNeverLeftIsSentAgain(t *testing.T) {
 	})
 	t.Run("an answer that was lost", func(t *testing.T) {
 		t.Parallel()
-		issuer := newSocketIssuer(t, nil)
-		client := newClient(t, issuer, nil)
-		callback, auth := startLogin(t, client, issuer, nil)
+		issuer := testkit.NewSocketIssuer(t, nil)
+		client := testkit.NewClient(t, issuer, nil)
+		callback, auth := testkit.StartLogin(t, client, issuer, nil)
 		issuer.Inject(authpitest.Fault{Endpoint: "token", DropAnswer: true})
 		_, err := client.ExchangeCallback(t.Context(), callback, auth)
-		wantCode(t, err, "transport_error")
-		wantNone(t, err.Error(), callback.Get("code"), auth.CodeVerifier)
+		testkit.WantCode(t, err, "transport_error")
+		testkit.WantHidden(t, err.Error(), callback.Get("code"), auth.CodeVerifier)
 		if got := issuer.Requests("token"); got != 1 {
 			t.Errorf("got %d token requests; want 1: the code is spent", got)
 		}
@@ -350,29 +339,29 @@ func TestOnlyWhatNeverLeftIsSentAgain(t *testing.T) {
 // What a foreign transport prints into its error does not reach ours.
 func TestTransportErrorsAreMasked(t *testing.T) {
 	t.Parallel()
-	client := scripted(t, func(cfg *authpi.Config) { cfg.ClientSecret = "hush-hush" }, func(r *http.Request) (*http.Response, error) {
+	client := testkit.Scripted(t, func(cfg *authpi.Config) { cfg.ClientSecret = "hush-hush" }, func(r *http.Request) (*http.Response, error) {
 		return nil, errors.New("dump: " + r.PostForm.Encode() + " " + r.Header.Get("Authorization"))
 	})
-	for name, call := range formCalls(t.Context(), client) {
+	for name, call := range testkit.FormCalls(t.Context(), client) {
 		err := call()
-		e := wantCode(t, err, "transport_error", "dump: ")
-		wantNone(t, name+err.Error()+e.Description, "hush-hush", "the-code", "the-verifier", "the-refresh-token", "the-token")
+		e := testkit.WantCode(t, err, "transport_error", "dump: ")
+		testkit.WantHidden(t, name+err.Error()+e.Description, "hush-hush", "the-code", "the-verifier", "the-refresh-token", "the-token")
 	}
 	_, err := client.UserInfo(t.Context(), &authpi.Agent{ID: "usr_1", Tokens: authpi.TokenSet{AccessToken: "the-access-token"}})
-	wantCode(t, err, "transport_error")
-	wantNone(t, err.Error(), "the-access-token")
+	testkit.WantCode(t, err, "transport_error")
+	testkit.WantHidden(t, err.Error(), "the-access-token")
 }
 
 func TestCancellation(t *testing.T) {
 	t.Parallel()
-	issuer := newSocketIssuer(t, &authpitest.Options{ClientSecret: "hush-hush"})
-	client := newClient(t, issuer, nil)
-	callback, auth := startLogin(t, client, issuer, nil)
-	agent := signIn(t, client, issuer, nil)
+	issuer := testkit.NewSocketIssuer(t, &authpitest.Options{ClientSecret: "hush-hush"})
+	client := testkit.NewClient(t, issuer, nil)
+	callback, auth := testkit.StartLogin(t, client, issuer, nil)
+	agent := testkit.SignIn(t, client, issuer, nil)
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
 	warm := client
-	cold := newClient(t, issuer, nil) // has neither keys nor discovery yet
+	cold := testkit.NewClient(t, issuer, nil) // has neither keys nor discovery yet
 	for name, call := range map[string]func(context.Context, *authpi.IdpClient) error{
 		"ExchangeCallback": func(ctx context.Context, c *authpi.IdpClient) error {
 			_, err := c.ExchangeCallback(ctx, callback, auth)
@@ -421,8 +410,8 @@ func TestCancellation(t *testing.T) {
 
 func TestClientCredentials(t *testing.T) {
 	t.Parallel()
-	issuer := newIssuer(t, &authpitest.Options{ClientSecret: "hush-hush"})
-	client := newClient(t, issuer, func(cfg *authpi.Config) { cfg.Resources = []string{"https://own.example"} })
+	issuer := testkit.NewIssuer(t, &authpitest.Options{ClientSecret: "hush-hush"})
+	client := testkit.NewClient(t, issuer, func(cfg *authpi.Config) { cfg.Resources = []string{"https://own.example"} })
 	agent, err := client.ClientCredentials(t.Context(), []string{"machines:run", "x:y"}, "https://b.example", "https://a.example")
 	if err != nil {
 		t.Fatalf("ClientCredentials: %v", err)
@@ -431,9 +420,9 @@ func TestClientCredentials(t *testing.T) {
 		t.Errorf("got %v; want the client's own access token", agent)
 	}
 	form := issuer.LastForm()
-	wantEqual(t, "grant_type", form["grant_type"], []string{"client_credentials"})
-	wantEqual(t, "scope", form["scope"], []string{"machines:run x:y"})
-	wantEqual(t, "resource", form["resource"], []string{"https://b.example", "https://a.example"})
+	testkit.WantEqual(t, "grant_type", form["grant_type"], []string{"client_credentials"})
+	testkit.WantEqual(t, "scope", form["scope"], []string{"machines:run x:y"})
+	testkit.WantEqual(t, "resource", form["resource"], []string{"https://b.example", "https://a.example"})
 	if _, err := client.ClientCredentials(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
@@ -443,20 +432,20 @@ func TestClientCredentials(t *testing.T) {
 	}
 
 	// None is due, but an ID token that holds is kept, and any other is left out.
-	key := newRawKey(t)
+	key := testkit.NewRawKey(t)
 	for name, tc := range map[string]struct {
 		token string
 		kept  bool
 	}{
-		"good":     {key.sign(rawHeader, `{"iss":"https://idp.example/i_1","aud":"c_1","sub":"c_1","exp":4000000000,"iat":1700000000}`), true},
-		"expired":  {key.sign(rawHeader, `{"iss":"https://idp.example/i_1","aud":"c_1","sub":"c_1","exp":1700000001,"iat":1700000000}`), false},
-		"unsigned": {unsigned(`{"sub":"usr_admin"}`), false},
+		"good":     {key.Sign(testkit.RawHeader, `{"iss":"https://idp.example/i_1","aud":"c_1","sub":"c_1","exp":4000000000,"iat":1700000000}`), true},
+		"expired":  {key.Sign(testkit.RawHeader, `{"iss":"https://idp.example/i_1","aud":"c_1","sub":"c_1","exp":1700000001,"iat":1700000000}`), false},
+		"unsigned": {testkit.Unsigned(`{"sub":"usr_admin"}`), false},
 	} {
-		client := scripted(t, func(cfg *authpi.Config) { cfg.ClientSecret = "hush-hush" }, func(r *http.Request) (*http.Response, error) {
+		client := testkit.Scripted(t, func(cfg *authpi.Config) { cfg.ClientSecret = "hush-hush" }, func(r *http.Request) (*http.Response, error) {
 			if strings.HasSuffix(r.URL.Path, "jwks.json") {
-				return reply(r, 200, nil, key.jwks()), nil
+				return testkit.Reply(r, 200, nil, key.JWKS()), nil
 			}
-			return reply(r, 200, nil, `{"access_token":"at","expires_in":60,"id_token":"`+tc.token+`"}`), nil
+			return testkit.Reply(r, 200, nil, `{"access_token":"at","expires_in":60,"id_token":"`+tc.token+`"}`), nil
 		})
 		agent, err := client.ClientCredentials(t.Context(), nil)
 		if err != nil || agent.ID != "c_1" || (agent.Tokens.IDToken != "") != tc.kept {
@@ -467,16 +456,16 @@ func TestClientCredentials(t *testing.T) {
 
 func TestRevokeToken(t *testing.T) {
 	t.Parallel()
-	issuer := newIssuer(t, nil)
-	client := newClient(t, issuer, nil)
-	agent := signIn(t, client, issuer, nil)
+	issuer := testkit.NewIssuer(t, nil)
+	client := testkit.NewClient(t, issuer, nil)
+	agent := testkit.SignIn(t, client, issuer, nil)
 	if err := client.RevokeToken(t.Context(), agent.Tokens.RefreshToken, "refresh_token"); err != nil {
 		t.Fatalf("RevokeToken: %v", err)
 	}
 	if issuer.SessionAlive(agent.Tokens.RefreshToken) {
 		t.Error("got the session alive; want it ended")
 	}
-	wantEqual(t, "token_type_hint", issuer.LastForm()["token_type_hint"], []string{"refresh_token"})
+	testkit.WantEqual(t, "token_type_hint", issuer.LastForm()["token_type_hint"], []string{"refresh_token"})
 	if err := client.RevokeToken(t.Context(), "unknown", ""); err != nil {
 		t.Errorf("got %v; want no error for a token that is not valid any more", err)
 	}
@@ -484,18 +473,18 @@ func TestRevokeToken(t *testing.T) {
 		t.Error("got an empty hint sent; want it left out")
 	}
 	issuer.Inject(authpitest.Fault{Endpoint: "revoke", Status: 503, Body: "busy", RetryAfter: "3"})
-	e := wantCode(t, client.RevokeToken(t.Context(), "the-token", ""), "revocation_error", "503")
+	e := testkit.WantCode(t, client.RevokeToken(t.Context(), "the-token", ""), "revocation_error", "503")
 	if e.StatusCode != 503 || e.RetryAfter != 3*time.Second {
 		t.Errorf("got %+v; want status and Retry-After", e)
 	}
 	issuer.Inject(authpitest.Fault{Endpoint: "revoke", Status: 400, Body: `{"error":"unsupported_token_type"}`})
-	wantCode(t, client.RevokeToken(t.Context(), "the-token", "x"), "unsupported_token_type")
+	testkit.WantCode(t, client.RevokeToken(t.Context(), "the-token", "x"), "unsupported_token_type")
 }
 
 func TestCreateLogoutURL(t *testing.T) {
 	t.Parallel()
-	issuer := newIssuer(t, &authpitest.Options{TrailingSlash: true})
-	client := newClient(t, issuer, nil)
+	issuer := testkit.NewIssuer(t, &authpitest.Options{TrailingSlash: true})
+	client := testkit.NewClient(t, issuer, nil)
 	base := "https://idp.authpi.test/i_test/logout"
 	for _, tc := range []struct {
 		name string
@@ -519,7 +508,7 @@ func TestCreateLogoutURL(t *testing.T) {
 			t.Errorf("%s: got %s; want %s with %v", tc.name, got, base, tc.want)
 		}
 	}
-	agent := signIn(t, client, issuer, nil)
+	agent := testkit.SignIn(t, client, issuer, nil)
 	logout, err := client.CreateLogoutURL(&authpi.LogoutOptions{IDTokenHint: agent.Tokens.IDToken, PostLogoutRedirectURI: "https://app.example/bye", State: "s_1"})
 	if err != nil {
 		t.Fatal(err)
@@ -537,9 +526,9 @@ func TestCreateLogoutURL(t *testing.T) {
 // One client serves any number of goroutines: the race detector is the judge.
 func TestConcurrentUse(t *testing.T) {
 	t.Parallel()
-	issuer := newIssuer(t, &authpitest.Options{ClientSecret: "hush-hush"})
-	client := newClient(t, issuer, nil)
-	agent := signIn(t, client, issuer, nil)
+	issuer := testkit.NewIssuer(t, &authpitest.Options{ClientSecret: "hush-hush"})
+	client := testkit.NewClient(t, issuer, nil)
+	agent := testkit.SignIn(t, client, issuer, nil)
 	token := issuer.AccessToken(nil)
 	var group sync.WaitGroup
 	for range 16 {
@@ -556,7 +545,7 @@ func TestConcurrentUse(t *testing.T) {
 			if _, err := client.ClientCredentials(t.Context(), nil); err != nil {
 				t.Errorf("ClientCredentials: %v", err)
 			}
-			callback, auth := startLogin(t, client, issuer, nil)
+			callback, auth := testkit.StartLogin(t, client, issuer, nil)
 			if _, err := client.ExchangeCallback(t.Context(), callback, auth); err != nil {
 				t.Errorf("ExchangeCallback: %v", err)
 			}
@@ -571,15 +560,15 @@ func TestConcurrentUse(t *testing.T) {
 
 func TestIntrospect(t *testing.T) {
 	t.Parallel()
-	clock := newTestClock()
-	issuer := newIssuer(t, &authpitest.Options{Now: clock.Now})
-	client := newClient(t, issuer, func(cfg *authpi.Config) { cfg.Now = clock.Now })
-	agent := signIn(t, client, issuer, nil)
+	clock := testkit.NewClock()
+	issuer := testkit.NewIssuer(t, &authpitest.Options{Now: clock.Now})
+	client := testkit.NewClient(t, issuer, func(cfg *authpi.Config) { cfg.Now = clock.Now })
+	agent := testkit.SignIn(t, client, issuer, nil)
 	got, err := client.Introspect(t.Context(), agent.Tokens.AccessToken, "access_token")
 	if err != nil {
 		t.Fatalf("Introspect: %v", err)
 	}
-	if !got.Active || got.Subject != testSubject || got.ClientID != "c_test" || got.TokenType != "Bearer" || !strings.Contains(got.Scope, "openid") ||
+	if !got.Active || got.Subject != testkit.Subject || got.ClientID != "c_test" || got.TokenType != "Bearer" || !strings.Contains(got.Scope, "openid") ||
 		!got.IssuedAt.Equal(clock.Now()) || !got.ExpiresAt.Equal(clock.Now().Add(30*time.Minute)) {
 		t.Errorf("got %+v; want the token's", got)
 	}
@@ -609,7 +598,7 @@ func TestIntrospect(t *testing.T) {
 		{"401", `{"error":"invalid_client"}`, 401, "invalid_client"},
 		{"500", `oops`, 500, "introspection_error"},
 	} {
-		client := scripted(t, nil, func(r *http.Request) (*http.Response, error) { return reply(r, tc.status, nil, tc.body), nil })
+		client := testkit.Scripted(t, nil, func(r *http.Request) (*http.Response, error) { return testkit.Reply(r, tc.status, nil, tc.body), nil })
 		_, err := client.Introspect(t.Context(), "the-token", "")
 		var e *authpi.OAuthError
 		if !errors.As(err, &e) || e.Code != tc.code || e.StatusCode != tc.status {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 // FuzzConfiguration asks what becomes of the URLs of a configuration: one that is accepted goes
@@ -23,7 +24,7 @@ func FuzzConfiguration(f *testing.F) {
 			if client != nil || !errors.As(err, &e) || e.Reason == "" || e.Field != "IssuerURL" && e.Field != "ClientID" && e.Field != "RedirectURI" {
 				t.Errorf("got %v, %v; want a *ConfigurationError of a field", client, err)
 			}
-			wantSilent(t, err, sentSecret)
+			testkit.WantSilent(t, err, sentSecret)
 			return
 		}
 		if redirectURI == "" {
@@ -48,7 +49,7 @@ func FuzzConfiguration(f *testing.F) {
 		if back, err := url.Parse(redirectURI); err != nil || back.Scheme == "javascript" || back.Scheme == "data" || back.User != nil || strings.Contains(redirectURI, "#") {
 			t.Errorf("%q was accepted", redirectURI)
 		}
-		wantNone(t, auth.URL, auth.CodeVerifier, sentSecret)
+		testkit.WantHidden(t, auth.URL, auth.CodeVerifier, sentSecret)
 	})
 }
 
@@ -56,8 +57,8 @@ func FuzzConfiguration(f *testing.F) {
 // and a configuration that works.
 func FuzzDiscovery(f *testing.F) {
 	var doc string
-	server := &http.Client{Transport: transportFunc(func(r *http.Request) (*http.Response, error) {
-		return reply(r, http.StatusOK, nil, doc), nil
+	server := &http.Client{Transport: testkit.TransportFunc(func(r *http.Request) (*http.Response, error) {
+		return testkit.Reply(r, http.StatusOK, nil, doc), nil
 	})}
 	f.Fuzz(func(t *testing.T, body string) {
 		doc = body

@@ -10,6 +10,7 @@ import (
 
 	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/authpitest"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 func TestNewIdpClientChecks(t *testing.T) {
@@ -94,7 +95,7 @@ func TestNewIdpClientChecks(t *testing.T) {
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			cfg := authpi.Config{IssuerURL: "https://idp.example/i_1", ClientID: "c_1", ClientSecret: "hush-hush", RedirectURI: testRedirectURI}
+			cfg := authpi.Config{IssuerURL: "https://idp.example/i_1", ClientID: "c_1", ClientSecret: "hush-hush", RedirectURI: testkit.RedirectURI}
 			tc.mutate(&cfg)
 			client, err := authpi.NewIdpClient(cfg)
 			if tc.field == "" {
@@ -103,14 +104,14 @@ func TestNewIdpClientChecks(t *testing.T) {
 				}
 				return
 			}
-			wantField(t, err, tc.field)
+			testkit.WantField(t, err, tc.field)
 			if client != nil {
 				t.Errorf("got a client beside the error; want none")
 			}
 			if !strings.HasPrefix(err.Error(), "authpi: configuration: "+tc.field+" ") {
 				t.Errorf("got %q; want it to begin with the field", err)
 			}
-			wantNone(t, err.Error(), "hush-hush", "user:secret")
+			testkit.WantHidden(t, err.Error(), "hush-hush", "user:secret")
 			var other *authpi.OAuthError
 			if errors.As(err, &other) || authpi.SessionEnded(err) {
 				t.Errorf("got %v; want a configuration error that stands alone", err)
@@ -122,13 +123,13 @@ func TestNewIdpClientChecks(t *testing.T) {
 // What a slice of the configuration holds later makes no difference to the client.
 func TestNewIdpClientCopies(t *testing.T) {
 	t.Parallel()
-	issuer := newIssuer(t, nil)
+	issuer := testkit.NewIssuer(t, nil)
 	resources, algorithms := []string{"https://a.example", "https://b.example"}, []string{"ES256"}
-	client := newClient(t, issuer, func(cfg *authpi.Config) { cfg.Resources, cfg.SigningAlgorithms = resources, algorithms })
+	client := testkit.NewClient(t, issuer, func(cfg *authpi.Config) { cfg.Resources, cfg.SigningAlgorithms = resources, algorithms })
 	resources[0], algorithms[0] = "https://evil.example", "RS256"
 
-	callback, auth := startLogin(t, client, issuer, nil)
-	wantEqual(t, "resources of the login", auth.Resources, []string{"https://a.example", "https://b.example"})
+	callback, auth := testkit.StartLogin(t, client, issuer, nil)
+	testkit.WantEqual(t, "resources of the login", auth.Resources, []string{"https://a.example", "https://b.example"})
 	agent, err := client.ExchangeCallback(t.Context(), callback, auth)
 	if err != nil {
 		t.Fatalf("got %v; want ES256 accepted as configured", err)
@@ -137,7 +138,7 @@ func TestNewIdpClientCopies(t *testing.T) {
 	if _, err := client.Refresh(t.Context(), agent, nil); err != nil {
 		t.Fatal(err)
 	}
-	wantEqual(t, "resources of the refresh", issuer.LastForm()["resource"], []string{"https://a.example", "https://b.example"})
+	testkit.WantEqual(t, "resources of the refresh", issuer.LastForm()["resource"], []string{"https://a.example", "https://b.example"})
 
 	given := []string{"https://a.example"}
 	login, err := client.CreateAuthorizationURL([]string{"openid"}, &authpi.AuthorizationOptions{Resources: given})
@@ -145,19 +146,19 @@ func TestNewIdpClientCopies(t *testing.T) {
 		t.Fatal(err)
 	}
 	given[0] = "https://evil.example"
-	wantEqual(t, "resources given to the login", login.Resources, []string{"https://a.example"})
+	testkit.WantEqual(t, "resources given to the login", login.Resources, []string{"https://a.example"})
 }
 
 // The caller's http.Client is copied, and its redirects are not followed for that.
 func TestHTTPClientIsCopied(t *testing.T) {
 	t.Parallel()
-	issuer := newIssuer(t, nil)
+	issuer := testkit.NewIssuer(t, nil)
 	own := issuer.Client()
 	asked := false
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { asked = true; return nil }
-	client := newClient(t, issuer, func(cfg *authpi.Config) { cfg.HTTPClient = own })
-	own.Transport = transportFunc(func(*http.Request) (*http.Response, error) { return nil, errors.New("changed") })
-	signIn(t, client, issuer, nil)
+	client := testkit.NewClient(t, issuer, func(cfg *authpi.Config) { cfg.HTTPClient = own })
+	own.Transport = testkit.TransportFunc(func(*http.Request) (*http.Response, error) { return nil, errors.New("changed") })
+	testkit.SignIn(t, client, issuer, nil)
 	if own.Timeout != 0 || own.CheckRedirect == nil || asked {
 		t.Errorf("got the caller's client changed or asked; want it left alone")
 	}
@@ -168,7 +169,7 @@ func TestConfigDefaults(t *testing.T) {
 	t.Run("paths under the issuer", func(t *testing.T) {
 		t.Parallel()
 		for _, issuerURL := range []string{"https://idp.example/i_1", "https://idp.example/i_1/", "https://idp.example/i_1//"} {
-			client, err := authpi.NewIdpClient(authpi.Config{IssuerURL: issuerURL, ClientID: "c_1", RedirectURI: testRedirectURI})
+			client, err := authpi.NewIdpClient(authpi.Config{IssuerURL: issuerURL, ClientID: "c_1", RedirectURI: testkit.RedirectURI})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -204,12 +205,12 @@ func TestConfigDefaults(t *testing.T) {
 		} {
 			t.Run(tc.name, func(t *testing.T) {
 				t.Parallel()
-				clock := newTestClock()
-				issuer := newIssuer(t, &authpitest.Options{Now: clock.Now})
-				client := newClient(t, issuer, func(cfg *authpi.Config) {
+				clock := testkit.NewClock()
+				issuer := testkit.NewIssuer(t, &authpitest.Options{Now: clock.Now})
+				client := testkit.NewClient(t, issuer, func(cfg *authpi.Config) {
 					cfg.Now, cfg.RefreshBuffer, cfg.AutoRefresh = clock.Now, tc.buffer, tc.mode
 				})
-				agent := signIn(t, client, issuer, nil)
+				agent := testkit.SignIn(t, client, issuer, nil)
 				clock.Advance(30*time.Minute - tc.remaining)
 				got, err := client.CreateAgent(t.Context(), agent.Tokens, nil)
 				if err != nil {
@@ -242,7 +243,7 @@ func TestEndpointsNotOffered(t *testing.T) {
 	t.Parallel()
 	sent := func(r *http.Request) (*http.Response, error) { return nil, errors.New("no request was due") }
 	without := func(t *testing.T, drop func(*authpi.Endpoints)) *authpi.IdpClient {
-		return scripted(t, func(cfg *authpi.Config) {
+		return testkit.Scripted(t, func(cfg *authpi.Config) {
 			cfg.ClientSecret = "hush-hush"
 			drop(&cfg.Endpoints)
 		}, sent)
@@ -294,13 +295,13 @@ func TestEndpointsNotOffered(t *testing.T) {
 // RFC 8252: native apps come back by a private-use scheme or a loopback port.
 func TestNativeRedirect(t *testing.T) {
 	t.Parallel()
-	issuer := newIssuer(t, nil)
-	client := newClient(t, issuer, func(cfg *authpi.Config) { cfg.RedirectURI = "com.example.app:/callback" })
+	issuer := testkit.NewIssuer(t, nil)
+	client := testkit.NewClient(t, issuer, func(cfg *authpi.Config) { cfg.RedirectURI = "com.example.app:/callback" })
 	auth, err := client.CreateAuthorizationURL([]string{"openid"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw, err := issuer.SignIn(auth.URL, testSubject)
+	raw, err := issuer.SignIn(auth.URL, testkit.Subject)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -311,8 +312,8 @@ func TestNativeRedirect(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if agent, err := client.ExchangeCallback(t.Context(), callback, *auth); err != nil || agent.ID != testSubject {
-		t.Errorf("got %v, %v; want %s", agent, err, testSubject)
+	if agent, err := client.ExchangeCallback(t.Context(), callback, *auth); err != nil || agent.ID != testkit.Subject {
+		t.Errorf("got %v, %v; want %s", agent, err, testkit.Subject)
 	}
 	u, err := url.Parse(auth.URL)
 	if err != nil || u.Query().Get("redirect_uri") != "com.example.app:/callback" {

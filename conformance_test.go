@@ -11,6 +11,7 @@ import (
 
 	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/authpitest"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 // module is one of the OpenID Foundation's relying-party conformance suite, code flow. Either its
@@ -111,12 +112,12 @@ func refusing(table []refusals, name string) func(*testing.T) {
 
 func signsIn(opts *authpitest.Options, config func(*authpi.Config)) func(*testing.T) {
 	return func(t *testing.T) {
-		issuer := newIssuer(t, opts)
-		client := newClient(t, issuer, config)
-		agent := signIn(t, client, issuer, nil)
+		issuer := testkit.NewIssuer(t, opts)
+		client := testkit.NewClient(t, issuer, config)
+		agent := testkit.SignIn(t, client, issuer, nil)
 		info, err := client.UserInfo(t.Context(), agent)
-		if err != nil || agent.ID != testSubject || info.Subject != testSubject {
-			t.Errorf("got %v, %v; want %s signed in, and known to the user info endpoint", agent, err, testSubject)
+		if err != nil || agent.ID != testkit.Subject || info.Subject != testkit.Subject {
+			t.Errorf("got %v, %v; want %s signed in, and known to the user info endpoint", agent, err, testkit.Subject)
 		}
 	}
 }
@@ -128,7 +129,7 @@ func signsInWithoutKid(keys int) func(*testing.T) {
 		ownKey("RS256")(s)
 		rewritten(`,"kid":"raw"`, "")(s)
 		inJSON("jwks", func(set map[string]any) {
-			own := s.key.jwk()
+			own := s.key.JWK()
 			delete(own, "kid")
 			set["keys"] = []any{own}
 			for range keys - 1 {
@@ -156,9 +157,9 @@ func ignoresOddKeys(t *testing.T) {
 }
 
 func scopesReachUserInfo(t *testing.T) {
-	issuer := newIssuer(t, nil)
-	client := newClient(t, issuer, nil)
-	info, err := client.UserInfo(t.Context(), signIn(t, client, issuer, nil))
+	issuer := testkit.NewIssuer(t, nil)
+	client := testkit.NewClient(t, issuer, nil)
+	info, err := client.UserInfo(t.Context(), testkit.SignIn(t, client, issuer, nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +171,7 @@ func scopesReachUserInfo(t *testing.T) {
 // discovers has an issuer with a path of its own, given with and without a slash behind.
 func discovers(t *testing.T) {
 	for _, trailing := range []bool{false, true} {
-		issuer := newIssuer(t, &authpitest.Options{Path: "/deep/i_1", TrailingSlash: trailing, AnnounceIss: true})
+		issuer := testkit.NewIssuer(t, &authpitest.Options{Path: "/deep/i_1", TrailingSlash: trailing, AnnounceIss: true})
 		bare := strings.TrimSuffix(issuer.URL, "/")
 		for _, given := range []string{bare, bare + "/", bare + "//"} {
 			endpoints, err := authpi.DiscoverEndpoints(t.Context(), given, issuer.Client())
@@ -186,8 +187,8 @@ func discovers(t *testing.T) {
 				func(cfg *authpi.Config) { cfg.IssuerURL = given },
 				func(cfg *authpi.Config) { cfg.IssuerURL, cfg.Endpoints = given, endpoints },
 			} {
-				if agent := signIn(t, newClient(t, issuer, config), issuer, nil); agent.ID != testSubject {
-					t.Errorf("%s: got %q; want %q", given, agent.ID, testSubject)
+				if agent := testkit.SignIn(t, testkit.NewClient(t, issuer, config), issuer, nil); agent.ID != testkit.Subject {
+					t.Errorf("%s: got %q; want %q", given, agent.ID, testkit.Subject)
 				}
 			}
 			if got := issuer.Requests("discovery"); got != 1 {
@@ -199,13 +200,13 @@ func discovers(t *testing.T) {
 
 // findsKeys has keys where the discovery document says, and nowhere else.
 func findsKeys(t *testing.T) {
-	issuer := newIssuer(t, nil)
-	moved := testIssuerURL + "/keys/of/it"
+	issuer := testkit.NewIssuer(t, nil)
+	moved := testkit.IssuerURL + "/keys/of/it"
 	issuer.Inject(authpitest.Fault{Endpoint: "discovery", Times: -1, Malform: chained([]func(string) string{asJSON(setting("jwks_uri", moved))})})
 	var asked []string
 	plain := issuer.Client().Transport
-	client := newClient(t, issuer, func(cfg *authpi.Config) {
-		cfg.HTTPClient = &http.Client{Transport: transportFunc(func(r *http.Request) (*http.Response, error) {
+	client := testkit.NewClient(t, issuer, func(cfg *authpi.Config) {
+		cfg.HTTPClient = &http.Client{Transport: testkit.TransportFunc(func(r *http.Request) (*http.Response, error) {
 			asked = append(asked, r.URL.Path)
 			if r.URL.String() == moved {
 				r = r.Clone(r.Context())
@@ -214,19 +215,19 @@ func findsKeys(t *testing.T) {
 			return plain.RoundTrip(r)
 		})}
 	})
-	signIn(t, client, issuer, nil)
-	wantEqual(t, "requests", asked, []string{"/i_test/.well-known/openid-configuration", "/i_test/token", "/i_test/keys/of/it"})
+	testkit.SignIn(t, client, issuer, nil)
+	testkit.WantEqual(t, "requests", asked, []string{"/i_test/.well-known/openid-configuration", "/i_test/token", "/i_test/keys/of/it"})
 }
 
 // followsRotation has new keys, and the old ones gone, between two logins.
 func followsRotation(t *testing.T) {
 	for _, alg := range []string{"ES256", "RS256"} {
-		issuer := newIssuer(t, &authpitest.Options{Algorithm: alg})
-		client := newClient(t, issuer, nil)
-		signIn(t, client, issuer, nil)
+		issuer := testkit.NewIssuer(t, &authpitest.Options{Algorithm: alg})
+		client := testkit.NewClient(t, issuer, nil)
+		testkit.SignIn(t, client, issuer, nil)
 		issuer.RotateKeys()
 		issuer.WithdrawKeys()
-		signIn(t, client, issuer, nil)
+		testkit.SignIn(t, client, issuer, nil)
 		if got := issuer.Requests("jwks"); got != 2 {
 			t.Errorf("%s: got %d key requests; want 2", alg, got)
 		}
@@ -235,12 +236,12 @@ func followsRotation(t *testing.T) {
 
 // followsLateRotation has new keys after the client has seen the set and sent the user away.
 func followsLateRotation(t *testing.T) {
-	issuer := newIssuer(t, nil)
-	client := newClient(t, issuer, nil)
+	issuer := testkit.NewIssuer(t, nil)
+	client := testkit.NewClient(t, issuer, nil)
 	if _, err := client.VerifyAccessToken(t.Context(), issuer.AccessToken(nil), ""); err != nil {
 		t.Fatal(err)
 	}
-	callback, auth := startLogin(t, client, issuer, nil)
+	callback, auth := testkit.StartLogin(t, client, issuer, nil)
 	issuer.RotateKeys()
 	issuer.WithdrawKeys()
 	if _, err := client.ExchangeCallback(t.Context(), callback, auth); err != nil {
@@ -258,9 +259,9 @@ func refreshes(t *testing.T) {
 // app's, and nothing hangs on it: the session has ended before the browser leaves.
 func logsOut(state, back string) func(*testing.T) {
 	return func(t *testing.T) {
-		issuer := newIssuer(t, nil)
-		client := newClient(t, issuer, nil)
-		agent := signIn(t, client, issuer, nil)
+		issuer := testkit.NewIssuer(t, nil)
+		client := testkit.NewClient(t, issuer, nil)
+		agent := testkit.SignIn(t, client, issuer, nil)
 		logout, err := client.CreateLogoutURL(&authpi.LogoutOptions{
 			IDTokenHint: agent.Tokens.IDToken, PostLogoutRedirectURI: "https://app.example/bye", State: state,
 		})
@@ -297,7 +298,7 @@ func logsOut(state, back string) func(*testing.T) {
 // endsSessions is a logout token after a login, posted to the app.
 func endsSessions(t *testing.T) {
 	s := newScene(t)
-	inToken(setClaim("sid", "s_1"), at("exp", 2*time.Minute))(s)
+	inToken(testkit.SetClaim("sid", "s_1"), testkit.At("exp", 2*time.Minute))(s)
 	if err := tryLogoutPost(s); err != nil || s.ended != 1 {
 		t.Errorf("got %v, %d sessions ended; want 1", err, s.ended)
 	}

@@ -15,129 +15,43 @@ import (
 	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/authpitest"
 	"github.com/authpi/authpi-idp-go/internal/seal"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
-// rtCoordinator does in memory what Redis does for several processes: a lock for
-// each id, and the results.
-type rtCoordinator struct {
-	mu      sync.Mutex // guards all below
-	results map[string][]byte
-	locks   map[string]chan struct{}
-	ids     []string // of every Do, in order
-	within  map[string]int
-	doubled []string // ids that one process asked for twice at once
-}
-
-func newRTCoordinator() *rtCoordinator {
-	return &rtCoordinator{results: map[string][]byte{}, locks: map[string]chan struct{}{}, within: map[string]int{}}
-}
-
-func (c *rtCoordinator) Do(ctx context.Context, id string, spend func(context.Context) ([]byte, error)) ([]byte, error) {
-	c.mu.Lock()
-	c.ids = append(c.ids, id)
-	lock := c.locks[id]
-	if lock == nil {
-		lock = make(chan struct{}, 1)
-		c.locks[id] = lock
-	}
-	c.mu.Unlock()
-	select {
-	case lock <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	defer func() { <-lock }()
-	c.mu.Lock()
-	known, ok := c.results[id]
-	c.mu.Unlock()
-	if ok {
-		return known, nil
-	}
-	result, err := spend(ctx)
-	if err != nil {
-		return nil, err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.results[id] = result
-	return result, nil
-}
-
-func (c *rtCoordinator) published() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.results)
-}
-
-// process is the coordinator as one process sees it: it notes where an id is asked
-// for twice at once.
-func (c *rtCoordinator) process(name string) authpi.RefreshCoordinator {
-	return rtDo(func(ctx context.Context, id string, spend func(context.Context) ([]byte, error)) ([]byte, error) {
-		key := name + " " + id
-		c.mu.Lock()
-		if c.within[key]++; c.within[key] > 1 {
-			c.doubled = append(c.doubled, key)
-		}
-		c.mu.Unlock()
-		defer func() {
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			c.within[key]--
-		}()
-		return c.Do(ctx, id, spend)
-	})
-}
-
-// rtDo is a coordinator that is one function.
-type rtDo func(context.Context, string, func(context.Context) ([]byte, error)) ([]byte, error)
-
-func (do rtDo) Do(ctx context.Context, id string, spend func(context.Context) ([]byte, error)) ([]byte, error) {
-	return do(ctx, id, spend)
-}
-
-// rtProcesses is several clients that share a coordinator.
-func rtProcesses(e *rtEnv, shared *rtCoordinator, n int) []*authpi.IdpClient {
-	clients := make([]*authpi.IdpClient, n)
-	for i := range clients {
-		clients[i] = e.newClient(func(cfg *authpi.Config) { cfg.Coordinator = shared.process(fmt.Sprint(i)) })
-	}
-	return clients
-}
-
 func TestCoordinatorSharesOneRedemption(t *testing.T) {
-	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-		shared := newRTCoordinator()
-		clients := rtProcesses(e, shared, 4)
-		tokens := e.expired()
-		e.fault(authpitest.Fault{DelayAnswer: 50 * time.Millisecond})
+	testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+		shared := testkit.NewCoordinator()
+		clients := testkit.Processes(e, shared, 4)
+		tokens := e.Expired()
+		e.Fault(authpitest.Fault{DelayAnswer: 50 * time.Millisecond})
 		var wg sync.WaitGroup
 		const each = 50
-		stores := make([]rtStore, len(clients)*each)
+		stores := make([]testkit.Store, len(clients)*each)
 		for i := range stores {
 			wg.Go(func() {
-				if _, err := e.createBy(t.Context(), clients[i%len(clients)], tokens, stores[i].opts()); err != nil {
+				if _, err := e.CreateBy(t.Context(), clients[i%len(clients)], tokens, stores[i].Opts()); err != nil {
 					t.Errorf("caller %d: %v", i, err)
 				}
 			})
 		}
 		wg.Wait()
-		e.wantSpent(1)
-		e.wantAlive(stores[0].current)
+		e.WantSpent(1)
+		e.WantAlive(stores[0].Current)
 		for i := range stores {
-			stores[i].wantCalls(t, 1, 0)
-			rtSame(t, "saved", stores[i].current, stores[0].current)
+			stores[i].WantCalls(t, 1, 0)
+			testkit.WantSame(t, "saved", stores[i].Current, stores[0].Current)
 		}
-		if len(shared.doubled) > 0 {
-			t.Errorf("one process had the same id in Do twice at once: %q", shared.doubled)
+		if len(shared.Doubled) > 0 {
+			t.Errorf("one process had the same id in Do twice at once: %q", shared.Doubled)
 		}
 
 		// What lies in the shared store is no use without the old refresh token.
-		for id, sealed := range shared.results {
+		for id, sealed := range shared.Results {
 			if len(id) != 64 || strings.Trim(id, "0123456789abcdef") != "" {
 				t.Errorf("id %q: want 64 hexadecimal digits", id)
 			}
-			for secret := range e.log.secrets {
-				for _, part := range append(strings.Split(secret, "."), secret, rtUser, rtEmail) {
+			for secret := range e.Log.Secrets {
+				for _, part := range append(strings.Split(secret, "."), secret, testkit.Subject, testkit.Email) {
 					if len(part) > 6 && (bytes.Contains(sealed, []byte(part)) || strings.Contains(id, part)) {
 						t.Errorf("the coordinator was given %d bytes of a secret", len(part))
 					}
@@ -148,16 +62,16 @@ func TestCoordinatorSharesOneRedemption(t *testing.T) {
 }
 
 func TestCoordinatorID(t *testing.T) {
-	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+	testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
 		id := func(edit func(*authpi.Config), refreshToken string) (got string) {
-			c := e.newClient(func(cfg *authpi.Config) {
+			c := e.NewClient(func(cfg *authpi.Config) {
 				edit(cfg)
-				cfg.Coordinator = rtDo(func(_ context.Context, id string, _ func(context.Context) ([]byte, error)) ([]byte, error) {
+				cfg.Coordinator = testkit.CoordinatorFunc(func(_ context.Context, id string, _ func(context.Context) ([]byte, error)) ([]byte, error) {
 					got = id
 					return nil, errors.New("not today")
 				})
 			})
-			_, _ = c.Refresh(t.Context(), &authpi.Agent{ID: rtUser, Tokens: authpi.TokenSet{AccessToken: "a", RefreshToken: refreshToken}}, nil)
+			_, _ = c.Refresh(t.Context(), &authpi.Agent{ID: testkit.Subject, Tokens: authpi.TokenSet{AccessToken: "a", RefreshToken: refreshToken}}, nil)
 			return got
 		}
 		same := func(*authpi.Config) {}
@@ -181,48 +95,48 @@ func TestCoordinatorID(t *testing.T) {
 func TestCoordinatorPublishesFinalRefusals(t *testing.T) {
 	for _, tc := range []struct {
 		name      string
-		arm       func(e *rtEnv)
+		arm       func(e *testkit.Env)
 		code      string
 		published bool
 		ended     bool
 		spent     int // by two processes
 	}{
-		{"invalid_grant", func(e *rtEnv) { e.srv.EndSession(rtUser) }, "invalid_grant", true, true, 1},
-		{"refused ID token", func(e *rtEnv) {
-			e.fault(authpitest.Fault{IDToken: func(_, c map[string]any) { c["aud"] = "another" }})
+		{"invalid_grant", func(e *testkit.Env) { e.Issuer.EndSession(testkit.Subject) }, "invalid_grant", true, true, 1},
+		{"refused ID token", func(e *testkit.Env) {
+			e.Fault(authpitest.Fault{IDToken: func(_, c map[string]any) { c["aud"] = "another" }})
 		}, "invalid_token", true, true, 1},
-		{"another subject", func(e *rtEnv) {
-			e.fault(authpitest.Fault{IDToken: func(_, c map[string]any) { c["sub"] = "usr_eve" }})
+		{"another subject", func(e *testkit.Env) {
+			e.Fault(authpitest.Fault{IDToken: func(_, c map[string]any) { c["sub"] = "usr_eve" }})
 		}, "subject_mismatch", true, true, 1},
-		{"status 500", func(e *rtEnv) { e.fault(authpitest.Fault{Status: 500, Times: 2}) }, "refresh_error", false, false, 2},
-		{"status 429", func(e *rtEnv) { e.fault(authpitest.Fault{Status: 429, Times: 2}) }, "refresh_error", false, false, 2},
-		{"invalid_grant of a server in trouble", func(e *rtEnv) {
-			e.fault(authpitest.Fault{Status: 503, Body: `{"error":"invalid_grant"}`, Times: 2})
+		{"status 500", func(e *testkit.Env) { e.Fault(authpitest.Fault{Status: 500, Times: 2}) }, "refresh_error", false, false, 2},
+		{"status 429", func(e *testkit.Env) { e.Fault(authpitest.Fault{Status: 429, Times: 2}) }, "refresh_error", false, false, 2},
+		{"invalid_grant of a server in trouble", func(e *testkit.Env) {
+			e.Fault(authpitest.Fault{Status: 503, Body: `{"error":"invalid_grant"}`, Times: 2})
 		}, "invalid_grant", false, false, 2},
-		{"an answer that is half readable", func(e *rtEnv) {
-			e.fault(authpitest.Fault{Body: `{"access_token":"at","token_type":"Bearer","scope":7}`, Times: 2})
+		{"an answer that is half readable", func(e *testkit.Env) {
+			e.Fault(authpitest.Fault{Body: `{"access_token":"at","token_type":"Bearer","scope":7}`, Times: 2})
 		}, "invalid_response", false, false, 2},
-		{"dropped", func(e *rtEnv) { e.fault(authpitest.Fault{Drop: true, Times: 2}) }, "transport_error", false, false, 2},
-		{"blocked for now", func(e *rtEnv) { e.srv.BlockUser(rtUser) }, "user_blocked", false, true, 2},
+		{"dropped", func(e *testkit.Env) { e.Fault(authpitest.Fault{Drop: true, Times: 2}) }, "transport_error", false, false, 2},
+		{"blocked for now", func(e *testkit.Env) { e.Issuer.BlockUser(testkit.Subject) }, "user_blocked", false, true, 2},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-				shared := newRTCoordinator()
-				clients := rtProcesses(e, shared, 2)
-				tokens := e.expired()
+			testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+				shared := testkit.NewCoordinator()
+				clients := testkit.Processes(e, shared, 2)
+				tokens := e.Expired()
 				tc.arm(e)
 				for i, c := range clients {
-					store := &rtStore{}
-					_, err := e.createBy(t.Context(), c, tokens, store.opts())
-					rtWantError(t, err, tc.code, tc.ended)
+					store := &testkit.Store{}
+					_, err := e.CreateBy(t.Context(), c, tokens, store.Opts())
+					testkit.WantError(t, err, tc.code, tc.ended)
 					var mismatch *authpi.SubjectMismatchError
-					if tc.code == "subject_mismatch" && (!errors.As(err, &mismatch) || mismatch.Expected != rtUser || mismatch.Actual != "usr_eve") {
+					if tc.code == "subject_mismatch" && (!errors.As(err, &mismatch) || mismatch.Expected != testkit.Subject || mismatch.Actual != "usr_eve") {
 						t.Errorf("client %d: got %v; want both subjects", i, err)
 					}
-					store.wantCalls(t, 0, 1)
+					store.WantCalls(t, 0, 1)
 				}
-				e.wantSpent(tc.spent)
-				if got := shared.published() == 1; got != tc.published {
+				e.WantSpent(tc.spent)
+				if got := shared.Published() == 1; got != tc.published {
 					t.Errorf("published: got %v; want %v", got, tc.published)
 				}
 			})
@@ -232,11 +146,11 @@ func TestCoordinatorPublishesFinalRefusals(t *testing.T) {
 
 // A process that comes late with the first token gets the newest set.
 func TestCoordinatorFollowsTheChain(t *testing.T) {
-	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-		shared := newRTCoordinator()
-		clients := rtProcesses(e, shared, 2)
-		first := e.expired()
-		newest, err := e.createBy(t.Context(), clients[0], first, nil)
+	testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+		shared := testkit.NewCoordinator()
+		clients := testkit.Processes(e, shared, 2)
+		first := e.Expired()
+		newest, err := e.CreateBy(t.Context(), clients[0], first, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -245,16 +159,16 @@ func TestCoordinatorFollowsTheChain(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		store := &rtStore{}
-		late, err := e.createBy(t.Context(), clients[1], first, store.opts())
+		store := &testkit.Store{}
+		late, err := e.CreateBy(t.Context(), clients[1], first, store.Opts())
 		if err != nil {
 			t.Fatal(err)
 		}
-		rtSame(t, "late", late.Tokens, newest.Tokens)
-		rtSame(t, "stored", store.current, newest.Tokens)
-		store.wantCalls(t, 1, 0)
-		e.wantSpent(4)
-		e.wantAlive(newest.Tokens)
+		testkit.WantSame(t, "late", late.Tokens, newest.Tokens)
+		testkit.WantSame(t, "stored", store.Current, newest.Tokens)
+		store.WantCalls(t, 1, 0)
+		e.WantSpent(4)
+		e.WantAlive(newest.Tokens)
 	})
 }
 
@@ -263,18 +177,18 @@ func TestCoordinatorFollowsTheChain(t *testing.T) {
 func TestCoordinatorOtherGrant(t *testing.T) {
 	for _, rotates := range []bool{true, false} {
 		t.Run(fmt.Sprintf("rotates %v", rotates), func(t *testing.T) {
-			rtBubble(t, &authpitest.Options{NoRotation: !rotates}, nil, func(t *testing.T, e *rtEnv) {
-				clients := rtProcesses(e, newRTCoordinator(), 2)
-				tokens := e.expired()
-				if _, err := e.createBy(t.Context(), clients[0], tokens, nil); err != nil {
+			testkit.Bubble(t, &authpitest.Options{NoRotation: !rotates}, nil, func(t *testing.T, e *testkit.Env) {
+				clients := testkit.Processes(e, testkit.NewCoordinator(), 2)
+				tokens := e.Expired()
+				if _, err := e.CreateBy(t.Context(), clients[0], tokens, nil); err != nil {
 					t.Fatal(err)
 				}
-				agent, err := e.createBy(t.Context(), clients[1], tokens, &authpi.AgentOptions{Resources: []string{"https://api.example/"}})
+				agent, err := e.CreateBy(t.Context(), clients[1], tokens, &authpi.AgentOptions{Resources: []string{"https://api.example/"}})
 				if err != nil {
 					t.Fatalf("the other grant: %v", err)
 				}
-				e.wantSpent(2)
-				e.wantAlive(agent.Tokens)
+				e.WantSpent(2)
+				e.WantAlive(agent.Tokens)
 			})
 		})
 	}
@@ -283,9 +197,9 @@ func TestCoordinatorOtherGrant(t *testing.T) {
 // An issuer that does not rotate can be asked for more while the coordinator still
 // holds the last answer.
 func TestCoordinatorWithoutRotationIsNotStuck(t *testing.T) {
-	rtBubble(t, &authpitest.Options{NoRotation: true}, nil, func(t *testing.T, e *rtEnv) {
-		c := rtProcesses(e, newRTCoordinator(), 1)[0]
-		agent, err := e.createBy(t.Context(), c, e.expired(), nil)
+	testkit.Bubble(t, &authpitest.Options{NoRotation: true}, nil, func(t *testing.T, e *testkit.Env) {
+		c := testkit.Processes(e, testkit.NewCoordinator(), 1)[0]
+		agent, err := e.CreateBy(t.Context(), c, e.Expired(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -297,8 +211,8 @@ func TestCoordinatorWithoutRotationIsNotStuck(t *testing.T) {
 		if now.Tokens.AccessToken == agent.Tokens.AccessToken {
 			t.Error("Refresh gave the old access token back")
 		}
-		time.Sleep(rtLife + time.Second)
-		later, err := e.createBy(t.Context(), c, now.Tokens, nil)
+		time.Sleep(testkit.TokenLife + time.Second)
+		later, err := e.CreateBy(t.Context(), c, now.Tokens, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -359,27 +273,27 @@ func TestCoordinatorThatFails(t *testing.T) {
 		{"hands out nothing", func(context.Context, string, spendFunc) ([]byte, error) { return nil, nil }, false, 0, nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			rtBubble(t, nil, func(cfg *authpi.Config) { cfg.Coordinator = rtDo(tc.do) }, func(t *testing.T, e *rtEnv) {
-				tokens := e.expired()
-				e.fault(authpitest.Fault{DelayAnswer: 20 * time.Millisecond})
-				store := &rtStore{}
-				agent, err := e.create(tokens, store.opts())
+			testkit.Bubble(t, nil, func(cfg *authpi.Config) { cfg.Coordinator = testkit.CoordinatorFunc(tc.do) }, func(t *testing.T, e *testkit.Env) {
+				tokens := e.Expired()
+				e.Fault(authpitest.Fault{DelayAnswer: 20 * time.Millisecond})
+				store := &testkit.Store{}
+				agent, err := e.Create(tokens, store.Opts())
 				time.Sleep(time.Minute / 2)
-				e.wantSpent(tc.spent)
+				e.WantSpent(tc.spent)
 				if tc.works {
 					if err != nil {
 						t.Fatalf("got %v; want the redeemed set", err)
 					}
-					e.wantAlive(agent.Tokens)
-					store.wantCalls(t, 1, 0)
+					e.WantAlive(agent.Tokens)
+					store.WantCalls(t, 1, 0)
 					return
 				}
-				rtWantError(t, err, "transport_error", false)
+				testkit.WantError(t, err, "transport_error", false)
 				if tc.is != nil && !errors.Is(err, tc.is) {
 					t.Errorf("got %v; want it to wrap %v", err, tc.is)
 				}
-				store.wantCalls(t, 0, 1)
-				e.wantAlive(tokens)
+				store.WantCalls(t, 0, 1)
+				e.WantAlive(tokens)
 			})
 		})
 	}
@@ -388,49 +302,49 @@ func TestCoordinatorThatFails(t *testing.T) {
 // A result is bound to its token and id: moved to another session's id, it opens
 // for nobody.
 func TestCoordinatorResultOfAnotherSession(t *testing.T) {
-	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-		shared := newRTCoordinator()
-		mine, other := e.signIn(), e.signIn()
-		time.Sleep(rtLife + time.Second)
-		clients := rtProcesses(e, shared, 2)
-		if _, err := e.createBy(t.Context(), clients[0], mine, nil); err != nil {
+	testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+		shared := testkit.NewCoordinator()
+		mine, other := e.SignIn(), e.SignIn()
+		time.Sleep(testkit.TokenLife + time.Second)
+		clients := testkit.Processes(e, shared, 2)
+		if _, err := e.CreateBy(t.Context(), clients[0], mine, nil); err != nil {
 			t.Fatal(err)
 		}
 		var sealed []byte
-		for _, sealed = range shared.results {
+		for _, sealed = range shared.Results {
 		}
-		c := e.newClient(func(cfg *authpi.Config) {
-			cfg.Coordinator = rtDo(func(context.Context, string, func(context.Context) ([]byte, error)) ([]byte, error) {
+		c := e.NewClient(func(cfg *authpi.Config) {
+			cfg.Coordinator = testkit.CoordinatorFunc(func(context.Context, string, func(context.Context) ([]byte, error)) ([]byte, error) {
 				return sealed, nil
 			})
 		})
 		for name, tokens := range map[string]authpi.TokenSet{"another token": other, "its own": mine} {
-			_, err := e.createBy(t.Context(), c, tokens, nil)
+			_, err := e.CreateBy(t.Context(), c, tokens, nil)
 			if name == "its own" {
 				if err != nil {
 					t.Errorf("%s: %v", name, err)
 				}
 				continue
 			}
-			wantCode(t, err, "transport_error", "the coordinator: the sealed refresh result")
-			rtWantError(t, err, "transport_error", false)
+			testkit.WantCode(t, err, "transport_error", "the coordinator: the sealed refresh result")
+			testkit.WantError(t, err, "transport_error", false)
 		}
 		for i := range sealed {
 			changed := bytes.Clone(sealed)
 			changed[i] ^= 1
-			broken := e.newClient(func(cfg *authpi.Config) {
-				cfg.Coordinator = rtDo(func(context.Context, string, func(context.Context) ([]byte, error)) ([]byte, error) {
+			broken := e.NewClient(func(cfg *authpi.Config) {
+				cfg.Coordinator = testkit.CoordinatorFunc(func(context.Context, string, func(context.Context) ([]byte, error)) ([]byte, error) {
 					return changed, nil
 				})
 			})
-			if _, err := e.createBy(t.Context(), broken, mine, nil); err == nil {
+			if _, err := e.CreateBy(t.Context(), broken, mine, nil); err == nil {
 				t.Fatalf("a result with byte %d changed was accepted", i)
 			}
 			if i > 40 {
 				break
 			}
 		}
-		e.wantSpent(1)
+		e.WantSpent(1)
 	})
 }
 
@@ -450,21 +364,21 @@ func TestCoordinatorResultOfAnotherVersion(t *testing.T) {
 		"the same token":              {`{"tokens":{"access_token":"new","expires_at":4000000000,"refresh_token":"%s"}}`, "transport_error"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-				tokens := e.expired()
-				c := e.newClient(func(cfg *authpi.Config) {
-					cfg.Coordinator = rtDo(func(_ context.Context, id string, _ func(context.Context) ([]byte, error)) ([]byte, error) {
+			testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+				tokens := e.Expired()
+				c := e.NewClient(func(cfg *authpi.Config) {
+					cfg.Coordinator = testkit.CoordinatorFunc(func(_ context.Context, id string, _ func(context.Context) ([]byte, error)) ([]byte, error) {
 						return seal.Seal(tokens.RefreshToken, id, []byte(strings.ReplaceAll(tc.plain, "%s", tokens.RefreshToken)))
 					})
 				})
 				start := time.Now()
-				_, err := e.createBy(t.Context(), c, tokens, nil)
-				rtWantError(t, err, tc.code, tc.code != "transport_error")
-				wantSilent(t, err, tokens.RefreshToken)
+				_, err := e.CreateBy(t.Context(), c, tokens, nil)
+				testkit.WantError(t, err, tc.code, tc.code != "transport_error")
+				testkit.WantSilent(t, err, tokens.RefreshToken)
 				if took := time.Since(start); took != 0 {
 					t.Errorf("took %v; want it at once", took)
 				}
-				e.wantSpent(0)
+				e.WantSpent(0)
 			})
 		})
 	}
@@ -482,23 +396,23 @@ func TestCoordinatorResultWithoutSuccessor(t *testing.T) {
 		"without a refresh token": {`{"tokens":{"access_token":"new","expires_at":4000000000,"subject_hint":"usr_ada"},"grant":"[] []"}`, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-				tokens := e.expired()
+			testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+				tokens := e.Expired()
 				asked := 0
-				c := e.newClient(func(cfg *authpi.Config) {
-					cfg.Coordinator = rtDo(func(_ context.Context, id string, _ func(context.Context) ([]byte, error)) ([]byte, error) {
+				c := e.NewClient(func(cfg *authpi.Config) {
+					cfg.Coordinator = testkit.CoordinatorFunc(func(_ context.Context, id string, _ func(context.Context) ([]byte, error)) ([]byte, error) {
 						if asked++; asked > 1 {
 							return nil, errors.New("nothing known")
 						}
 						return seal.Seal(tokens.RefreshToken, id, []byte(tc.plain))
 					})
 				})
-				store := &rtStore{}
-				_, _ = e.createBy(t.Context(), c, tokens, store.opts()) // the user info endpoint knows no such token
-				if asked != tc.asked || len(store.saved) != 1 {
-					t.Errorf("asked %d times, stored %d sets; want %d and 1", asked, len(store.saved), tc.asked)
+				store := &testkit.Store{}
+				_, _ = e.CreateBy(t.Context(), c, tokens, store.Opts()) // the user info endpoint knows no such token
+				if asked != tc.asked || len(store.Saved) != 1 {
+					t.Errorf("asked %d times, stored %d sets; want %d and 1", asked, len(store.Saved), tc.asked)
 				}
-				e.wantSpent(0)
+				e.WantSpent(0)
 			})
 		})
 	}
@@ -507,13 +421,13 @@ func TestCoordinatorResultWithoutSuccessor(t *testing.T) {
 // A coordinator that hands out what another process did has had its say: a spend that it calls
 // later, while the result is still being followed, sends nothing.
 func TestCoordinatorThatSpendsBehindOurBack(t *testing.T) {
-	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-		tokens := e.expired()
+	testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+		tokens := e.Expired()
 		const plain = `{"tokens":{"access_token":"new","expires_at":4000000000,"refresh_token":"rt_2","subject_hint":"usr_ada"},"grant":"[] []"}`
 		late := make(chan error, 2)
 		asked := 0
-		c := e.newClient(func(cfg *authpi.Config) {
-			cfg.Coordinator = rtDo(func(ctx context.Context, id string, spend func(context.Context) ([]byte, error)) ([]byte, error) {
+		c := e.NewClient(func(cfg *authpi.Config) {
+			cfg.Coordinator = testkit.CoordinatorFunc(func(ctx context.Context, id string, spend func(context.Context) ([]byte, error)) ([]byte, error) {
 				if asked++; asked > 1 {
 					time.Sleep(time.Second)
 					return nil, errors.New("nothing known")
@@ -528,22 +442,22 @@ func TestCoordinatorThatSpendsBehindOurBack(t *testing.T) {
 				return seal.Seal(tokens.RefreshToken, id, []byte(plain))
 			})
 		})
-		store := &rtStore{}
-		_, _ = e.createBy(t.Context(), c, tokens, store.opts())
+		store := &testkit.Store{}
+		_, _ = e.CreateBy(t.Context(), c, tokens, store.Opts())
 		for range 2 {
-			rtWantError(t, <-late, "transport_error", false)
+			testkit.WantError(t, <-late, "transport_error", false)
 		}
-		e.wantSpent(0)
-		store.wantCalls(t, 1, 0)
+		e.WantSpent(0)
+		store.WantCalls(t, 1, 0)
 	})
 }
 
 // One that has spent, and asks again when all is over, gets what it got.
 func TestCoordinatorThatSpendsOnceMore(t *testing.T) {
-	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+	testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
 		again := make(chan error, 1)
-		c := e.newClient(func(cfg *authpi.Config) {
-			cfg.Coordinator = rtDo(func(ctx context.Context, id string, spend func(context.Context) ([]byte, error)) ([]byte, error) {
+		c := e.NewClient(func(cfg *authpi.Config) {
+			cfg.Coordinator = testkit.CoordinatorFunc(func(ctx context.Context, id string, spend func(context.Context) ([]byte, error)) ([]byte, error) {
 				go func() {
 					time.Sleep(time.Second)
 					_, err := spend(ctx)
@@ -552,43 +466,43 @@ func TestCoordinatorThatSpendsOnceMore(t *testing.T) {
 				return spend(ctx)
 			})
 		})
-		if _, err := e.createBy(t.Context(), c, e.expired(), nil); err != nil {
+		if _, err := e.CreateBy(t.Context(), c, e.Expired(), nil); err != nil {
 			t.Fatal(err)
 		}
 		if err := <-again; err != nil {
 			t.Errorf("got %v; want the result of the only request", err)
 		}
-		e.wantSpent(1)
+		e.WantSpent(1)
 	})
 }
 
 // The in-process flight stands in front of the coordinator.
 func TestCoordinatorIsAskedOncePerProcess(t *testing.T) {
-	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-		shared := newRTCoordinator()
-		clients := rtProcesses(e, shared, 2)
-		first := e.expired()
-		second, err := e.createBy(t.Context(), clients[0], first, nil)
+	testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+		shared := testkit.NewCoordinator()
+		clients := testkit.Processes(e, shared, 2)
+		first := e.Expired()
+		second, err := e.CreateBy(t.Context(), clients[0], first, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		// The second process spends second, slowly, while a late caller of its own
 		// looks for what became of first.
-		e.fault(authpitest.Fault{DelayAnswer: time.Second})
+		e.Fault(authpitest.Fault{DelayAnswer: time.Second})
 		var wg sync.WaitGroup
 		var third, late *authpi.Agent
 		wg.Go(func() { third, _ = clients[1].Refresh(t.Context(), second, nil) })
 		synctest.Wait()
-		wg.Go(func() { late, err = e.createBy(t.Context(), clients[1], first, nil) })
+		wg.Go(func() { late, err = e.CreateBy(t.Context(), clients[1], first, nil) })
 		wg.Wait()
 		if err != nil || third == nil || late == nil {
 			t.Fatalf("late: %v", err)
 		}
-		rtSame(t, "late", late.Tokens, third.Tokens)
-		if len(shared.doubled) > 0 {
+		testkit.WantSame(t, "late", late.Tokens, third.Tokens)
+		if len(shared.Doubled) > 0 {
 			t.Errorf("one process had the same id in Do twice at once")
 		}
-		e.wantSpent(2)
+		e.WantSpent(2)
 	})
 }
 
@@ -609,7 +523,7 @@ func (s *rtCheapIssuer) RoundTrip(r *http.Request) (*http.Response, error) {
 	s.n++
 	n := s.n
 	s.mu.Unlock()
-	return rtAnswer(r, http.StatusOK, fmt.Sprintf(
+	return testkit.Answer(r, http.StatusOK, fmt.Sprintf(
 		`{"access_token":"at-%d-%s","token_type":"Bearer%s","expires_in":1800,"refresh_token":"next-%d","junk":"%s"}`,
 		n, strings.Repeat("x", s.size), strings.Repeat("r", s.kind), n, strings.Repeat("j", s.junk))), nil
 }

@@ -7,6 +7,7 @@ import (
 
 	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/authpitest"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 // What a document may say stands in the refusal table; these are no documents at all.
@@ -24,14 +25,14 @@ func TestDiscoverEndpoints(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			issuer := newSocketIssuer(t, nil)
+			issuer := testkit.NewSocketIssuer(t, nil)
 			issuer.Inject(tc.fault)
 			_, err := authpi.DiscoverEndpoints(t.Context(), issuer.URL, nil)
 			address := issuer.URL + "/.well-known/openid-configuration"
-			wantCode(t, err, tc.code, tc.says, address)
+			testkit.WantCode(t, err, tc.code, tc.says, address)
 			issuer.Inject(tc.fault)
-			_, err = newClient(t, issuer, nil).VerifyAccessToken(t.Context(), issuer.AccessToken(nil), "")
-			wantCode(t, err, "transport_error", tc.says, address)
+			_, err = testkit.NewClient(t, issuer, nil).VerifyAccessToken(t.Context(), issuer.AccessToken(nil), "")
+			testkit.WantCode(t, err, "transport_error", tc.says, address)
 			issuer.ClearFaults()
 			if got, err := authpi.DiscoverEndpoints(t.Context(), issuer.URL, nil); err != nil || got.Issuer != issuer.URL {
 				t.Errorf("got %+v, %v; want the endpoints of %s", got, err, issuer.URL)
@@ -40,14 +41,14 @@ func TestDiscoverEndpoints(t *testing.T) {
 	}
 	for _, bad := range []string{"", "idp", "http://idp.example", "https://idp.example/?q", "https://u@idp.example"} {
 		_, err := authpi.DiscoverEndpoints(t.Context(), bad, nil)
-		wantField(t, err, "IssuerURL")
+		testkit.WantField(t, err, "IssuerURL")
 	}
 }
 
 // The issuer of the endpoints is IssuerURL as given where it is left empty.
 func TestEndpointsIssuerDefault(t *testing.T) {
 	t.Parallel()
-	key := newRawKey(t)
+	key := testkit.NewRawKey(t)
 	for _, tc := range []struct {
 		name, configured, given, iss string
 		ok                           bool
@@ -61,19 +62,19 @@ func TestEndpointsIssuerDefault(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			var asked []string
-			client := scripted(t, func(cfg *authpi.Config) {
+			client := testkit.Scripted(t, func(cfg *authpi.Config) {
 				cfg.IssuerURL, cfg.Endpoints.Issuer = tc.configured, tc.given
 			}, func(r *http.Request) (*http.Response, error) {
 				asked = append(asked, r.URL.Path)
-				return reply(r, 200, nil, key.jwks()), nil
+				return testkit.Reply(r, 200, nil, key.JWKS()), nil
 			})
-			payload := `{"iss":` + quote(tc.iss) + `,"aud":"c_1","sub":"usr_1","exp":4000000000,"iat":1700000000}`
-			_, err := client.VerifyAccessToken(t.Context(), key.sign(`{"alg":"ES256","kid":"raw","typ":"at+jwt"}`, payload), "")
+			payload := `{"iss":` + testkit.Quote(tc.iss) + `,"aud":"c_1","sub":"usr_1","exp":4000000000,"iat":1700000000}`
+			_, err := client.VerifyAccessToken(t.Context(), key.Sign(`{"alg":"ES256","kid":"raw","typ":"at+jwt"}`, payload), "")
 			if tc.ok && err != nil {
 				t.Errorf("got %v; want it accepted", err)
 			}
 			if !tc.ok {
-				wantCode(t, err, "invalid_token", "iss")
+				testkit.WantCode(t, err, "invalid_token", "iss")
 			}
 			if !slices.Equal(asked, []string{"/i_1/jwks.json"}) {
 				t.Errorf("got requests %q; want the key set alone, without discovery", asked)

@@ -9,6 +9,7 @@ import (
 
 	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/authpitest"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 func TestSentinels(t *testing.T) {
@@ -66,7 +67,7 @@ func TestOAuthErrorText(t *testing.T) {
 func TestSubjectMismatchError(t *testing.T) {
 	t.Parallel()
 	err := error(&authpi.SubjectMismatchError{Expected: "usr_1", Actual: "usr_2"})
-	e := wantCode(t, err, "subject_mismatch", "usr_1", "usr_2")
+	e := testkit.WantCode(t, err, "subject_mismatch", "usr_1", "usr_2")
 	if errors.Is(err, authpi.ErrInvalidToken) || !authpi.SessionEnded(err) || e.StatusCode != 0 {
 		t.Errorf("got %+v; want a mismatch alone, which ends the session", e)
 	}
@@ -133,15 +134,15 @@ func TestRefreshErrors(t *testing.T) {
 		{"400 without code", authpitest.Fault{Status: 400, Body: `{}`}, "refresh_error", false, false},
 		{"no JSON", authpitest.Fault{Body: `<html>`}, "invalid_response", false, false},
 		{"no answer", authpitest.Fault{Drop: true}, "transport_error", false, false},
-		{"ID token of another subject", authpitest.Fault{IDToken: setClaim("sub", "usr_bob")}, "subject_mismatch", true, true},
-		{"ID token of another issuer", authpitest.Fault{IDToken: setClaim("iss", "https://evil.example")}, "invalid_token", true, true},
+		{"ID token of another subject", authpitest.Fault{IDToken: testkit.SetClaim("sub", "usr_bob")}, "subject_mismatch", true, true},
+		{"ID token of another issuer", authpitest.Fault{IDToken: testkit.SetClaim("iss", "https://evil.example")}, "invalid_token", true, true},
 	}
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			issuer := newIssuer(t, nil)
-			client := newClient(t, issuer, nil)
-			agent := signIn(t, client, issuer, nil)
+			issuer := testkit.NewIssuer(t, nil)
+			client := testkit.NewClient(t, issuer, nil)
+			agent := testkit.SignIn(t, client, issuer, nil)
 			tc.fault.Endpoint = "token"
 			issuer.Inject(tc.fault)
 			renewed, err := client.Refresh(t.Context(), agent, nil)
@@ -149,7 +150,7 @@ func TestRefreshErrors(t *testing.T) {
 			if !errors.As(err, &e) || renewed != nil {
 				t.Fatalf("got %v, %v; want a *RefreshError", renewed, err)
 			}
-			wantCode(t, err, tc.code)
+			testkit.WantCode(t, err, tc.code)
 			if got := authpi.SessionEnded(err); got != tc.ended {
 				t.Errorf("SessionEnded(%v): got %t; want %t", err, got, tc.ended)
 			}
@@ -157,7 +158,7 @@ func TestRefreshErrors(t *testing.T) {
 			if ok != tc.kept || ok != (tokens.AccessToken != "") {
 				t.Errorf("Tokens: got %v, %t; want them %t", tokens, ok, tc.kept)
 			}
-			wantNone(t, err.Error(), agent.Tokens.RefreshToken, agent.Tokens.AccessToken, agent.Tokens.IDToken, tokens.AccessToken, tokens.RefreshToken)
+			testkit.WantHidden(t, err.Error(), agent.Tokens.RefreshToken, agent.Tokens.AccessToken, agent.Tokens.IDToken, tokens.AccessToken, tokens.RefreshToken)
 		})
 	}
 }
@@ -165,10 +166,10 @@ func TestRefreshErrors(t *testing.T) {
 // A type of ours is found from any call, and none of its texts ends in a full stop.
 func TestErrorStyle(t *testing.T) {
 	t.Parallel()
-	client := scripted(t, func(cfg *authpi.Config) { cfg.ClientSecret = "hush-hush" }, func(r *http.Request) (*http.Response, error) {
-		return reply(r, 500, nil, "oops"), nil
+	client := testkit.Scripted(t, func(cfg *authpi.Config) { cfg.ClientSecret = "hush-hush" }, func(r *http.Request) (*http.Response, error) {
+		return testkit.Reply(r, 500, nil, "oops"), nil
 	})
-	for name, call := range formCalls(t.Context(), client) {
+	for name, call := range testkit.FormCalls(t.Context(), client) {
 		text := call().Error()
 		if len(text) < 8 || text[:8] != "authpi: " || text[len(text)-1] == '.' {
 			t.Errorf("%s: got %q; want a text that begins with authpi: and has no full stop", name, text)

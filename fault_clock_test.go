@@ -7,18 +7,19 @@ import (
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 // leapAt moves the client's clock, and nobody else's, when a request to an endpoint
 // has been processed and its answer is on its way.
-func leapAt(e *rtEnv, endpoint string, by time.Duration) {
-	e.wire.set(func(r *http.Request) (*http.Response, error) {
+func leapAt(e *testkit.Env, endpoint string, by time.Duration) {
+	e.Wire.Set(func(r *http.Request) (*http.Response, error) {
 		if endpointOf(r) != endpoint {
 			return nil, nil
 		}
-		resp, err := e.wire.base.RoundTrip(r)
-		e.ahead.Add(int64(by))
-		e.wire.set(nil)
+		resp, err := e.Wire.Base.RoundTrip(r)
+		e.Ahead.Add(int64(by))
+		e.Wire.Set(nil)
 		return resp, err
 	})
 }
@@ -30,29 +31,29 @@ func TestClockLeapsDuringACall(t *testing.T) {
 	for _, tc := range []struct {
 		name     string
 		endpoint string
-		call     func(e *rtEnv, tokens authpi.TokenSet) error
+		call     func(e *testkit.Env, tokens authpi.TokenSet) error
 		forward  string // the code after a leap forward; empty: no error
 		backward string
 	}{
-		{"ExchangeCallback", "token", func(e *rtEnv, _ authpi.TokenSet) error {
-			callback, auth := e.login()
-			_, err := e.client.ExchangeCallback(context.Background(), callback, auth)
+		{"ExchangeCallback", "token", func(e *testkit.Env, _ authpi.TokenSet) error {
+			callback, auth := e.Login()
+			_, err := e.Client.ExchangeCallback(context.Background(), callback, auth)
 			return err
 		}, "invalid_token", "invalid_token"},
-		{"VerifyAccessToken", "jwks", func(e *rtEnv, _ authpi.TokenSet) error {
-			_, err := e.client.VerifyAccessToken(context.Background(), e.srv.AccessToken(nil), "")
+		{"VerifyAccessToken", "jwks", func(e *testkit.Env, _ authpi.TokenSet) error {
+			_, err := e.Client.VerifyAccessToken(context.Background(), e.Issuer.AccessToken(nil), "")
 			return err
 		}, "invalid_token", "invalid_token"},
-		{"VerifyLogoutToken", "jwks", func(e *rtEnv, _ authpi.TokenSet) error {
-			_, err := e.client.VerifyLogoutToken(context.Background(), e.srv.LogoutToken(nil))
+		{"VerifyLogoutToken", "jwks", func(e *testkit.Env, _ authpi.TokenSet) error {
+			_, err := e.Client.VerifyLogoutToken(context.Background(), e.Issuer.LogoutToken(nil))
 			return err
 		}, "invalid_token", "invalid_token"},
-		{"ClientCredentials", "token", func(e *rtEnv, _ authpi.TokenSet) error {
-			_, err := e.client.ClientCredentials(context.Background(), nil)
+		{"ClientCredentials", "token", func(e *testkit.Env, _ authpi.TokenSet) error {
+			_, err := e.Client.ClientCredentials(context.Background(), nil)
 			return err
 		}, "", ""},
-		{"UserInfo", "userinfo", func(e *rtEnv, tokens authpi.TokenSet) error {
-			_, err := e.client.UserInfo(context.Background(), &authpi.Agent{ID: rtUser, Tokens: tokens})
+		{"UserInfo", "userinfo", func(e *testkit.Env, tokens authpi.TokenSet) error {
+			_, err := e.Client.UserInfo(context.Background(), &authpi.Agent{ID: testkit.Subject, Tokens: tokens})
 			return err
 		}, "", ""},
 	} {
@@ -62,19 +63,19 @@ func TestClockLeapsDuringACall(t *testing.T) {
 				code = tc.backward
 			}
 			t.Run(tc.name+" "+by.String(), func(t *testing.T) {
-				rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-					tokens := e.signIn()
-					e.client = e.newClient(nil) // that has fetched nothing yet
+				testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+					tokens := e.SignIn()
+					e.Client = e.NewClient(nil) // that has fetched nothing yet
 					leapAt(e, tc.endpoint, by)
 					err := tc.call(e, tokens)
-					e.log.error(err)
+					e.Log.Error(err)
 					if code == "" {
 						if err != nil {
 							t.Errorf("got %v; want no error", err)
 						}
 						return
 					}
-					wantCode(t, err, code)
+					testkit.WantCode(t, err, code)
 				})
 			})
 		}
@@ -87,22 +88,22 @@ func TestClockLeapsDuringARefresh(t *testing.T) {
 	for _, endpoint := range []string{"token", "discovery", "jwks"} {
 		for _, by := range []time.Duration{time.Hour, -time.Hour, 24 * time.Hour, -24 * time.Hour} {
 			t.Run(endpoint+" "+by.String(), func(t *testing.T) {
-				rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-					store := &rtStore{current: e.expired()}
-					e.client = e.newClient(nil)
-					start := e.cfg.Now()
+				testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+					store := &testkit.Store{Current: e.Expired()}
+					e.Client = e.NewClient(nil)
+					start := e.Config.Now()
 					leapAt(e, endpoint, by)
-					agent, err := e.create(store.current, store.opts())
+					agent, err := e.Create(store.Current, store.Opts())
 					if err != nil {
 						t.Fatal(err)
 					}
-					store.wantCalls(t, 1, 0)
-					rtSame(t, "stored", store.current, agent.Tokens)
-					if latest := start.Add(rtLife); agent.Tokens.ExpiresAt.After(latest) {
+					store.WantCalls(t, 1, 0)
+					testkit.WantSame(t, "stored", store.Current, agent.Tokens)
+					if latest := start.Add(testkit.TokenLife); agent.Tokens.ExpiresAt.After(latest) {
 						t.Errorf("expires at %s; want %s at the latest", agent.Tokens.ExpiresAt, latest)
 					}
-					e.ahead.Store(0)
-					e.wantAlive(e.mustCreate(store.current, store.opts()).Tokens)
+					e.Ahead.Store(0)
+					e.WantAlive(e.MustCreate(store.Current, store.Opts()).Tokens)
 				})
 			})
 		}
@@ -114,27 +115,27 @@ func TestClockLeapsDuringARefresh(t *testing.T) {
 func TestClockLeapsBetweenCalls(t *testing.T) {
 	for _, by := range []time.Duration{-24 * time.Hour, -time.Hour, time.Hour} {
 		t.Run(by.String(), func(t *testing.T) {
-			rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-				store := &rtStore{current: e.signIn()}
-				access := e.srv.AccessToken(nil)
-				if _, err := e.client.VerifyAccessToken(t.Context(), access, ""); err != nil {
+			testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+				store := &testkit.Store{Current: e.SignIn()}
+				access := e.Issuer.AccessToken(nil)
+				if _, err := e.Client.VerifyAccessToken(t.Context(), access, ""); err != nil {
 					t.Fatal(err)
 				}
-				e.ahead.Store(int64(by))
-				_, err := e.client.VerifyAccessToken(t.Context(), access, "") // although it is remembered
-				wantCode(t, err, "invalid_token", map[bool]string{true: "exp", false: "iat"}[by > 0])
+				e.Ahead.Store(int64(by))
+				_, err := e.Client.VerifyAccessToken(t.Context(), access, "") // although it is remembered
+				testkit.WantCode(t, err, "invalid_token", map[bool]string{true: "exp", false: "iat"}[by > 0])
 				if by < 0 {
-					e.mustCreate(store.current, store.opts())
-					e.wantSpent(0)
+					e.MustCreate(store.Current, store.Opts())
+					e.WantSpent(0)
 				}
-				e.ahead.Store(0)
-				if _, err := e.client.VerifyAccessToken(t.Context(), access, ""); err != nil {
+				e.Ahead.Store(0)
+				if _, err := e.Client.VerifyAccessToken(t.Context(), access, ""); err != nil {
 					t.Errorf("with the clock set right: %v", err)
 				}
-				time.Sleep(rtLife)
-				agent := e.mustCreate(store.current, store.opts())
-				e.wantAlive(agent.Tokens)
-				e.wantSpent(1)
+				time.Sleep(testkit.TokenLife)
+				agent := e.MustCreate(store.Current, store.Opts())
+				e.WantAlive(agent.Tokens)
+				e.WantSpent(1)
 			})
 		})
 	}

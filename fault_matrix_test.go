@@ -9,6 +9,7 @@ import (
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 // Everything that can fail does, for every call that makes requests and at each
@@ -54,20 +55,20 @@ const (
 
 // survive has one call meet one fault.
 func survive(t *testing.T, c faultCall, endpoint string, f fault) {
-	rtBubble(t, &c.opts, nil, func(t *testing.T, e0 *rtEnv) {
-		store := &rtStore{}
+	testkit.Bubble(t, &c.opts, nil, func(t *testing.T, e0 *testkit.Env) {
+		store := &testkit.Store{}
 		if c.refreshes {
-			store.current = e0.signIn()
+			store.Current = e0.SignIn()
 		}
 		e := newFaultEnv(e0, c.edit)
 		switch {
 		case c.inBuffer && c.refreshes:
-			time.Sleep(rtLife - 40*time.Second)
+			time.Sleep(testkit.TokenLife - 40*time.Second)
 		case c.refreshes:
-			time.Sleep(rtLife + time.Second)
+			time.Sleep(testkit.TokenLife + time.Second)
 		}
 		call := c.prepare(e, store)
-		e.srv.ResetCounters()
+		e.Issuer.ResetCounters()
 		at := endpoint
 		if at == everywhere {
 			at = ""
@@ -81,7 +82,7 @@ func survive(t *testing.T, c faultCall, endpoint string, f fault) {
 		}
 		err := call(ctx)
 		took := time.Since(start)
-		e.log.error(err)
+		e.Log.Error(err)
 		if !e.wire.met() {
 			t.Fatal("the call never met its fault")
 		}
@@ -183,31 +184,31 @@ func (c *faultCall) limit(f *fault) time.Duration {
 
 // checkKept: where the issuer's answer was whole, its tokens are stored, or the error
 // carries them.
-func checkKept(t *testing.T, c faultCall, endpoint string, f *fault, store *rtStore, err error) {
+func checkKept(t *testing.T, c faultCall, endpoint string, f *fault, store *testkit.Store, err error) {
 	t.Helper()
 	whole := f.kind == usable || endpoint != "token" && endpoint != everywhere
 	if !whole || c.inBuffer {
 		return // in the buffer nobody waits for it: checkAfter does
 	}
-	store.mu.Lock()
-	defer store.mu.Unlock()
+	store.Mu.Lock()
+	defer store.Mu.Unlock()
 	switch {
-	case c.stores && len(store.saved) != 1:
-		t.Errorf("OnRefresh ran %d times; want once", len(store.saved))
+	case c.stores && len(store.Saved) != 1:
+		t.Errorf("OnRefresh ran %d times; want once", len(store.Saved))
 	case !c.stores && err != nil:
-		store.current = rtCarried(t, err)
+		store.Current = testkit.Carried(t, err)
 	}
 }
 
 // checkAfter has the session come back when all is well again. It has ended where,
 // and only where, the issuer rotated and its answer was lost.
-func checkAfter(t *testing.T, e *faultEnv, endpoint string, f *fault, store *rtStore, err error) {
+func checkAfter(t *testing.T, e *faultEnv, endpoint string, f *fault, store *testkit.Store, err error) {
 	t.Helper()
 	if failed := (*authpi.RefreshError)(nil); err != nil && endpoint == "token" && !errors.As(err, &failed) {
 		t.Errorf("got %T %v; want a *RefreshError", err, err)
 	}
 	e.wire.set("", nil)
-	agent, err := e.create(store.current, store.opts())
+	agent, err := e.Create(store.Current, store.Opts())
 	if f.processed && (endpoint == "token" || endpoint == everywhere) {
 		if !errors.Is(err, authpi.ErrInvalidGrant) || !authpi.SessionEnded(err) {
 			t.Errorf("later: got %v; want invalid_grant, for the answer was lost", err)
@@ -218,5 +219,5 @@ func checkAfter(t *testing.T, e *faultEnv, endpoint string, f *fault, store *rtS
 		t.Errorf("later: got %v; want the session to live", err)
 		return
 	}
-	e.wantAlive(agent.Tokens)
+	e.WantAlive(agent.Tokens)
 }

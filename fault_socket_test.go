@@ -18,6 +18,7 @@ import (
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 // peer is a server that says what it likes, and knows which connections are open.
@@ -229,7 +230,7 @@ func callPeer(t *testing.T, p *peer, own bool, limit time.Duration, codes []stri
 			t.Errorf("%s: took %s; want %s", name, took, limit)
 		}
 		wantOneOf(t, name, err, codes)
-		for _, one := range errorChain(err) {
+		for _, one := range testkit.ErrorChain(err) {
 			wantNoSecret(t, name, fmt.Sprintf("%v %+v %#v", one, one, one))
 		}
 	}
@@ -245,7 +246,7 @@ func callPeer(t *testing.T, p *peer, own bool, limit time.Duration, codes []stri
 	if n := p.get(&p.open); n != 0 {
 		t.Errorf("%d connections are open; want none (own client: %t)", n, own)
 	}
-	rtNoGoroutines(t)
+	testkit.WantNoGoroutines(t)
 }
 
 func wantOneOf(t *testing.T, name string, err error, codes []string) {

@@ -12,13 +12,14 @@ import (
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 // faultWire lets one endpoint of an issuer fail and watches what passes: bodies that
 // nobody closes, tokens that are sent twice or in an address, requests that go astray.
 type faultWire struct {
 	base http.RoundTripper
-	log  *rtLog
+	log  *testkit.Log
 	host string // of the issuer
 
 	mu       sync.Mutex // guards all below
@@ -33,10 +34,10 @@ type faultWire struct {
 }
 
 func (w *faultWire) RoundTrip(r *http.Request) (*http.Response, error) {
-	v := &victim{w: w, r: r, sent: sentBy(r)}
+	v := &victim{w: w, r: r, sent: testkit.SentBy(r)}
 	f := w.note(v)
 	if r.URL.Host != w.host {
-		return w.watch(rtAnswer(r, http.StatusOK, "{}")), nil
+		return w.watch(testkit.Answer(r, http.StatusOK, "{}")), nil
 	}
 	if f == nil {
 		return v.issuer()
@@ -61,7 +62,7 @@ func (w *faultWire) note(v *victim) *fault {
 	if f != nil {
 		w.hits++
 	}
-	if token := rtForm(v.r).Get("refresh_token"); token != "" && (f == nil || !f.undialled) {
+	if token := testkit.Form(v.r).Get("refresh_token"); token != "" && (f == nil || !f.undialled) {
 		w.spent[token]++
 	}
 	return f
@@ -92,11 +93,6 @@ func endpointOf(r *http.Request) string {
 		return "jwks"
 	}
 	return last
-}
-
-// sentBy is what a round tripper could print: the form and the credentials.
-func sentBy(r *http.Request) string {
-	return rtForm(r).Encode() + " " + r.Header.Get("Authorization")
 }
 
 // watch counts an answer's body as open until it is closed.
@@ -158,7 +154,7 @@ func (w *faultWire) problems() (problems []string) {
 		add("%d bytes were read; want at most %d", w.read, limit)
 	}
 	for _, url := range w.urls {
-		if w.log.knows(url) {
+		if w.log.Knows(url) {
 			add("an address holds a secret")
 		}
 	}
@@ -279,19 +275,19 @@ func (p panicking) Close() error {
 
 // faultEnv is an issuer behind a wire that can fail.
 type faultEnv struct {
-	*rtEnv
+	*testkit.Env
 	wire *faultWire
 }
 
 // newFaultEnv is for a bubble.
-func newFaultEnv(e *rtEnv, edit func(*authpi.Config)) *faultEnv {
-	w := &faultWire{base: e.cfg.HTTPClient.Transport, log: e.log, spent: map[string]int{}}
-	w.host = strings.Split(e.srv.URL, "/")[2]
-	e.cfg.HTTPClient = &http.Client{Transport: w}
+func newFaultEnv(e *testkit.Env, edit func(*authpi.Config)) *faultEnv {
+	w := &faultWire{base: e.Config.HTTPClient.Transport, log: e.Log, spent: map[string]int{}}
+	w.host = strings.Split(e.Issuer.URL, "/")[2]
+	e.Config.HTTPClient = &http.Client{Transport: w}
 	if edit != nil {
-		edit(&e.cfg)
+		edit(&e.Config)
 	}
-	e.client = e.newClient(nil)
+	e.Client = e.NewClient(nil)
 	return &faultEnv{e, w}
 }
 
@@ -303,10 +299,10 @@ func typed(err error) bool {
 }
 
 // accessToken and logoutToken are the issuer's, and secret.
-func (e *faultEnv) accessToken() string { return e.keep(e.srv.AccessToken(nil)) }
-func (e *faultEnv) logoutToken() string { return e.keep(e.srv.LogoutToken(nil)) }
+func (e *faultEnv) accessToken() string { return e.keep(e.Issuer.AccessToken(nil)) }
+func (e *faultEnv) logoutToken() string { return e.keep(e.Issuer.LogoutToken(nil)) }
 
 func (e *faultEnv) keep(secret string) string {
-	e.log.secret(secret)
+	e.Log.Secret(secret)
 	return secret
 }

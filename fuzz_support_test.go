@@ -13,6 +13,7 @@ import (
 
 	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/internal/strictjson"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 // What the fuzz targets share: one cheap key, an issuer that is a function, and what
@@ -25,7 +26,7 @@ const (
 )
 
 // fuzzKey is the same in every process of a run: one makes the inputs, another tries them.
-var fuzzKey = rawKey{"EdDSA", ed25519.NewKeyFromSeed([]byte("a seed of thirty-two bytes, fix."))}
+var fuzzKey = testkit.RawKey{Alg: "EdDSA", Private: ed25519.NewKeyFromSeed([]byte("a seed of thirty-two bytes, fix."))}
 
 func unb64(t testing.TB, text string) string {
 	t.Helper()
@@ -48,8 +49,8 @@ type answering struct {
 // client makes one whose clock stands at fuzzNow; mutate may be nil.
 func (a *answering) client(t testing.TB, mutate func(*authpi.Config)) *authpi.IdpClient {
 	t.Helper()
-	keys := fuzzKey.jwks()
-	return scripted(t, func(cfg *authpi.Config) {
+	keys := fuzzKey.JWKS()
+	return testkit.Scripted(t, func(cfg *authpi.Config) {
 		cfg.Now = func() time.Time { return time.Unix(fuzzNow, 0) }
 		cfg.ClockSkew = -1
 		if mutate != nil {
@@ -57,10 +58,10 @@ func (a *answering) client(t testing.TB, mutate func(*authpi.Config)) *authpi.Id
 		}
 	}, func(r *http.Request) (*http.Response, error) {
 		if strings.HasSuffix(r.URL.Path, "/jwks.json") {
-			return reply(r, http.StatusOK, nil, keys), nil
+			return testkit.Reply(r, http.StatusOK, nil, keys), nil
 		}
 		a.request = r
-		return reply(r, a.status, a.header, a.body), nil
+		return testkit.Reply(r, a.status, a.header, a.body), nil
 	})
 }
 

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
+
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 const idClaims = `{"iss":"` + fuzzIssuer + `","aud":"c_1","sub":"usr_ada","exp":1760000900,"iat":1760000000,"nonce":"n_1","email":"ada@example.com","organizations":[{"id":"org_1","scopes":["owner"]}]}`
@@ -25,7 +27,7 @@ const fuzzAccess = "the-access-token-9c1f"
 func FuzzIDToken(f *testing.F) {
 	issuer := &answering{status: 200}
 	client := issuer.client(f, nil)
-	oracle := oidc.NewVerifier(fuzzIssuer, &oidc.StaticKeySet{PublicKeys: []crypto.PublicKey{fuzzKey.private.Public()}}, &oidc.Config{
+	oracle := oidc.NewVerifier(fuzzIssuer, &oidc.StaticKeySet{PublicKeys: []crypto.PublicKey{fuzzKey.Private.Public()}}, &oidc.Config{
 		ClientID: fuzzClient, SupportedSigningAlgs: []string{"EdDSA", "ES256", "RS256"},
 		Now: func() time.Time { return time.Unix(fuzzNow, 0) },
 	})
@@ -48,12 +50,12 @@ func FuzzIDToken(f *testing.F) {
 			}
 		}
 		if passing := "transport_error"; err != nil && token.header.text("kid") != "raw" && strings.Contains(err.Error(), passing) {
-			wantCode(t, err, passing) // made-up keys have used up what may be fetched
+			testkit.WantCode(t, err, passing) // made-up keys have used up what may be fetched
 			return
 		}
 		if err != nil {
 			wantRefused(t, agent, err, raw)
-			wantSilent(t, err, fuzzAccess, code, verifier)
+			testkit.WantSilent(t, err, fuzzAccess, code, verifier)
 			return
 		}
 		// What is stricter is refused, also where go-oidc refuses too.
@@ -128,7 +130,7 @@ var stricter = []difference{
 	}},
 	{"at_hash of another access token", func(it idToken) bool {
 		long := sha512.Sum512([]byte(fuzzAccess))
-		return it.claims.has("at_hash") && it.claims["at_hash"] != leftHalfSHA256(fuzzAccess) && it.claims["at_hash"] != b64(long[:32])
+		return it.claims.has("at_hash") && it.claims["at_hash"] != testkit.LeftHalfSHA256(fuzzAccess) && it.claims["at_hash"] != testkit.Base64(long[:32])
 	}},
 }
 

@@ -6,6 +6,7 @@ import (
 
 	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/authpitest"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 func TestIDTokenAlgorithms(t *testing.T) {
@@ -13,26 +14,26 @@ func TestIDTokenAlgorithms(t *testing.T) {
 	for _, alg := range []string{"ES256", "RS256", "EdDSA"} {
 		t.Run(alg, func(t *testing.T) {
 			t.Parallel()
-			issuer := newIssuer(t, &authpitest.Options{Algorithm: alg})
-			agent := signIn(t, newClient(t, issuer, nil), issuer, nil)
-			if agent.ID != testSubject {
-				t.Errorf("got %q; want %q", agent.ID, testSubject)
+			issuer := testkit.NewIssuer(t, &authpitest.Options{Algorithm: alg})
+			agent := testkit.SignIn(t, testkit.NewClient(t, issuer, nil), issuer, nil)
+			if agent.ID != testkit.Subject {
+				t.Errorf("got %q; want %q", agent.ID, testkit.Subject)
 			}
 		})
 	}
 	t.Run("EdDSA with an at_hash by SHA-256", func(t *testing.T) {
 		t.Parallel()
-		issuer := newIssuer(t, &authpitest.Options{Algorithm: "EdDSA"})
-		client := newClient(t, issuer, nil)
-		callback, auth := startLogin(t, client, issuer, nil)
+		issuer := testkit.NewIssuer(t, &authpitest.Options{Algorithm: "EdDSA"})
+		client := testkit.NewClient(t, issuer, nil)
+		callback, auth := testkit.StartLogin(t, client, issuer, nil)
 		// Only the answer holds the access token, so the ID token is made anew from it.
 		issuer.Inject(authpitest.Fault{Endpoint: "token", Malform: func(body []byte) []byte {
 			var answer map[string]any
 			if err := json.Unmarshal(body, &answer); err != nil {
 				t.Error(err)
 			}
-			claims := payloadOf(t, answer["id_token"].(string))
-			claims["at_hash"] = leftHalfSHA256(answer["access_token"].(string))
+			claims := testkit.PayloadOf(t, answer["id_token"].(string))
+			claims["at_hash"] = testkit.LeftHalfSHA256(answer["access_token"].(string))
 			answer["id_token"] = issuer.Sign(claims, nil)
 			body, _ = json.Marshal(answer)
 			return body
@@ -45,33 +46,33 @@ func TestIDTokenAlgorithms(t *testing.T) {
 
 func TestVerifyStoredTokens(t *testing.T) {
 	t.Parallel()
-	issuer := newIssuer(t, nil)
+	issuer := testkit.NewIssuer(t, nil)
 	on := func(cfg *authpi.Config) { cfg.VerifyStoredTokens = true }
-	client := newClient(t, issuer, on)
-	good := signIn(t, client, issuer, nil).Tokens
-	with := func(c change) string { return signChanged(t, issuer, good.IDToken, nil, c) }
+	client := testkit.NewClient(t, issuer, on)
+	good := testkit.SignIn(t, client, issuer, nil).Tokens
+	with := func(c testkit.Change) string { return signChanged(t, issuer, good.IDToken, nil, c) }
 	tests := []struct{ name, token, names string }{
 		{"as stored", good.IDToken, ""},
-		{"expired long ago", with(setClaim("exp", 1600000000)), ""},
-		{"without exp", with(dropClaim("exp")), ""},
-		{"unsigned", unsigned(`{"sub":"usr_ada","iss":"` + issuer.URL + `","aud":"c_test"}`), "signature"},
+		{"expired long ago", with(testkit.SetClaim("exp", 1600000000)), ""},
+		{"without exp", with(testkit.DropClaim("exp")), ""},
+		{"unsigned", testkit.Unsigned(`{"sub":"usr_ada","iss":"` + issuer.URL + `","aud":"c_test"}`), "signature"},
 	}
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			client := newClient(t, issuer, on)
+			client := testkit.NewClient(t, issuer, on)
 			tokens := good
 			tokens.IDToken = tc.token
 			for range 2 {
 				agent, err := client.CreateAgent(t.Context(), tokens, nil)
 				if tc.names != "" {
-					wantCode(t, err, "invalid_token", tc.names)
-				} else if err != nil || agent.ID != testSubject {
-					t.Errorf("got %v, %v; want %s", agent, err, testSubject)
+					testkit.WantCode(t, err, "invalid_token", tc.names)
+				} else if err != nil || agent.ID != testkit.Subject {
+					t.Errorf("got %v, %v; want %s", agent, err, testkit.Subject)
 				}
 			}
 			if tc.names != "" {
-				if agent, err := newClient(t, issuer, nil).CreateAgent(t.Context(), tokens, nil); err != nil || agent.ID != testSubject {
+				if agent, err := testkit.NewClient(t, issuer, nil).CreateAgent(t.Context(), tokens, nil); err != nil || agent.ID != testkit.Subject {
 					t.Errorf("without VerifyStoredTokens: got %v, %v; want it trusted as stored", agent, err)
 				}
 			}

@@ -14,42 +14,43 @@ import (
 
 	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/authpitest"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 // Every event of a refresh is one record with the same key for the same session.
 func TestRefreshEvents(t *testing.T) {
-	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-		tokens := e.expired()
-		e.fault(authpitest.Fault{DelayAnswer: time.Second})
+	testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+		tokens := e.Expired()
+		e.Fault(authpitest.Fault{DelayAnswer: time.Second})
 		var wg sync.WaitGroup
-		wg.Go(func() { e.mustCreate(tokens, nil) })
+		wg.Go(func() { e.MustCreate(tokens, nil) })
 		synctest.Wait()
-		wg.Go(func() { e.mustCreate(tokens, nil) })
+		wg.Go(func() { e.MustCreate(tokens, nil) })
 		wg.Wait()
-		newer := e.mustCreate(tokens, nil)
+		newer := e.MustCreate(tokens, nil)
 
-		store := &rtStore{current: newer.Tokens}
-		if _, err := e.createBy(t.Context(), e.newClient(nil), tokens, store.reloading()); err != nil {
+		store := &testkit.Store{Current: newer.Tokens}
+		if _, err := e.CreateBy(t.Context(), e.NewClient(nil), tokens, store.Reloading()); err != nil {
 			t.Fatal(err)
 		}
-		shared := newRTCoordinator()
-		clients := rtProcesses(e, shared, 2)
-		other := e.expired()
+		shared := testkit.NewCoordinator()
+		clients := testkit.Processes(e, shared, 2)
+		other := e.Expired()
 		for _, c := range clients {
-			if _, err := e.createBy(t.Context(), c, other, nil); err != nil {
+			if _, err := e.CreateBy(t.Context(), c, other, nil); err != nil {
 				t.Fatal(err)
 			}
 		}
-		away := e.newClient(func(cfg *authpi.Config) {
-			cfg.Coordinator = rtDo(func(_ context.Context, _ string, _ func(context.Context) ([]byte, error)) ([]byte, error) {
+		away := e.NewClient(func(cfg *authpi.Config) {
+			cfg.Coordinator = testkit.CoordinatorFunc(func(_ context.Context, _ string, _ func(context.Context) ([]byte, error)) ([]byte, error) {
 				return nil, errors.New("redis away")
 			})
 		})
-		if _, err := e.createBy(t.Context(), away, other, nil); err == nil {
+		if _, err := e.CreateBy(t.Context(), away, other, nil); err == nil {
 			t.Error("want an error without the coordinator")
 		}
 
-		for _, line := range e.log.with(`"msg":"`) {
+		for _, line := range e.Log.With(`"msg":"`) {
 			if !strings.Contains(line, `"msg":"authpi: `) {
 				t.Errorf("got %s; want a record that says whose it is", line)
 			}
@@ -63,7 +64,7 @@ func TestRefreshEvents(t *testing.T) {
 			{"DEBUG", "authpi: refresh done by another process"},
 			{"WARN", "authpi: refresh coordinator failed"},
 		} {
-			lines := e.log.with(`"level":"` + want.level + `","msg":"` + want.message + `"`)
+			lines := e.Log.With(`"level":"` + want.level + `","msg":"` + want.message + `"`)
 			if len(lines) == 0 {
 				t.Errorf("no record %s %q", want.level, want.message)
 				continue
@@ -88,14 +89,14 @@ func TestEchoedSecretsAreMasked(t *testing.T) {
 	}{
 		{"error_description", func(r *http.Request, form string) (*http.Response, error) {
 			body, _ := json.Marshal(map[string]string{"error": "invalid_request", "error_description": "bad " + form, "error_uri": "https://x/?" + form})
-			return rtAnswer(r, http.StatusBadRequest, string(body)), nil
+			return testkit.Answer(r, http.StatusBadRequest, string(body)), nil
 		}},
 		{"error code", func(r *http.Request, form string) (*http.Response, error) {
 			body, _ := json.Marshal(map[string]string{"error": form})
-			return rtAnswer(r, http.StatusBadRequest, string(body)), nil
+			return testkit.Answer(r, http.StatusBadRequest, string(body)), nil
 		}},
 		{"a page", func(r *http.Request, form string) (*http.Response, error) {
-			return rtAnswer(r, http.StatusBadGateway, "<html>"+form), nil
+			return testkit.Answer(r, http.StatusBadGateway, "<html>"+form), nil
 		}},
 		{"transport error", func(_ *http.Request, form string) (*http.Response, error) {
 			return nil, errors.New("cannot send " + form)
@@ -104,22 +105,22 @@ func TestEchoedSecretsAreMasked(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			for _, opaque := range []bool{false, true} {
-				rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-					tokens := e.inBuffer(30 * time.Second)
+				testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+					tokens := e.InBuffer(30 * time.Second)
 					if opaque {
 						tokens.RefreshToken = "opaque/refresh+token=1234"
-						e.log.secret(tokens.RefreshToken)
+						e.Log.Secret(tokens.RefreshToken)
 					}
-					e.wire.set(func(r *http.Request) (*http.Response, error) {
+					e.Wire.Set(func(r *http.Request) (*http.Response, error) {
 						if !strings.HasSuffix(r.URL.Path, "/token") {
 							return nil, nil
 						}
-						form := rtForm(r)
+						form := testkit.Form(r)
 						return tc.echo(r, form.Encode()+" "+form.Get("refresh_token")+" "+form.Get("client_secret"))
 					})
-					_, _ = e.create(tokens, nil)
+					_, _ = e.Create(tokens, nil)
 					time.Sleep(time.Minute)
-					if _, err := e.create(tokens, nil); err == nil {
+					if _, err := e.Create(tokens, nil); err == nil {
 						t.Error("want an error")
 					}
 					time.Sleep(31 * time.Second) // net/http's timer goroutine of the panicking round tripper
@@ -131,15 +132,15 @@ func TestEchoedSecretsAreMasked(t *testing.T) {
 
 // A coordinator's error may name anything that it was given.
 func TestCoordinatorErrorsShowNoToken(t *testing.T) {
-	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-		tokens := e.expired()
-		e.client = e.newClient(func(cfg *authpi.Config) {
-			cfg.Coordinator = rtDo(func(_ context.Context, id string, _ func(context.Context) ([]byte, error)) ([]byte, error) {
+	testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+		tokens := e.Expired()
+		e.Client = e.NewClient(func(cfg *authpi.Config) {
+			cfg.Coordinator = testkit.CoordinatorFunc(func(_ context.Context, id string, _ func(context.Context) ([]byte, error)) ([]byte, error) {
 				return nil, errors.New("SET " + id + " for " + tokens.RefreshToken)
 			})
 		})
-		_, err := e.create(tokens, nil)
-		rtWantError(t, err, "transport_error", false)
+		_, err := e.Create(tokens, nil)
+		testkit.WantError(t, err, "transport_error", false)
 	})
 }
 
@@ -155,19 +156,19 @@ func (panickingHandler) Handle(context.Context, slog.Record) error { panic("no l
 func TestPanickingLogHandlerCostsNothing(t *testing.T) {
 	for name, fault := range map[string]authpitest.Fault{
 		"tokens":                        {},
-		"tokens whose ID token is none": {Malform: replaceIDToken(func(string) string { return "opaque" })},
+		"tokens whose ID token is none": {Malform: testkit.ReplaceIDToken(func(string) string { return "opaque" })},
 	} {
 		t.Run(name, func(t *testing.T) {
-			rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-				tokens := e.expired()
-				e.fault(fault)
-				c := e.newClient(func(cfg *authpi.Config) { cfg.Logger = slog.New(panickingHandler{slog.DiscardHandler}) })
-				agent, err := e.createBy(t.Context(), c, tokens, nil)
+			testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+				tokens := e.Expired()
+				e.Fault(fault)
+				c := e.NewClient(func(cfg *authpi.Config) { cfg.Logger = slog.New(panickingHandler{slog.DiscardHandler}) })
+				agent, err := e.CreateBy(t.Context(), c, tokens, nil)
 				if err != nil {
 					t.Fatalf("CreateAgent: %v", err)
 				}
-				e.wantAlive(agent.Tokens)
-				e.wantSpent(1)
+				e.WantAlive(agent.Tokens)
+				e.WantSpent(1)
 			})
 		})
 	}

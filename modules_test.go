@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"go/ast"
-	"go/parser"
 	"go/token"
 	"os"
 	"path/filepath"
@@ -12,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 const modulePath = "github.com/authpi/authpi-idp-go"
@@ -36,7 +37,7 @@ func TestDependenciesArePinned(t *testing.T) {
 	for path, version := range required(t) {
 		want = append(want, path+" "+version, path+" "+version+"/go.mod")
 	}
-	data, err := os.ReadFile("go.sum")
+	data, err := os.ReadFile(filepath.Join(testkit.Root(t), "go.sum"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +64,7 @@ func TestDependenciesArePinned(t *testing.T) {
 // there is an error, since it changes what is built here and for no dependent.
 func required(t *testing.T) map[string]string {
 	t.Helper()
-	data, err := os.ReadFile("go.mod")
+	data, err := os.ReadFile(filepath.Join(testkit.Root(t), "go.mod"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +105,7 @@ func TestPackagesKeepToTheStandardLibrary(t *testing.T) {
 		"authpihttp": {modulePath},
 		"authpitest": {"github.com/go-jose/go-jose/v4"},
 	} {
-		for path, file := range sources(t, folder) {
+		for path, file := range testkit.Sources(t, folder) {
 			for _, spec := range file.Imports {
 				imported, err := strconv.Unquote(spec.Path.Value)
 				if err != nil {
@@ -132,7 +133,7 @@ func TestNoPackageState(t *testing.T) {
 		"base64.RawURLEncoding.Strict",
 	}
 	for _, folder := range append(internalPackages(t), ".") {
-		for path, file := range sources(t, folder) {
+		for path, file := range testkit.Sources(t, folder) {
 			for _, decl := range file.Decls {
 				group, ok := decl.(*ast.GenDecl)
 				if !ok || group.Tok != token.VAR {
@@ -154,18 +155,27 @@ func TestNoPackageState(t *testing.T) {
 	}
 }
 
-// internalPackages are the folders below internal/ that belong to the core: a nested
-// module has a go.mod of its own.
+// internalPackages are the folders below internal/ that apps are built from: a nested
+// module has a go.mod of its own, and testkit and test are for tests.
 func internalPackages(t *testing.T) []string {
 	t.Helper()
-	folders, err := filepath.Glob("internal/*")
-	if err != nil || len(folders) == 0 {
-		t.Fatalf("got %v, %v; want the internal packages", folders, err)
+	root := testkit.Root(t)
+	entries, err := os.ReadDir(filepath.Join(root, "internal"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	return slices.DeleteFunc(folders, func(folder string) bool {
-		_, err := os.Stat(filepath.Join(folder, "go.mod"))
-		return err == nil
-	})
+	var folders []string
+	for _, entry := range entries {
+		folder := filepath.Join("internal", entry.Name())
+		_, err := os.Stat(filepath.Join(root, folder, "go.mod"))
+		if entry.IsDir() && err != nil && !strings.HasPrefix(entry.Name(), "test") {
+			folders = append(folders, folder)
+		}
+	}
+	if len(folders) < 10 {
+		t.Fatalf("got %v; want the internal packages", folders)
+	}
+	return folders
 }
 
 // isFixed tells whether an expression gives something that nobody changes.
@@ -191,34 +201,12 @@ func dotted(e ast.Expr) string {
 	return ""
 }
 
-// sources parses the Go files of a folder, tests left out. A folder that does not
-// exist has none.
-func sources(t *testing.T, folder string) map[string]*ast.File {
-	t.Helper()
-	paths, err := filepath.Glob(filepath.Join(folder, "*.go"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	files := map[string]*ast.File{}
-	for _, path := range paths {
-		if strings.HasSuffix(path, "_test.go") {
-			continue
-		}
-		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
-		if err != nil {
-			t.Fatal(err)
-		}
-		files[path] = file
-	}
-	return files
-}
-
 // Verifiers, states, nonces and seals are guessed by nobody, and what they are
 // compared with is not told by how long that takes.
 func TestSecretsComeFromCryptoRand(t *testing.T) {
 	t.Parallel()
-	for _, folder := range append(internalPackages(t), ".", "authpihttp", "authpitest", "redis") {
-		for path, file := range sources(t, folder) {
+	for _, folder := range append(internalPackages(t), ".", "authpihttp", "authpitest", "authpiredis") {
+		for path, file := range testkit.Sources(t, folder) {
 			for _, spec := range file.Imports {
 				if strings.HasPrefix(spec.Path.Value, `"math/rand`) {
 					t.Errorf("%s imports %s; want crypto/rand", path, spec.Path.Value)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 // parityFiles are the recorded cases of testdata/parity/*.json: what the Python
@@ -135,7 +137,7 @@ func differencesByCase(t *testing.T, documented []string) map[string]*parityDiff
 // heading or table row of its own.
 func documentedDifferences(t *testing.T) []string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("docs", "differences.md"))
+	text, err := os.ReadFile(filepath.Join(testkit.Root(t), "docs", "differences.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +154,7 @@ func documentedDifferences(t *testing.T) []string {
 
 func readParityCases(t *testing.T, stem string) []parityCase {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join("testdata", "parity", stem+".json"))
+	data, err := os.ReadFile(filepath.Join(testkit.Root(t), "testdata", "parity", stem+".json"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 func TestCreateAuthorizationURL(t *testing.T) {
@@ -70,7 +71,7 @@ func TestCreateAuthorizationURL(t *testing.T) {
 			if got.Encode() != want.Encode() {
 				t.Errorf("got  %v\nwant %v", got, want)
 			}
-			wantNone(t, auth.URL, auth.CodeVerifier, "hush-hush")
+			testkit.WantHidden(t, auth.URL, auth.CodeVerifier, "hush-hush")
 			if slices.Contains([]string{auth.State, auth.Nonce}, "") {
 				t.Errorf("got an empty state or nonce")
 			}
@@ -80,8 +81,8 @@ func TestCreateAuthorizationURL(t *testing.T) {
 
 func TestAuthorizationURLSecrets(t *testing.T) {
 	t.Parallel()
-	issuer := newIssuer(t, nil)
-	client := newClient(t, issuer, nil)
+	issuer := testkit.NewIssuer(t, nil)
+	client := testkit.NewClient(t, issuer, nil)
 	urlSafe := regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`) // 32 bytes
 	seen := map[string]bool{}
 	for range 200 {
@@ -103,7 +104,7 @@ func TestAuthorizationURLSecrets(t *testing.T) {
 
 func TestCreateAuthorizationURLRefusals(t *testing.T) {
 	t.Parallel()
-	client := newClient(t, newIssuer(t, nil), nil)
+	client := testkit.NewClient(t, testkit.NewIssuer(t, nil), nil)
 	openid := []string{"openid"}
 	type test struct {
 		name   string
@@ -129,7 +130,7 @@ func TestCreateAuthorizationURLRefusals(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			auth, err := client.CreateAuthorizationURL(tc.scopes, tc.opts)
-			wantCode(t, err, "invalid_request", tc.says)
+			testkit.WantCode(t, err, "invalid_request", tc.says)
 			if auth != nil {
 				t.Errorf("got %v beside the error; want nothing", auth)
 			}
@@ -139,7 +140,7 @@ func TestCreateAuthorizationURLRefusals(t *testing.T) {
 
 func TestAuthorizationEndpointWithQuery(t *testing.T) {
 	t.Parallel()
-	client := scripted(t, func(cfg *authpi.Config) { cfg.Endpoints.Authorization = "https://idp.example/a?tenant=1" }, nil)
+	client := testkit.Scripted(t, func(cfg *authpi.Config) { cfg.Endpoints.Authorization = "https://idp.example/a?tenant=1" }, nil)
 	auth, err := client.CreateAuthorizationURL([]string{"openid"}, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -227,7 +228,7 @@ func TestUnmarshalAuthorizationURL(t *testing.T) {
 				}
 				return
 			}
-			wantCode(t, err, "invalid_request", "stored authorization")
+			testkit.WantCode(t, err, "invalid_request", "stored authorization")
 			if auth.URL != "before" {
 				t.Errorf("got %q; want nothing changed by what cannot be read", auth.URL)
 			}
@@ -259,7 +260,7 @@ func TestPromptNoneStandsAlone(t *testing.T) {
 				}
 				return
 			}
-			wantCode(t, err, "invalid_request")
+			testkit.WantCode(t, err, "invalid_request")
 		})
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/authpitest"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 // Secrets that no print may show. Each is plain letters, so that no encoding hides it.
@@ -94,9 +95,9 @@ func TestPrintingTellsWhetherThereIsASecret(t *testing.T) {
 
 func TestErrorsWithTokensShowNone(t *testing.T) {
 	t.Parallel()
-	issuer := newIssuer(t, nil)
-	client := newClient(t, issuer, nil)
-	agent := signIn(t, client, issuer, nil)
+	issuer := testkit.NewIssuer(t, nil)
+	client := testkit.NewClient(t, issuer, nil)
+	agent := testkit.SignIn(t, client, issuer, nil)
 	var stored authpi.TokenSet
 	_, err := client.Refresh(t.Context(), agent, &authpi.RefreshOptions{OnRefresh: func(_ context.Context, tokens authpi.TokenSet) error {
 		stored = tokens
@@ -121,14 +122,14 @@ func TestErrorsWithTokensShowNone(t *testing.T) {
 // No line of the log holds what it should not, whatever happens.
 func TestLogsShowNoSecret(t *testing.T) {
 	t.Parallel()
-	clock := newTestClock()
-	issuer := newIssuer(t, &authpitest.Options{Now: clock.Now, ClientSecret: secretClient})
+	clock := testkit.NewClock()
+	issuer := testkit.NewIssuer(t, &authpitest.Options{Now: clock.Now, ClientSecret: secretClient})
 	var b bytes.Buffer
-	client := newClient(t, issuer, func(cfg *authpi.Config) {
+	client := testkit.NewClient(t, issuer, func(cfg *authpi.Config) {
 		cfg.Now = clock.Now
 		cfg.Logger = slog.New(slog.NewJSONHandler(&b, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	})
-	callback, auth := startLogin(t, client, issuer, nil)
+	callback, auth := testkit.StartLogin(t, client, issuer, nil)
 	agent, err := client.ExchangeCallback(t.Context(), callback, auth)
 	if err != nil {
 		t.Fatal(err)
@@ -141,7 +142,7 @@ func TestLogsShowNoSecret(t *testing.T) {
 		case 1:
 			issuer.Inject(authpitest.Fault{Endpoint: "token", Status: 503, Body: agent.Tokens.RefreshToken})
 		case 2:
-			issuer.Inject(authpitest.Fault{Endpoint: "token", Malform: replaceIDToken(func(string) string { return "opaque" })})
+			issuer.Inject(authpitest.Fault{Endpoint: "token", Malform: testkit.ReplaceIDToken(func(string) string { return "opaque" })})
 		}
 		next, err := client.CreateAgent(t.Context(), agent.Tokens, nil)
 		if err != nil {
@@ -155,5 +156,5 @@ func TestLogsShowNoSecret(t *testing.T) {
 	if b.Len() == 0 {
 		t.Error("got no log at all; want the refreshes told")
 	}
-	wantNone(t, b.String(), secrets...)
+	testkit.WantHidden(t, b.String(), secrets...)
 }

@@ -10,6 +10,7 @@ import (
 
 	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/internal/seal"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 // refreshing is a client of issuer for one refresh each: what a token became is forgotten at once.
@@ -21,7 +22,7 @@ func refreshing(t testing.TB, issuer *answering, with authpi.RefreshCoordinator)
 func storedSet() authpi.TokenSet {
 	return authpi.TokenSet{
 		AccessToken: "old-access-token-41f7", TokenType: "Bearer", RefreshToken: sentToken,
-		IDToken: unsigned(`{"sub":"` + testSubject + `"}`), ExpiresAt: time.Unix(fuzzNow-60, 0).UTC(),
+		IDToken: testkit.Unsigned(`{"sub":"` + testkit.Subject + `"}`), ExpiresAt: time.Unix(fuzzNow-60, 0).UTC(),
 	}
 }
 
@@ -31,7 +32,7 @@ func FuzzRefreshAnswer(f *testing.F) {
 	issuer := &answering{}
 	client := refreshing(f, issuer, nil)
 	const access, refresh = "new-access-token-5d20", "new-refresh-token-a3f9"
-	idToken := fuzzKey.sign(`{"alg":"EdDSA","kid":"raw"}`, idClaims)
+	idToken := fuzzKey.Sign(`{"alg":"EdDSA","kid":"raw"}`, idClaims)
 	f.Fuzz(func(t *testing.T, status uint16, body string) {
 		body = strings.NewReplacer("$ACCESS", access, "$REFRESH", refresh, "$ID", idToken).Replace(echoing(body))
 		issuer.status, issuer.body = fuzzStatus(status), body
@@ -45,14 +46,14 @@ func FuzzRefreshAnswer(f *testing.F) {
 		if (agent != nil) != (err == nil) || len(stored) > 1 {
 			t.Fatalf("got %v, %v, and %d sets to store", agent, err, len(stored))
 		}
-		wantSilent(t, err, sentToken, storedSet().AccessToken, storedSet().IDToken)
+		testkit.WantSilent(t, err, sentToken, storedSet().AccessToken, storedSet().IDToken)
 		o, strict := readObject(t, strings.TrimPrefix(body, "\ufeff"))
 		for name, token := range map[string]string{"access_token": access, "refresh_token": refresh, "id_token": idToken} {
 			if !strict || o.text(name) == token { // what came as something else is no token
-				wantSilent(t, err, token)
+				testkit.WantSilent(t, err, token)
 			}
 		}
-		if err == nil && (agent.ID != testSubject || len(stored) != 1 || agent.Tokens != stored[0] || agent.Tokens.AccessToken == "") {
+		if err == nil && (agent.ID != testkit.Subject || len(stored) != 1 || agent.Tokens != stored[0] || agent.Tokens.AccessToken == "") {
 			t.Errorf("got %v with %+v; want Ada, stored once", agent, agent.Tokens)
 		}
 		var e *authpi.RefreshError
@@ -91,7 +92,7 @@ func FuzzSharedResult(f *testing.F) {
 	issuer := &answering{status: http.StatusInternalServerError}
 	client := refreshing(f, issuer, shared)
 	f.Fuzz(func(t *testing.T, sealed bool, text string) {
-		text = strings.NewReplacer("$ID", unsigned(`{"sub":"`+testSubject+`"}`), "$TOKEN", sentToken).Replace(text)
+		text = strings.NewReplacer("$ID", testkit.Unsigned(`{"sub":"`+testkit.Subject+`"}`), "$TOKEN", sentToken).Replace(text)
 		*shared = sharing{result: func(id string) []byte {
 			if !sealed {
 				return []byte(text)
@@ -122,12 +123,12 @@ func FuzzSharedResult(f *testing.F) {
 		}
 		if err == nil {
 			tokens, _ := o["tokens"].(map[string]any)
-			if agent.ID != testSubject || o.has("refused") || object(tokens).text("access_token") != agent.Tokens.AccessToken {
+			if agent.ID != testkit.Subject || o.has("refused") || object(tokens).text("access_token") != agent.Tokens.AccessToken {
 				t.Errorf("%s: got %v with %+v", text, agent, agent.Tokens)
 			}
 			return
 		}
-		wantSilent(t, err, sentToken)
+		testkit.WantSilent(t, err, sentToken)
 		if !o.has("tokens") && !o.has("refused") && authpi.SessionEnded(err) {
 			t.Errorf("%s: %v ends the session; want it passing", text, err)
 		}

@@ -10,40 +10,41 @@ import (
 
 	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/authpitest"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 // Who is told of a failure, and who is not.
 func TestOnRefreshErrorIsForFailures(t *testing.T) {
 	t.Run("no failure, and nobody who stores", func(t *testing.T) {
 		for _, issuer := range []*authpitest.Options{nil, {OmitIDTokenOnRefresh: true}} {
-			rtBubble(t, issuer, nil, func(t *testing.T, e *rtEnv) {
-				store := &rtStore{}
-				opts := store.opts()
+			testkit.Bubble(t, issuer, nil, func(t *testing.T, e *testkit.Env) {
+				store := &testkit.Store{}
+				opts := store.Opts()
 				opts.OnRefresh = nil
-				e.mustCreate(e.expired(), opts)
-				store.wantCalls(t, 0, 0)
+				e.MustCreate(e.Expired(), opts)
+				store.WantCalls(t, 0, 0)
 			})
 		}
 	})
 	t.Run("the issuer refuses whom has left", func(t *testing.T) {
-		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-			tokens := e.expired()
-			e.srv.EndSession(rtUser)
-			e.fault(authpitest.Fault{DelayAnswer: time.Second})
+		testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+			tokens := e.Expired()
+			e.Issuer.EndSession(testkit.Subject)
+			e.Fault(authpitest.Fault{DelayAnswer: time.Second})
 			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 			defer cancel()
-			store := &rtStore{}
-			_, err := e.createBy(ctx, e.client, tokens, store.opts())
-			rtWantError(t, err, "invalid_grant", true)
-			store.wantCalls(t, 0, 1) // its session has ended, whoever has left
+			store := &testkit.Store{}
+			_, err := e.CreateBy(ctx, e.Client, tokens, store.Opts())
+			testkit.WantError(t, err, "invalid_grant", true)
+			store.WantCalls(t, 0, 1) // its session has ended, whoever has left
 		})
 	})
 	t.Run("there is no refresh token", func(t *testing.T) {
-		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-			agent := e.mustCreate(e.signIn(), nil)
+		testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+			agent := e.MustCreate(e.SignIn(), nil)
 			agent.Tokens.RefreshToken = ""
-			_, err := e.client.Refresh(t.Context(), agent, nil)
-			rtWantError(t, err, "token_expired", true)
+			_, err := e.Client.Refresh(t.Context(), agent, nil)
+			testkit.WantError(t, err, "token_expired", true)
 			var failed *authpi.RefreshError
 			if errors.As(err, &failed) {
 				t.Errorf("got %v as a RefreshError; want an OAuthError alone: nothing was tried", err)
@@ -54,17 +55,17 @@ func TestOnRefreshErrorIsForFailures(t *testing.T) {
 
 // A caller that has left takes nothing from the memory: nobody would store it.
 func TestWhoHasLeftGetsNothing(t *testing.T) {
-	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-		tokens := e.expired()
-		e.mustCreate(tokens, nil)
+	testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+		tokens := e.Expired()
+		e.MustCreate(tokens, nil)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		store := &rtStore{}
-		_, err := e.createBy(ctx, e.client, tokens, store.opts())
+		store := &testkit.Store{}
+		_, err := e.CreateBy(ctx, e.Client, tokens, store.Opts())
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v; want context.Canceled", err)
 		}
-		store.wantCalls(t, 0, 0)
+		store.WantCalls(t, 0, 0)
 	})
 }
 
@@ -73,30 +74,30 @@ func TestWhoHasLeftGetsNothing(t *testing.T) {
 func TestLeavingInsideReload(t *testing.T) {
 	for name, newer := range map[string]bool{"nothing newer": false, "a newer set": true} {
 		t.Run(name, func(t *testing.T) {
-			rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-				tokens := e.expired()
+			testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+				tokens := e.Expired()
 				stored := tokens
 				if newer {
-					elsewhere, err := e.createBy(t.Context(), e.newClient(nil), tokens, nil)
+					elsewhere, err := e.CreateBy(t.Context(), e.NewClient(nil), tokens, nil)
 					if err != nil {
 						t.Fatal(err)
 					}
 					stored = elsewhere.Tokens
 				}
-				spent := e.spent()
+				spent := e.Spent()
 				ctx, cancel := context.WithCancel(t.Context())
-				agent, err := e.createBy(ctx, e.client, tokens, &authpi.AgentOptions{
+				agent, err := e.CreateBy(ctx, e.Client, tokens, &authpi.AgentOptions{
 					Reload: func(context.Context) (authpi.TokenSet, error) { cancel(); return stored, nil },
 				})
 				if newer {
 					if err != nil {
 						t.Fatalf("got %v; want the newer set", err)
 					}
-					rtSame(t, "agent", agent.Tokens, stored)
+					testkit.WantSame(t, "agent", agent.Tokens, stored)
 				} else if !errors.Is(err, context.Canceled) {
 					t.Errorf("got %v; want context.Canceled", err)
 				}
-				e.wantSpent(spent)
+				e.WantSpent(spent)
 			})
 		})
 	}
@@ -105,17 +106,17 @@ func TestLeavingInsideReload(t *testing.T) {
 // The identity of a set without ID token is asked for by each caller itself. Only who spent the
 // token sees that through.
 func TestLateCallerMayLeaveUserInfo(t *testing.T) {
-	rtBubble(t, &authpitest.Options{OmitIDTokenOnRefresh: true}, nil, func(t *testing.T, e *rtEnv) {
-		tokens := e.expired()
-		e.mustCreate(tokens, nil)
-		e.srv.Inject(authpitest.Fault{Endpoint: "userinfo", Delay: time.Second})
+	testkit.Bubble(t, &authpitest.Options{OmitIDTokenOnRefresh: true}, nil, func(t *testing.T, e *testkit.Env) {
+		tokens := e.Expired()
+		e.MustCreate(tokens, nil)
+		e.Issuer.Inject(authpitest.Fault{Endpoint: "userinfo", Delay: time.Second})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
-		_, err := e.createBy(ctx, e.client, tokens, nil)
+		_, err := e.CreateBy(ctx, e.Client, tokens, nil)
 		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v; want context.DeadlineExceeded", err)
 		}
-		if lines := e.log.with("ID token of a refresh could not be checked"); len(lines) != 0 {
+		if lines := e.Log.With("ID token of a refresh could not be checked"); len(lines) != 0 {
 			t.Errorf("no ID token came, and got the warning %s", lines)
 		}
 	})
@@ -124,36 +125,36 @@ func TestLateCallerMayLeaveUserInfo(t *testing.T) {
 // A caller that waits for somebody else's refresh leaves no trace when it gives up: the set is
 // remembered for RefreshMemory, as ever.
 func TestWaiterThatGivesUpAbandonsNothing(t *testing.T) {
-	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-		tokens := e.inBuffer(30 * time.Second)
-		agent := &authpi.Agent{ID: rtUser, Tokens: tokens}
-		e.fault(authpitest.Fault{DelayAnswer: 8 * time.Second})
+	testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+		tokens := e.InBuffer(30 * time.Second)
+		agent := &authpi.Agent{ID: testkit.Subject, Tokens: tokens}
+		e.Fault(authpitest.Fault{DelayAnswer: 8 * time.Second})
 		done := make(chan error)
 		go func() {
-			_, err := e.client.Refresh(t.Context(), agent, nil)
+			_, err := e.Client.Refresh(t.Context(), agent, nil)
 			done <- err
 		}()
 		time.Sleep(time.Second)
-		rtSame(t, "the waiter's", e.mustCreate(tokens, nil).Tokens, tokens) // until 6 s
+		testkit.WantSame(t, "the waiter's", e.MustCreate(tokens, nil).Tokens, tokens) // until 6 s
 		if err := <-done; err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(2 * time.Minute)
-		_, err := e.create(tokens, nil)
-		rtWantError(t, err, "invalid_grant", true)
-		e.wantSpent(2)
+		_, err := e.Create(tokens, nil)
+		testkit.WantError(t, err, "invalid_grant", true)
+		e.WantSpent(2)
 	})
 }
 
 // Where the access token has expired everybody waits for the refresh, however long it takes.
 func TestWaitersWithoutATokenArePatient(t *testing.T) {
-	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-		tokens := e.expired()
-		e.fault(authpitest.Fault{DelayAnswer: 10 * time.Second})
+	testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+		tokens := e.Expired()
+		e.Fault(authpitest.Fault{DelayAnswer: 10 * time.Second})
 		done := make(chan error, 3)
 		for range cap(done) {
 			go func() {
-				_, err := e.create(tokens, nil)
+				_, err := e.Create(tokens, nil)
 				done <- err
 			}()
 		}
@@ -162,31 +163,31 @@ func TestWaitersWithoutATokenArePatient(t *testing.T) {
 				t.Errorf("got %v; want the set after 10 s", err)
 			}
 		}
-		e.wantSpent(1)
+		e.WantSpent(1)
 	})
 }
 
 // A caller's patience is one for all that it waits for: first for somebody who leaves, then for
 // its own request.
 func TestPatienceDoesNotBeginAnew(t *testing.T) {
-	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-		tokens := e.inBuffer(30 * time.Second)
-		e.fault(authpitest.Fault{DelayAnswer: time.Hour})
+	testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+		tokens := e.InBuffer(30 * time.Second)
+		e.Fault(authpitest.Fault{DelayAnswer: time.Hour})
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
 		go func() {
-			_, _ = e.createBy(ctx, e.client, tokens, &authpi.AgentOptions{Reload: func(ctx context.Context) (authpi.TokenSet, error) {
+			_, _ = e.CreateBy(ctx, e.Client, tokens, &authpi.AgentOptions{Reload: func(ctx context.Context) (authpi.TokenSet, error) {
 				<-ctx.Done()
 				return authpi.TokenSet{}, ctx.Err()
 			}})
 		}()
 		time.Sleep(time.Millisecond)
 		began := time.Now()
-		rtSame(t, "agent", e.mustCreate(tokens, nil).Tokens, tokens)
+		testkit.WantSame(t, "agent", e.MustCreate(tokens, nil).Tokens, tokens)
 		if took := time.Since(began); took != 5*time.Second {
 			t.Errorf("took %v; want 5 s", took)
 		}
-		e.wantSpent(1)
+		e.WantSpent(1)
 		time.Sleep(time.Minute)
 	})
 }
@@ -202,16 +203,16 @@ func TestPanicInsideTheSpend(t *testing.T) {
 			return time.Now()
 		}
 	}
-	rtBubble(t, nil, clock, func(t *testing.T, e *rtEnv) {
-		tokens := e.expired()
-		e.log.onMessage(func(message string) {
+	testkit.Bubble(t, nil, clock, func(t *testing.T, e *testkit.Env) {
+		tokens := e.Expired()
+		e.Log.OnMessage(func(message string) {
 			if message == "authpi: refresh token spent" {
 				broken.Store(&tokens.RefreshToken)
 			}
 		})
-		_, err := e.create(tokens, nil)
-		wantCode(t, err, "transport_error", "panicked with a string")
-		wantSilent(t, err, tokens.RefreshToken)
+		_, err := e.Create(tokens, nil)
+		testkit.WantCode(t, err, "transport_error", "panicked with a string")
+		testkit.WantSilent(t, err, tokens.RefreshToken)
 	})
 }
 
@@ -220,23 +221,23 @@ func TestPanicInsideTheSpend(t *testing.T) {
 func TestIDTokenOfALongCall(t *testing.T) {
 	exact := func(cfg *authpi.Config) { cfg.ClockSkew = time.Second }
 	t.Run("issued later than asked for", func(t *testing.T) {
-		rtBubble(t, nil, exact, func(t *testing.T, e *rtEnv) {
-			tokens := e.expired()
-			e.fault(authpitest.Fault{Delay: 10 * time.Second}) // more than the skew
-			if agent := e.mustCreate(tokens, nil); agent.Tokens.IDToken == "" {
+		testkit.Bubble(t, nil, exact, func(t *testing.T, e *testkit.Env) {
+			tokens := e.Expired()
+			e.Fault(authpitest.Fault{Delay: 10 * time.Second}) // more than the skew
+			if agent := e.MustCreate(tokens, nil); agent.Tokens.IDToken == "" {
 				t.Error("got no ID token; want the new one")
 			}
 		})
 	})
 	t.Run("expired when asked for, by a clock that is set back", func(t *testing.T) {
-		rtBubble(t, nil, exact, func(t *testing.T, e *rtEnv) {
-			tokens := e.expired()
-			e.wire.set(func(*http.Request) (*http.Response, error) {
-				e.ahead.Add(-int64(time.Hour))
+		testkit.Bubble(t, nil, exact, func(t *testing.T, e *testkit.Env) {
+			tokens := e.Expired()
+			e.Wire.Set(func(*http.Request) (*http.Response, error) {
+				e.Ahead.Add(-int64(time.Hour))
 				return nil, nil
 			})
-			e.fault(authpitest.Fault{IDToken: setClaim("exp", time.Now().Add(-10*time.Minute).Unix())})
-			if agent := e.mustCreate(tokens, nil); agent.Tokens.IDToken == "" {
+			e.Fault(authpitest.Fault{IDToken: testkit.SetClaim("exp", time.Now().Add(-10*time.Minute).Unix())})
+			if agent := e.MustCreate(tokens, nil); agent.Tokens.IDToken == "" {
 				t.Error("got no ID token; want the new one")
 			}
 		})
@@ -246,10 +247,10 @@ func TestIDTokenOfALongCall(t *testing.T) {
 // A token that ends in the very moment in which its caller loses patience is no good any more.
 func TestTokenThatEndsWithThePatience(t *testing.T) {
 	for left, good := range map[time.Duration]bool{5 * time.Second: false, 5*time.Second + time.Second: true} {
-		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-			tokens := e.inBuffer(left)
-			e.fault(authpitest.Fault{Delay: time.Hour})
-			agent, err := e.create(tokens, nil)
+		testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+			tokens := e.InBuffer(left)
+			e.Fault(authpitest.Fault{Delay: time.Hour})
+			agent, err := e.Create(tokens, nil)
 			if (err == nil) != good {
 				t.Errorf("%v left: got %v, %v; want the agent as it is: %v", left, agent, err, good)
 			}

@@ -13,6 +13,7 @@ import (
 
 	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/authpitest"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 // An ID token that cannot be checked now, or is none, must not cost the session:
@@ -30,55 +31,63 @@ func TestUncheckableIDTokenIsLeftOut(t *testing.T) {
 	}
 	for _, tc := range []struct {
 		name string
-		arm  func(e *rtEnv)
+		arm  func(e *testkit.Env)
 		took time.Duration
 	}{
-		{"key set answers 500", func(e *rtEnv) { e.srv.Inject(authpitest.Fault{Endpoint: "jwks", Status: 500, Times: -1}) }, 0},
-		{"key set hangs", func(e *rtEnv) { e.srv.Inject(authpitest.Fault{Endpoint: "jwks", Delay: time.Hour, Times: -1}) }, 5 * time.Second},
-		{"key set drops", func(e *rtEnv) { e.srv.Inject(authpitest.Fault{Endpoint: "jwks", Drop: true, Times: -1}) }, 0},
-		{"key set is garbage", func(e *rtEnv) { e.srv.Inject(authpitest.Fault{Endpoint: "jwks", Body: "<html>", Times: -1}) }, 0},
-		{"discovery answers 500", func(e *rtEnv) { e.srv.Inject(authpitest.Fault{Endpoint: "discovery", Status: 500, Times: -1}) }, 0},
-		{"discovery hangs", func(e *rtEnv) { e.srv.Inject(authpitest.Fault{Endpoint: "discovery", Delay: time.Hour, Times: -1}) }, 5 * time.Second},
-		{"no ID token", func(e *rtEnv) { e.fault(authpitest.Fault{Malform: idToken(func(string) any { return nil })}) }, 0},
-		{"not three parts", func(e *rtEnv) { e.fault(authpitest.Fault{Malform: idToken(func(string) any { return "opaque" })}) }, 0},
-		{"encrypted", func(e *rtEnv) { e.fault(authpitest.Fault{Malform: idToken(func(s string) any { return s + ".a.b" })}) }, 0},
-		{"header is no JSON", func(e *rtEnv) {
-			e.fault(authpitest.Fault{Malform: idToken(func(s string) any { return "AAAA" + s[strings.Index(s, "."):] })})
+		{"key set answers 500", func(e *testkit.Env) { e.Issuer.Inject(authpitest.Fault{Endpoint: "jwks", Status: 500, Times: -1}) }, 0},
+		{"key set hangs", func(e *testkit.Env) { e.Issuer.Inject(authpitest.Fault{Endpoint: "jwks", Delay: time.Hour, Times: -1}) }, 5 * time.Second},
+		{"key set drops", func(e *testkit.Env) { e.Issuer.Inject(authpitest.Fault{Endpoint: "jwks", Drop: true, Times: -1}) }, 0},
+		{"key set is garbage", func(e *testkit.Env) { e.Issuer.Inject(authpitest.Fault{Endpoint: "jwks", Body: "<html>", Times: -1}) }, 0},
+		{"discovery answers 500", func(e *testkit.Env) { e.Issuer.Inject(authpitest.Fault{Endpoint: "discovery", Status: 500, Times: -1}) }, 0},
+		{"discovery hangs", func(e *testkit.Env) {
+			e.Issuer.Inject(authpitest.Fault{Endpoint: "discovery", Delay: time.Hour, Times: -1})
+		}, 5 * time.Second},
+		{"no ID token", func(e *testkit.Env) { e.Fault(authpitest.Fault{Malform: idToken(func(string) any { return nil })}) }, 0},
+		{"not three parts", func(e *testkit.Env) {
+			e.Fault(authpitest.Fault{Malform: idToken(func(string) any { return "opaque" })})
 		}, 0},
-		{"looks like an API key", func(e *rtEnv) { e.fault(authpitest.Fault{Malform: idToken(func(string) any { return "key_1:2" })}) }, 0},
-		{"looks like a personal token", func(e *rtEnv) {
-			e.fault(authpitest.Fault{Malform: idToken(func(string) any { return "ptk_12345678" })})
+		{"encrypted", func(e *testkit.Env) {
+			e.Fault(authpitest.Fault{Malform: idToken(func(s string) any { return s + ".a.b" })})
+		}, 0},
+		{"header is no JSON", func(e *testkit.Env) {
+			e.Fault(authpitest.Fault{Malform: idToken(func(s string) any { return "AAAA" + s[strings.Index(s, "."):] })})
+		}, 0},
+		{"looks like an API key", func(e *testkit.Env) {
+			e.Fault(authpitest.Fault{Malform: idToken(func(string) any { return "key_1:2" })})
+		}, 0},
+		{"looks like a personal token", func(e *testkit.Env) {
+			e.Fault(authpitest.Fault{Malform: idToken(func(string) any { return "ptk_12345678" })})
 		}, 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-				tokens := e.expired()
-				e.srv.RotateKeys()
-				e.client = e.newClient(nil) // no key and no discovery is cached
+			testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+				tokens := e.Expired()
+				e.Issuer.RotateKeys()
+				e.Client = e.NewClient(nil) // no key and no discovery is cached
 				tc.arm(e)
-				store, began := &rtStore{}, time.Now()
-				agent := e.mustCreate(tokens, store.opts())
+				store, began := &testkit.Store{}, time.Now()
+				agent := e.MustCreate(tokens, store.Opts())
 				if took := time.Since(began); took != tc.took {
 					t.Errorf("took %s; want %s", took, tc.took)
 				}
-				store.wantCalls(t, 1, 0)
-				if store.current.IDToken != "" || store.current.SubjectHint != rtUser {
-					t.Errorf("stored: ID token %v, subject_hint %q; want none, %q", store.current.IDToken != "", store.current.SubjectHint, rtUser)
+				store.WantCalls(t, 1, 0)
+				if store.Current.IDToken != "" || store.Current.SubjectHint != testkit.Subject {
+					t.Errorf("stored: ID token %v, subject_hint %q; want none, %q", store.Current.IDToken != "", store.Current.SubjectHint, testkit.Subject)
 				}
-				if agent.ID != rtUser || agent.Email != rtEmail || !agent.HasAccessIn("org_1", "read", "projects") {
+				if agent.ID != testkit.Subject || agent.Email != testkit.Email || !agent.HasAccessIn("org_1", "read", "projects") {
 					t.Errorf("agent: got %v; want the user info's identity", agent)
 				}
-				e.wantAlive(store.current)
-				e.wantSpent(1)
+				e.WantAlive(store.Current)
+				e.WantSpent(1)
 
 				// The stored set goes on working, and the next refresh may bring an ID token.
-				e.srv.ClearFaults()
-				time.Sleep(rtLife + time.Minute)
-				agent = e.mustCreate(store.current, store.opts())
-				if agent.ID != rtUser || agent.Tokens.IDToken == "" {
+				e.Issuer.ClearFaults()
+				time.Sleep(testkit.TokenLife + time.Minute)
+				agent = e.MustCreate(store.Current, store.Opts())
+				if agent.ID != testkit.Subject || agent.Tokens.IDToken == "" {
 					t.Errorf("the refresh after it: got %v; want an ID token again", agent)
 				}
-				e.wantSpent(2)
+				e.WantSpent(2)
 			})
 		})
 	}
@@ -89,27 +98,27 @@ func TestUncheckableIDTokenIsLeftOut(t *testing.T) {
 func TestSetOfAnAbandonedAttemptIsKept(t *testing.T) {
 	for _, tc := range []struct {
 		name string
-		arm  func(e *rtEnv)
+		arm  func(e *testkit.Env)
 	}{
-		{"answer after 6 s", func(e *rtEnv) { e.fault(authpitest.Fault{DelayAnswer: 6 * time.Second}) }},
-		{"keys hang after the answer", func(e *rtEnv) {
-			e.srv.RotateKeys()
-			e.client = e.newClient(nil)
-			e.srv.Inject(authpitest.Fault{Endpoint: "jwks", Delay: time.Hour, Times: -1})
+		{"answer after 6 s", func(e *testkit.Env) { e.Fault(authpitest.Fault{DelayAnswer: 6 * time.Second}) }},
+		{"keys hang after the answer", func(e *testkit.Env) {
+			e.Issuer.RotateKeys()
+			e.Client = e.NewClient(nil)
+			e.Issuer.Inject(authpitest.Fault{Endpoint: "jwks", Delay: time.Hour, Times: -1})
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-				tokens := e.inBuffer(30 * time.Second)
+			testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+				tokens := e.InBuffer(30 * time.Second)
 				tc.arm(e)
-				store := &rtStore{current: tokens}
-				e.mustCreate(tokens, store.opts())
-				e.wantSpent(1)
-				e.srv.ClearFaults()
+				store := &testkit.Store{Current: tokens}
+				e.MustCreate(tokens, store.Opts())
+				e.WantSpent(1)
+				e.Issuer.ClearFaults()
 				time.Sleep(5 * time.Minute) // a quiet session
-				e.mustCreate(store.current, store.opts())
-				e.wantAlive(store.current)
-				e.wantSpent(1)
+				e.MustCreate(store.Current, store.Opts())
+				e.WantAlive(store.Current)
+				e.WantSpent(1)
 			})
 		})
 	}
@@ -141,65 +150,65 @@ func TestRefusedIDToken(t *testing.T) {
 		{"another sub", claim("sub", "usr_eve"), "subject_mismatch", "sub"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-				tokens := e.expired()
-				e.fault(authpitest.Fault{IDToken: tc.change, DelayAnswer: time.Millisecond})
-				store, waiting := &rtStore{}, &rtStore{}
+			testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+				tokens := e.Expired()
+				e.Fault(authpitest.Fault{IDToken: tc.change, DelayAnswer: time.Millisecond})
+				store, waiting := &testkit.Store{}, &testkit.Store{}
 				var wg sync.WaitGroup
-				wg.Go(func() { _, _ = e.create(tokens, waiting.opts()) })
+				wg.Go(func() { _, _ = e.Create(tokens, waiting.Opts()) })
 				synctest.Wait()
-				_, err := e.create(tokens, store.opts())
+				_, err := e.Create(tokens, store.Opts())
 				wg.Wait()
-				rtWantError(t, err, tc.code, true)
+				testkit.WantError(t, err, tc.code, true)
 				if !strings.Contains(err.Error(), tc.names) {
 					t.Errorf("got %v; want it to name %s", err, tc.names)
 				}
-				refused := rtCarried(t, err)
-				store.wantCalls(t, 0, 1)
-				waiting.wantCalls(t, 0, 1)
-				e.wantSpent(1)
+				refused := testkit.Carried(t, err)
+				store.WantCalls(t, 0, 1)
+				waiting.WantCalls(t, 0, 1)
+				e.WantSpent(1)
 
 				// The memory does not hand it out, and the token, which is spent, is not
 				// sent again: the issuer would take that for a thief's.
-				agent, err := e.create(tokens, store.opts())
+				agent, err := e.Create(tokens, store.Opts())
 				if err == nil || agent != nil {
 					t.Fatal("a caller was signed in after its ID token was refused")
 				}
-				rtWantError(t, err, tc.code, true)
-				e.wantSpent(1)
+				testkit.WantError(t, err, tc.code, true)
+				e.WantSpent(1)
 				if refused.RefreshToken == tokens.RefreshToken {
 					t.Error("the error carries the old tokens")
 				}
-				store.wantCalls(t, 0, 2)
+				store.WantCalls(t, 0, 2)
 			})
 		})
 	}
 }
 
 func TestFailedOnRefreshLosesNothing(t *testing.T) {
-	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-		tokens := e.expired()
+	testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+		tokens := e.Expired()
 		down := errors.New("disk full")
-		store := &rtStore{saveErr: down}
-		_, err := e.create(tokens, store.opts())
-		rtWantError(t, err, "refresh_error", false)
+		store := &testkit.Store{SaveErr: down}
+		_, err := e.Create(tokens, store.Opts())
+		testkit.WantError(t, err, "refresh_error", false)
 		if !errors.Is(err, down) {
 			t.Errorf("got %v; want it to wrap the error of OnRefresh", err)
 		}
-		carried := rtCarried(t, err)
-		store.wantCalls(t, 0, 1)
+		carried := testkit.Carried(t, err)
+		store.WantCalls(t, 0, 1)
 
-		store.saveErr = nil
-		agent := e.mustCreate(tokens, store.opts())
-		rtSame(t, "agent", agent.Tokens, carried)
-		rtSame(t, "stored", store.current, carried)
-		e.wantSpent(1)
-		e.wantAlive(carried)
+		store.SaveErr = nil
+		agent := e.MustCreate(tokens, store.Opts())
+		testkit.WantSame(t, "agent", agent.Tokens, carried)
+		testkit.WantSame(t, "stored", store.Current, carried)
+		e.WantSpent(1)
+		e.WantAlive(carried)
 
 		// Refresh carries them as well, and tells of no callback error.
-		store.saveErr = down
-		_, err = e.client.Refresh(t.Context(), agent, &authpi.RefreshOptions{OnRefresh: store.opts().OnRefresh})
-		if !errors.Is(err, down) || rtCarried(t, err).AccessToken == carried.AccessToken {
+		store.SaveErr = down
+		_, err = e.Client.Refresh(t.Context(), agent, &authpi.RefreshOptions{OnRefresh: store.Opts().OnRefresh})
+		if !errors.Is(err, down) || testkit.Carried(t, err).AccessToken == carried.AccessToken {
 			t.Errorf("Refresh: got %v; want the error of OnRefresh and the newest tokens", err)
 		}
 	})
@@ -207,20 +216,20 @@ func TestFailedOnRefreshLosesNothing(t *testing.T) {
 
 // Nothing of the caller's error text that is a token comes out.
 func TestFailedOnRefreshShowsNoToken(t *testing.T) {
-	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-		tokens := e.signIn()
+	testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+		tokens := e.SignIn()
 		for _, secret := range []string{"opaque-old-refresh-token", "opaque-old-access-token", "opaque-new-refresh-token"} {
-			e.log.secret(secret)
+			e.Log.Secret(secret)
 		}
 		tokens.RefreshToken, tokens.AccessToken = "opaque-old-refresh-token", "opaque-old-access-token"
-		time.Sleep(rtLife + time.Second)
-		e.fault(authpitest.Fault{Body: `{"access_token":"opaque-new-access-token","refresh_token":"opaque-new-refresh-token"}`, Times: -1})
-		_, err := e.create(tokens, &authpi.AgentOptions{OnRefresh: func(_ context.Context, set authpi.TokenSet) error {
+		time.Sleep(testkit.TokenLife + time.Second)
+		e.Fault(authpitest.Fault{Body: `{"access_token":"opaque-new-access-token","refresh_token":"opaque-new-refresh-token"}`, Times: -1})
+		_, err := e.Create(tokens, &authpi.AgentOptions{OnRefresh: func(_ context.Context, set authpi.TokenSet) error {
 			return errors.New("UPDATE sessions SET rt = '" + set.RefreshToken + "' WHERE rt = '" + tokens.RefreshToken + "' AND at = '" + tokens.AccessToken + "'")
 		}})
-		rtWantError(t, err, "refresh_error", false)
-		newer := authpi.TokenSet{AccessToken: "x", RefreshToken: "opaque-new-refresh-token", SubjectHint: rtUser}
-		_, err = e.create(tokens, &authpi.AgentOptions{Reload: func(context.Context) (authpi.TokenSet, error) {
+		testkit.WantError(t, err, "refresh_error", false)
+		newer := authpi.TokenSet{AccessToken: "x", RefreshToken: "opaque-new-refresh-token", SubjectHint: testkit.Subject}
+		_, err = e.Create(tokens, &authpi.AgentOptions{Reload: func(context.Context) (authpi.TokenSet, error) {
 			return newer, errors.New("SELECT ... WHERE rt = '" + tokens.RefreshToken + "': got " + newer.RefreshToken)
 		}})
 		if err != nil && strings.Contains(err.Error(), "opaque-old") {
@@ -242,34 +251,34 @@ func TestUserInfoFailsAfterAStoredRefresh(t *testing.T) {
 		{"garbage", authpitest.Fault{Body: `<html>`}, "invalid_response"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			rtBubble(t, &authpitest.Options{OmitIDTokenOnRefresh: true}, nil, func(t *testing.T, e *rtEnv) {
-				tokens := e.expired()
+			testkit.Bubble(t, &authpitest.Options{OmitIDTokenOnRefresh: true}, nil, func(t *testing.T, e *testkit.Env) {
+				tokens := e.Expired()
 				tc.fault.Endpoint, tc.fault.Times = "userinfo", 3
-				e.srv.Inject(tc.fault)
-				store := &rtStore{}
-				_, err := e.create(tokens, store.opts())
+				e.Issuer.Inject(tc.fault)
+				store := &testkit.Store{}
+				_, err := e.Create(tokens, store.Opts())
 				var own *authpi.OAuthError
 				var refresh *authpi.RefreshError
 				if !errors.As(err, &own) || own.Code != tc.code || errors.As(err, &refresh) {
 					t.Errorf("got %T %v; want an error of its own, %s", err, err, tc.code)
 				}
-				store.wantCalls(t, 1, 0)
-				e.wantSpent(1)
+				store.WantCalls(t, 1, 0)
+				e.WantSpent(1)
 
 				// Without OnRefresh nobody has the tokens but the error.
-				bare := &rtStore{}
-				opts := bare.opts()
+				bare := &testkit.Store{}
+				opts := bare.Opts()
 				opts.OnRefresh = nil
-				_, err = e.create(tokens, opts)
-				rtSame(t, "carried", rtCarried(t, err), store.current)
-				bare.wantCalls(t, 0, 1)
+				_, err = e.Create(tokens, opts)
+				testkit.WantSame(t, "carried", testkit.Carried(t, err), store.Current)
+				bare.WantCalls(t, 0, 1)
 
-				e.srv.ClearFaults()
-				agent := e.mustCreate(store.current, store.opts())
-				if agent.Email != rtEmail {
-					t.Errorf("email: got %q; want %q", agent.Email, rtEmail)
+				e.Issuer.ClearFaults()
+				agent := e.MustCreate(store.Current, store.Opts())
+				if agent.Email != testkit.Email {
+					t.Errorf("email: got %q; want %q", agent.Email, testkit.Email)
 				}
-				e.wantSpent(1)
+				e.WantSpent(1)
 			})
 		})
 	}
@@ -277,49 +286,49 @@ func TestUserInfoFailsAfterAStoredRefresh(t *testing.T) {
 
 func TestReload(t *testing.T) {
 	t.Run("newer set is used", func(t *testing.T) {
-		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-			tokens := e.expired()
-			elsewhere, err := e.createBy(t.Context(), e.newClient(nil), tokens, nil)
+		testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+			tokens := e.Expired()
+			elsewhere, err := e.CreateBy(t.Context(), e.NewClient(nil), tokens, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			store := &rtStore{current: elsewhere.Tokens}
-			agent := e.mustCreate(tokens, store.reloading())
-			rtSame(t, "agent", agent.Tokens, elsewhere.Tokens)
-			store.wantCalls(t, 0, 0)
-			e.wantSpent(1)
+			store := &testkit.Store{Current: elsewhere.Tokens}
+			agent := e.MustCreate(tokens, store.Reloading())
+			testkit.WantSame(t, "agent", agent.Tokens, elsewhere.Tokens)
+			store.WantCalls(t, 0, 0)
+			e.WantSpent(1)
 			// And it is remembered for callers without Reload.
-			rtSame(t, "late", e.mustCreate(tokens, nil).Tokens, elsewhere.Tokens)
-			e.wantSpent(1)
+			testkit.WantSame(t, "late", e.MustCreate(tokens, nil).Tokens, elsewhere.Tokens)
+			e.WantSpent(1)
 		})
 	})
 	t.Run("same refresh token, later expiry", func(t *testing.T) {
-		rtBubble(t, &authpitest.Options{NoRotation: true}, nil, func(t *testing.T, e *rtEnv) {
-			tokens := e.expired()
-			elsewhere, err := e.createBy(t.Context(), e.newClient(nil), tokens, nil)
+		testkit.Bubble(t, &authpitest.Options{NoRotation: true}, nil, func(t *testing.T, e *testkit.Env) {
+			tokens := e.Expired()
+			elsewhere, err := e.CreateBy(t.Context(), e.NewClient(nil), tokens, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			store := &rtStore{current: elsewhere.Tokens}
-			rtSame(t, "agent", e.mustCreate(tokens, store.reloading()).Tokens, elsewhere.Tokens)
-			store.wantCalls(t, 0, 0)
-			e.wantSpent(1)
+			store := &testkit.Store{Current: elsewhere.Tokens}
+			testkit.WantSame(t, "agent", e.MustCreate(tokens, store.Reloading()).Tokens, elsewhere.Tokens)
+			store.WantCalls(t, 0, 0)
+			e.WantSpent(1)
 		})
 	})
 	t.Run("newer set has expired too", func(t *testing.T) {
 		for _, rotates := range []bool{true, false} {
-			rtBubble(t, &authpitest.Options{NoRotation: !rotates}, nil, func(t *testing.T, e *rtEnv) {
-				tokens := e.expired()
-				elsewhere, err := e.createBy(t.Context(), e.newClient(nil), tokens, nil)
+			testkit.Bubble(t, &authpitest.Options{NoRotation: !rotates}, nil, func(t *testing.T, e *testkit.Env) {
+				tokens := e.Expired()
+				elsewhere, err := e.CreateBy(t.Context(), e.NewClient(nil), tokens, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
-				time.Sleep(rtLife + time.Second)
-				store := &rtStore{current: elsewhere.Tokens}
-				agent := e.mustCreate(tokens, store.reloading())
-				store.wantCalls(t, 1, 0)
-				e.wantSpent(2)
-				e.wantAlive(agent.Tokens)
+				time.Sleep(testkit.TokenLife + time.Second)
+				store := &testkit.Store{Current: elsewhere.Tokens}
+				agent := e.MustCreate(tokens, store.Reloading())
+				store.WantCalls(t, 1, 0)
+				e.WantSpent(2)
+				e.WantAlive(agent.Tokens)
 				if agent.IsExpired() {
 					t.Error("the agent has expired")
 				}
@@ -327,154 +336,154 @@ func TestReload(t *testing.T) {
 		}
 	})
 	t.Run("nothing newer", func(t *testing.T) {
-		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-			tokens := e.expired()
-			store := &rtStore{current: tokens}
-			e.mustCreate(tokens, store.reloading())
-			store.wantCalls(t, 1, 0)
-			e.wantSpent(1)
-			if store.loads != 1 {
-				t.Errorf("Reload: got %d calls; want 1", store.loads)
+		testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+			tokens := e.Expired()
+			store := &testkit.Store{Current: tokens}
+			e.MustCreate(tokens, store.Reloading())
+			store.WantCalls(t, 1, 0)
+			e.WantSpent(1)
+			if store.Loads != 1 {
+				t.Errorf("Reload: got %d calls; want 1", store.Loads)
 			}
 		})
 	})
 	t.Run("signed out", func(t *testing.T) {
-		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-			store := &rtStore{}
-			_, err := e.create(e.expired(), store.reloading())
-			rtWantError(t, err, "session_expired", true)
-			store.wantCalls(t, 0, 1)
-			e.wantSpent(0)
+		testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+			store := &testkit.Store{}
+			_, err := e.Create(e.Expired(), store.Reloading())
+			testkit.WantError(t, err, "session_expired", true)
+			store.WantCalls(t, 0, 1)
+			e.WantSpent(0)
 		})
 	})
 	t.Run("signed out, inside the buffer", func(t *testing.T) {
-		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-			store := &rtStore{}
-			_, err := e.create(e.inBuffer(30*time.Second), store.reloading())
-			rtWantError(t, err, "session_expired", true)
-			e.wantSpent(0)
+		testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+			store := &testkit.Store{}
+			_, err := e.Create(e.InBuffer(30*time.Second), store.Reloading())
+			testkit.WantError(t, err, "session_expired", true)
+			e.WantSpent(0)
 		})
 	})
 	t.Run("store away", func(t *testing.T) {
-		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-			tokens := e.expired()
-			store := &rtStore{loadErr: errors.New("no connection")}
-			_, err := e.create(tokens, store.reloading())
-			rtWantError(t, err, "transport_error", false)
-			if !errors.Is(err, store.loadErr) {
+		testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+			tokens := e.Expired()
+			store := &testkit.Store{LoadErr: errors.New("no connection")}
+			_, err := e.Create(tokens, store.Reloading())
+			testkit.WantError(t, err, "transport_error", false)
+			if !errors.Is(err, store.LoadErr) {
 				t.Errorf("got %v; want it to wrap the error of Reload", err)
 			}
-			store.wantCalls(t, 0, 1)
-			e.wantSpent(0)
+			store.WantCalls(t, 0, 1)
+			e.WantSpent(0)
 		})
 	})
 	t.Run("store away, inside the buffer", func(t *testing.T) {
-		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-			tokens := e.inBuffer(30 * time.Second)
-			store := &rtStore{loadErr: errors.New("no connection")}
-			rtSame(t, "agent", e.mustCreate(tokens, store.reloading()).Tokens, tokens)
-			store.wantCalls(t, 0, 0)
-			e.wantSpent(0)
+		testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+			tokens := e.InBuffer(30 * time.Second)
+			store := &testkit.Store{LoadErr: errors.New("no connection")}
+			testkit.WantSame(t, "agent", e.MustCreate(tokens, store.Reloading()).Tokens, tokens)
+			store.WantCalls(t, 0, 0)
+			e.WantSpent(0)
 		})
 	})
 	t.Run("another subject", func(t *testing.T) {
-		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-			tokens := e.expired()
-			e.srv.AddUser(authpitest.User{ID: "usr_eve"})
-			store := &rtStore{current: authpi.TokenSet{
+		testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+			tokens := e.Expired()
+			e.Issuer.AddUser(authpitest.User{ID: "usr_eve"})
+			store := &testkit.Store{Current: authpi.TokenSet{
 				AccessToken: "at", RefreshToken: "rt-of-eve", SubjectHint: "usr_eve", ExpiresAt: time.Now().Add(time.Hour),
 			}}
-			_, err := e.create(tokens, store.reloading())
+			_, err := e.Create(tokens, store.Reloading())
 			var mismatch *authpi.SubjectMismatchError
-			if !errors.As(err, &mismatch) || mismatch.Expected != rtUser || mismatch.Actual != "usr_eve" {
+			if !errors.As(err, &mismatch) || mismatch.Expected != testkit.Subject || mismatch.Actual != "usr_eve" {
 				t.Errorf("got %v; want a SubjectMismatchError", err)
 			}
-			store.wantCalls(t, 0, 1)
-			e.wantSpent(0)
+			store.WantCalls(t, 0, 1)
+			e.WantSpent(0)
 		})
 	})
 	t.Run("asked once more on invalid_grant", func(t *testing.T) {
-		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-			tokens := e.expired()
-			store := &rtStore{current: tokens}
-			opts := store.reloading()
+		testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+			tokens := e.Expired()
+			store := &testkit.Store{Current: tokens}
+			opts := store.Reloading()
 			// Another process is first while our request is on its way.
-			e.fault(authpitest.Fault{Delay: time.Second})
-			other := &rtStore{}
+			e.Fault(authpitest.Fault{Delay: time.Second})
+			other := &testkit.Store{}
 			var wg sync.WaitGroup
 			wg.Go(func() {
 				time.Sleep(time.Second / 2)
-				e.srv.ClearFaults()
-				agent, err := e.createBy(t.Context(), e.newClient(nil), tokens, other.opts())
+				e.Issuer.ClearFaults()
+				agent, err := e.CreateBy(t.Context(), e.NewClient(nil), tokens, other.Opts())
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				store.set(agent.Tokens)
+				store.Set(agent.Tokens)
 			})
-			agent := e.mustCreate(tokens, opts)
+			agent := e.MustCreate(tokens, opts)
 			wg.Wait()
-			rtSame(t, "agent", agent.Tokens, other.current)
-			if store.loads != 2 {
-				t.Errorf("Reload: got %d calls; want 2", store.loads)
+			testkit.WantSame(t, "agent", agent.Tokens, other.Current)
+			if store.Loads != 2 {
+				t.Errorf("Reload: got %d calls; want 2", store.Loads)
 			}
-			store.wantCalls(t, 0, 0)
+			store.WantCalls(t, 0, 0)
 		})
 	})
 	t.Run("invalid_grant and nothing newer", func(t *testing.T) {
-		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-			tokens := e.expired()
-			e.srv.EndSession(rtUser)
-			store := &rtStore{current: tokens}
-			_, err := e.create(tokens, store.reloading())
-			rtWantError(t, err, "invalid_grant", true)
-			if store.loads != 2 {
-				t.Errorf("Reload: got %d calls; want 2", store.loads)
+		testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+			tokens := e.Expired()
+			e.Issuer.EndSession(testkit.Subject)
+			store := &testkit.Store{Current: tokens}
+			_, err := e.Create(tokens, store.Reloading())
+			testkit.WantError(t, err, "invalid_grant", true)
+			if store.Loads != 2 {
+				t.Errorf("Reload: got %d calls; want 2", store.Loads)
 			}
-			store.wantCalls(t, 0, 1)
-			e.wantSpent(1)
+			store.WantCalls(t, 0, 1)
+			e.WantSpent(1)
 		})
 	})
 	t.Run("store lags behind the memory", func(t *testing.T) {
-		rtBubble(t, nil, func(cfg *authpi.Config) { cfg.RefreshMemory = 2 * time.Hour }, func(t *testing.T, e *rtEnv) {
-			first := e.expired()
-			second := e.mustCreate(first, nil).Tokens
-			time.Sleep(rtLife + time.Second)
-			store := &rtStore{current: first}
-			agent := e.mustCreate(second, store.reloading())
-			store.wantCalls(t, 1, 0)
-			e.wantSpent(2)
-			e.wantAlive(agent.Tokens)
+		testkit.Bubble(t, nil, func(cfg *authpi.Config) { cfg.RefreshMemory = 2 * time.Hour }, func(t *testing.T, e *testkit.Env) {
+			first := e.Expired()
+			second := e.MustCreate(first, nil).Tokens
+			time.Sleep(testkit.TokenLife + time.Second)
+			store := &testkit.Store{Current: first}
+			agent := e.MustCreate(second, store.Reloading())
+			store.WantCalls(t, 1, 0)
+			e.WantSpent(2)
+			e.WantAlive(agent.Tokens)
 			// From the first one's view, with the same lagging store.
-			time.Sleep(rtLife + time.Second)
-			lagging := &rtStore{current: second}
-			agent = e.mustCreate(first, lagging.reloading())
-			e.wantSpent(3)
-			e.wantAlive(agent.Tokens)
+			time.Sleep(testkit.TokenLife + time.Second)
+			lagging := &testkit.Store{Current: second}
+			agent = e.MustCreate(first, lagging.Reloading())
+			e.WantSpent(3)
+			e.WantAlive(agent.Tokens)
 		})
 	})
 	t.Run("newer set without refresh token has expired", func(t *testing.T) {
-		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-			tokens := e.expired()
-			store := &rtStore{current: authpi.TokenSet{AccessToken: "at", IDToken: tokens.IDToken, ExpiresAt: time.Now().Add(-time.Minute)}}
-			_, err := e.create(tokens, store.reloading())
-			rtWantError(t, err, "token_expired", true)
-			e.wantSpent(0)
+		testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+			tokens := e.Expired()
+			store := &testkit.Store{Current: authpi.TokenSet{AccessToken: "at", IDToken: tokens.IDToken, ExpiresAt: time.Now().Add(-time.Minute)}}
+			_, err := e.Create(tokens, store.Reloading())
+			testkit.WantError(t, err, "token_expired", true)
+			e.WantSpent(0)
 		})
 	})
 	t.Run("one Reload for one flight", func(t *testing.T) {
-		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-			tokens := e.expired()
-			e.fault(authpitest.Fault{DelayAnswer: time.Second})
-			store := &rtStore{current: tokens}
+		testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+			tokens := e.Expired()
+			e.Fault(authpitest.Fault{DelayAnswer: time.Second})
+			store := &testkit.Store{Current: tokens}
 			var wg sync.WaitGroup
 			for range 100 {
-				wg.Go(func() { e.mustCreate(tokens, store.reloading()) })
+				wg.Go(func() { e.MustCreate(tokens, store.Reloading()) })
 			}
 			wg.Wait()
-			store.wantCalls(t, 100, 0)
-			if store.loads != 1 {
-				t.Errorf("Reload: got %d calls; want 1", store.loads)
+			store.WantCalls(t, 100, 0)
+			if store.Loads != 1 {
+				t.Errorf("Reload: got %d calls; want 1", store.Loads)
 			}
 		})
 	})
@@ -484,19 +493,19 @@ func TestReload(t *testing.T) {
 // brings from there is verified too.
 func TestReloadedTokensAreVerified(t *testing.T) {
 	for _, verify := range []bool{false, true} {
-		rtBubble(t, nil, func(cfg *authpi.Config) { cfg.VerifyStoredTokens = verify }, func(t *testing.T, e *rtEnv) {
-			tokens := e.expired()
+		testkit.Bubble(t, nil, func(cfg *authpi.Config) { cfg.VerifyStoredTokens = verify }, func(t *testing.T, e *testkit.Env) {
+			tokens := e.Expired()
 			forged := tokens
 			forged.AccessToken = "another-access-token"
 			payload, _ := json.Marshal(map[string]any{
-				"iss": e.srv.URL, "sub": rtUser, "aud": e.srv.ClientID(), "iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix(),
+				"iss": e.Issuer.URL, "sub": testkit.Subject, "aud": e.Issuer.ClientID(), "iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix(),
 				"organizations": []any{map[string]any{"id": "org_victim", "scopes": []string{"owner"}}},
 			})
 			parts := strings.Split(tokens.IDToken, ".")
 			forged.IDToken = parts[0] + "." + base64.RawURLEncoding.EncodeToString(payload) + "." + parts[2]
 			forged.ExpiresAt = time.Now().Add(time.Hour)
-			store := &rtStore{current: forged}
-			agent, err := e.create(tokens, store.reloading())
+			store := &testkit.Store{Current: forged}
+			agent, err := e.Create(tokens, store.Reloading())
 			if !verify {
 				if err != nil || !agent.IsOwnerOf("org_victim") {
 					t.Errorf("without VerifyStoredTokens the store is trusted: got %v, %v", agent, err)
@@ -506,9 +515,9 @@ func TestReloadedTokensAreVerified(t *testing.T) {
 			if err == nil {
 				t.Fatalf("a forged ID token from the store was believed: owner of org_victim: %v", agent.IsOwnerOf("org_victim"))
 			}
-			rtWantError(t, err, "invalid_token", true)
-			e.wantSpent(0)
-			if agent, err := e.create(tokens, &authpi.AgentOptions{}); err == nil && agent.IsOwnerOf("org_victim") {
+			testkit.WantError(t, err, "invalid_token", true)
+			e.WantSpent(0)
+			if agent, err := e.Create(tokens, &authpi.AgentOptions{}); err == nil && agent.IsOwnerOf("org_victim") {
 				t.Error("the memory hands the forged set out")
 			}
 		})

@@ -9,6 +9,7 @@ import (
 
 	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/authpihttp"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 // refusedAccessTokens hold for the access tokens that come to an API.
@@ -18,39 +19,39 @@ func refusedAccessTokens() refusals {
 		section  = "RFC 9068 section 4"
 		audience = "RFC 9068 section 4, RFC 9700 section 4.10.2"
 	)
-	aud := func(name string, value any, given ...change) refusal {
-		return tokenRow(name, audience, "aud", setClaim("aud", value), given...)
+	aud := func(name string, value any, given ...testkit.Change) refusal {
+		return tokenRow(name, audience, "aud", testkit.SetClaim("aud", value), given...)
 	}
 	return refusals{"Access token", []way{byAPI}, []refusal{
-		tokenRow("typ missing", typed, "typ", setHeader("typ", nil), setHeader("typ", "application/at+jwt")),
-		tokenRow("typ JWT", typed, "typ", setHeader("typ", "JWT"), setHeader("typ", "AT+JWT")),
-		tokenRow("typ empty", typed, "typ", setHeader("typ", "")),
-		tokenRow("typ of a logout token", typed, "typ", setHeader("typ", "logout+jwt")),
-		tokenRow("typ that begins like the right one", typed, "typ", setHeader("typ", "at+jwt2")),
-		tokenRow("typ with a space behind", typed, "typ", setHeader("typ", "at+jwt ")),
-		tokenRow("typ of an access token of another kind", typed, "typ", setHeader("typ", "text/at+jwt")),
-		tokenRow("iss missing", section, "iss", dropClaim("iss")),
-		tokenRow("iss of another issuer", section, "iss", setClaim("iss", "https://evil.example")),
-		tokenRow("iss of a tenant under the same keys", section+", RFC 8725 section 3.8", "iss", setClaim("iss", "https://idp.authpi.test/i_other")),
-		tokenRow("iss with a slash behind", section, "iss", setClaim("iss", testIssuerURL+"/")),
-		aud("aud of another API", "https://other.example", setClaim("aud", []string{"https://other.example", "c_test"})),
+		tokenRow("typ missing", typed, "typ", testkit.SetHeader("typ", nil), testkit.SetHeader("typ", "application/at+jwt")),
+		tokenRow("typ JWT", typed, "typ", testkit.SetHeader("typ", "JWT"), testkit.SetHeader("typ", "AT+JWT")),
+		tokenRow("typ empty", typed, "typ", testkit.SetHeader("typ", "")),
+		tokenRow("typ of a logout token", typed, "typ", testkit.SetHeader("typ", "logout+jwt")),
+		tokenRow("typ that begins like the right one", typed, "typ", testkit.SetHeader("typ", "at+jwt2")),
+		tokenRow("typ with a space behind", typed, "typ", testkit.SetHeader("typ", "at+jwt ")),
+		tokenRow("typ of an access token of another kind", typed, "typ", testkit.SetHeader("typ", "text/at+jwt")),
+		tokenRow("iss missing", section, "iss", testkit.DropClaim("iss")),
+		tokenRow("iss of another issuer", section, "iss", testkit.SetClaim("iss", "https://evil.example")),
+		tokenRow("iss of a tenant under the same keys", section+", RFC 8725 section 3.8", "iss", testkit.SetClaim("iss", "https://idp.authpi.test/i_other")),
+		tokenRow("iss with a slash behind", section, "iss", testkit.SetClaim("iss", testkit.IssuerURL+"/")),
+		aud("aud of another API", "https://other.example", testkit.SetClaim("aud", []string{"https://other.example", "c_test"})),
 		aud("aud with a slash behind", "c_test/"),
 		aud("aud empty", ""),
 		aud("aud an empty list", []string{}),
-		aud("aud a list with a number", []any{"c_test", 7}, setClaim("aud", []any{"c_test"})),
-		tokenRow("aud missing", audience, "aud", dropClaim("aud")),
-		tokenRow("exp missing", section, "exp", dropClaim("exp")),
-		tokenRow("exp as text", section, "exp", setClaim("exp", "1760001800")),
-		tokenRow("exp passed by the skew", section, "exp", at("exp", -30*time.Second), at("exp", -29*time.Second)),
+		aud("aud a list with a number", []any{"c_test", 7}, testkit.SetClaim("aud", []any{"c_test"})),
+		tokenRow("aud missing", audience, "aud", testkit.DropClaim("aud")),
+		tokenRow("exp missing", section, "exp", testkit.DropClaim("exp")),
+		tokenRow("exp as text", section, "exp", testkit.SetClaim("exp", "1760001800")),
+		tokenRow("exp passed by the skew", section, "exp", testkit.At("exp", -30*time.Second), testkit.At("exp", -29*time.Second)),
 		enormous(section),
-		tokenRow("iat missing", "RFC 9068 section 2.2", "iat", dropClaim("iat")),
-		tokenRow("iat ahead by more than the skew", section, "iat", at("iat", 31*time.Second), at("iat", 30*time.Second)),
-		tokenRow("nbf ahead by more than the skew", "RFC 7519 section 4.1.5", "nbf", at("nbf", 31*time.Second), at("nbf", 30*time.Second)),
-		tokenRow("sub missing", "RFC 9068 section 2.2", "sub", dropClaim("sub")),
-		tokenRow("sub a number", "RFC 9068 section 2.2", "sub", setClaim("sub", 5)),
+		tokenRow("iat missing", "RFC 9068 section 2.2", "iat", testkit.DropClaim("iat")),
+		tokenRow("iat ahead by more than the skew", section, "iat", testkit.At("iat", 31*time.Second), testkit.At("iat", 30*time.Second)),
+		tokenRow("nbf ahead by more than the skew", "RFC 7519 section 4.1.5", "nbf", testkit.At("nbf", 31*time.Second), testkit.At("nbf", 30*time.Second)),
+		tokenRow("sub missing", "RFC 9068 section 2.2", "sub", testkit.DropClaim("sub")),
+		tokenRow("sub a number", "RFC 9068 section 2.2", "sub", testkit.SetClaim("sub", 5)),
 		{
 			name: "ID token in its place", source: typed, code: "invalid_token", part: "typ", given: []edit{ownKey("ES256")},
-			fault: inRaw(func(r *rawToken) { r.header = rawHeader; r.payload = withFirst(r.payload, `"nonce":"n"`) }),
+			fault: inRaw(func(r *rawToken) { r.header = testkit.RawHeader; r.payload = withFirst(r.payload, `"nonce":"n"`) }),
 		},
 		{
 			name: "logout token in its place", source: typed, code: "invalid_token", part: "typ", given: []edit{ownKey("ES256")},
@@ -102,13 +103,13 @@ func refusedRequests() refusals {
 		row("another scheme", "RFC 6750 section 2.1", "no_token", "Bearer", authorization(func(a string) string { return strings.Replace(a, "Bearer", "DPoP", 1) })),
 		{
 			name: "scope too narrow", source: "RFC 6750 section 3.1", code: "insufficient_scope", part: "does not allow",
-			fault: inToken(setClaim("scope", "openid emails")),
+			fault: inToken(testkit.SetClaim("scope", "openid emails")),
 		},
 		{
 			name: "scope under another case", source: "RFC 6750 section 3.1", code: "insufficient_scope", part: "does not allow",
-			fault: inToken(setClaim("scope", "openid EMAIL")),
+			fault: inToken(testkit.SetClaim("scope", "openid EMAIL")),
 		},
-		{name: "token of another API", source: "RFC 9700 section 4.10.2", code: "invalid_token", part: "aud", fault: inToken(setClaim("aud", "https://other.example"))},
+		{name: "token of another API", source: "RFC 9700 section 4.10.2", code: "invalid_token", part: "aud", fault: inToken(testkit.SetClaim("aud", "https://other.example"))},
 	}}
 }
 

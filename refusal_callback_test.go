@@ -6,6 +6,7 @@ import (
 
 	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/authpitest"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 func inCallback(f func(*login)) edit { return func(s *scene) { s.callback = append(s.callback, f) } }
@@ -82,7 +83,7 @@ func refusedCallbacks() refusals {
 	return refusals{"Callback", []way{{"callback", tryCallback}}, []refusal{
 		state("state missing", dropParam("state")),
 		state("state empty", setParam("state", "")),
-		state("state of another login", inCallback(func(l *login) { l.callback.Set("state", l.other(testSubject).auth.State) })),
+		state("state of another login", inCallback(func(l *login) { l.callback.Set("state", l.other(testkit.Subject).auth.State) })),
 		state("state in other case", inCallback(func(l *login) { l.callback.Set("state", strings.ToUpper(l.auth.State)) })),
 		state("state with a space behind", inCallback(func(l *login) { l.callback.Set("state", l.auth.State+" ") })),
 		state("state cut", inCallback(func(l *login) { l.callback.Set("state", l.auth.State[:len(l.auth.State)-1]) })),
@@ -102,7 +103,7 @@ func refusedCallbacks() refusals {
 		{
 			name: "answer in one JWT (response_mode jwt)", source: csrf, code: "invalid_state", part: "state",
 			fault: inCallback(func(l *login) {
-				claims := map[string]any{"iss": testIssuerURL, "code": l.callback.Get("code"), "state": l.auth.State}
+				claims := map[string]any{"iss": testkit.IssuerURL, "code": l.callback.Get("code"), "state": l.auth.State}
 				clear(l.callback)
 				l.callback.Set("response", l.issuer.Sign(claims, nil))
 			}),
@@ -111,15 +112,15 @@ func refusedCallbacks() refusals {
 		iss("iss of another issuer", "https://evil.example"),
 		iss("iss of another issuer, though announced", "https://evil.example", announced),
 		iss("iss of a tenant under the same keys", another, announced),
-		iss("iss with a slash behind", testIssuerURL+"/", announced),
-		iss("iss in other case", strings.ToUpper(testIssuerURL), announced),
+		iss("iss with a slash behind", testkit.IssuerURL+"/", announced),
+		iss("iss in other case", strings.ToUpper(testkit.IssuerURL), announced),
 		iss("iss with its host in other case", "https://IDP.authpi.test/i_test", announced),
 		iss("iss with the default port", "https://idp.authpi.test:443/i_test", announced),
 		iss("iss percent-encoded", "https://idp.authpi.test/%69_test", announced),
 		iss("iss with a dot segment", "https://idp.authpi.test/i_other/../i_test", announced),
 		iss("iss with a look-alike letter", "https://idp.\u0430uthpi.test/i_test", announced),
-		iss("iss with a query", testIssuerURL+"?x", announced),
-		iss("iss with a space behind", testIssuerURL+" ", announced),
+		iss("iss with a query", testkit.IssuerURL+"?x", announced),
+		iss("iss with a space behind", testkit.IssuerURL+" ", announced),
 		iss("iss empty", "", announced),
 		{
 			name: "iss that holds the code and the login's secrets", source: mixUp, code: "invalid_issuer", part: "iss", given: []edit{announced},
@@ -167,7 +168,7 @@ func refusedAnswers() refusals {
 			l.callback.Set("code", l.other("usr_eve").callback.Get("code"))
 		})),
 		grant("verifier of another login", "RFC 7636 section 4.6", inCallback(func(l *login) {
-			l.auth.CodeVerifier = l.other(testSubject).auth.CodeVerifier
+			l.auth.CodeVerifier = l.other(testkit.Subject).auth.CodeVerifier
 		})),
 		grant("verifier cut", "RFC 7636 section 4.6", inStored(func(a *authpi.AuthorizationURL) { a.CodeVerifier = a.CodeVerifier[:42] })),
 		grant("code used before", "RFC 6749 section 4.1.2, RFC 9700 section 2.2", inCallback(func(l *login) {
@@ -177,12 +178,14 @@ func refusedAnswers() refusals {
 		})),
 		{
 			name: "code of another login, at an issuer without PKCE", source: inject + ".3.2", code: "invalid_nonce", part: "nonce",
-			fault: inCallback(func(l *login) { l.token = append(l.token, setClaim("nonce", l.other(testSubject).auth.Nonce)) }),
+			fault: inCallback(func(l *login) {
+				l.token = append(l.token, testkit.SetClaim("nonce", l.other(testkit.Subject).auth.Nonce))
+			}),
 		},
 		{
 			name: "ID token of an earlier login", source: "OpenID Connect Core 3.1.3.7 (11), " + inject + ".3.2", code: "invalid_nonce", part: "nonce",
 			fault: inCallback(func(l *login) {
-				before := l.other(testSubject)
+				before := l.other(testkit.Subject)
 				agent, err := l.client.ExchangeCallback(l.t.Context(), before.callback, *before.auth)
 				if err != nil {
 					l.t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 // refusedConfigurations are mistakes that would open a door, and what logins may not ask for.
@@ -61,8 +62,8 @@ func refusedConfigurations() refusals {
 
 // tryConfiguration makes a client and starts a login.
 func tryConfiguration(s *scene) error {
-	issuer := newIssuer(s.t, &s.options)
-	cfg := authpi.Config{IssuerURL: issuer.URL, ClientID: issuer.ClientID(), RedirectURI: testRedirectURI, HTTPClient: issuer.Client()}
+	issuer := testkit.NewIssuer(s.t, &s.options)
+	cfg := authpi.Config{IssuerURL: issuer.URL, ClientID: issuer.ClientID(), RedirectURI: testkit.RedirectURI, HTTPClient: issuer.Client()}
 	for _, change := range s.config {
 		change(&cfg)
 	}

@@ -5,6 +5,7 @@ import (
 
 	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/authpitest"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 // refusedKeys are key sets in which the key that has signed must not count.
@@ -39,25 +40,25 @@ func refusedKeys() refusals {
 		set("kid a list", "RFC 7517 section 4.5", "kid", "ES256", "kid", []string{"raw"}),
 		set("kid missing", oidcCore+"10.1", "kid", "ES256", "kid", nil),
 		set("kty of another", "RFC 7517 section 4.1", "kid", "ES256", "kty", "OKP"),
-		set("point off the curve", "RFC 8725 section 3.4", "kid", "ES256", "y", b64(make([]byte, 32))),
+		set("point off the curve", "RFC 8725 section 3.4", "kid", "ES256", "y", testkit.Base64(make([]byte, 32))),
 		set("point of another curve", "RFC 8725 section 3.4", "kid", "ES256", "crv", "P-384"),
 		set("curve secp256k1", "RFC 8812 section 3.1", "kid", "ES256", "crv", "secp256k1"),
 		set("RSA exponent 1", "RFC 8725 section 3.4", "kid", "RS256", "e", "AQ"),
 		set("RSA exponent even", "RFC 8725 section 3.4", "kid", "RS256", "e", "AQAA"),
-		set("RSA modulus even", "RFC 8725 section 3.4", "kid", "RS256", "n", b64(append([]byte{0x80}, make([]byte, 255)...))),
+		set("RSA modulus even", "RFC 8725 section 3.4", "kid", "RS256", "n", testkit.Base64(append([]byte{0x80}, make([]byte, 255)...))),
 		{
 			name: "RSA key of 1024 bits", source: "RFC 7518 section 3.3", code: "invalid_token", part: "kid", given: []edit{ownKey("RS256")},
 			fault: func(s *scene) {
-				small, err := rawRSA1024()
+				small, err := testkit.RawRSA1024()
 				if err != nil {
 					s.t.Fatal(err)
 				}
-				s.key.private = small
+				s.key.Private = small
 			},
 		},
 		{
 			name: "two keys with one kid, and neither has signed", source: "RFC 7517 section 4.5", code: "invalid_token", part: "signature",
-			given: []edit{ownKey("ES256"), func(s *scene) { s.beside = append(s.beside, newRawKey(s.t).jwk()) }},
+			given: []edit{ownKey("ES256"), func(s *scene) { s.beside = append(s.beside, testkit.NewRawKey(s.t).JWK()) }},
 			fault: byAnother("ES256"),
 		},
 		{
@@ -92,12 +93,12 @@ func refusedDiscovery() refusals {
 		secure   = "OpenID Connect Discovery 7.1"
 	)
 	slashed := inIssuer(func(o *authpitest.Options) { o.TrailingSlash = true })
-	two := issuer("issuer with two slashes behind", testIssuerURL+"//")
+	two := issuer("issuer with two slashes behind", testkit.IssuerURL+"//")
 	two.given = []edit{slashed}
 	return refusals{"Discovery", []way{{"login", tryDiscovery}, {"DiscoverEndpoints", tryEndpoints}}, []refusal{
 		issuer("another issuer", "https://evil.example"),
 		issuer("a tenant under the same keys", "https://idp.authpi.test/i_other"),
-		issuer("a path below the issuer", testIssuerURL+"/x"),
+		issuer("a path below the issuer", testkit.IssuerURL+"/x"),
 		issuer("the issuer above", "https://idp.authpi.test"),
 		two,
 		issuer("issuer in other case", "https://idp.authpi.test/I_TEST"),
@@ -105,9 +106,9 @@ func refusedDiscovery() refusals {
 		issuer("issuer with the default port", "https://idp.authpi.test:443/i_test"),
 		issuer("issuer over http", "http://idp.authpi.test/i_test"),
 		issuer("issuer percent-encoded", "https://idp.authpi.test/%69_test"),
-		issuer("issuer with a query", testIssuerURL+"?x"),
+		issuer("issuer with a query", testkit.IssuerURL+"?x"),
 		member("issuer missing", metadata, "issuer", nil),
-		member("issuer a list", metadata, "issuer", []string{testIssuerURL}),
+		member("issuer a list", metadata, "issuer", []string{testkit.IssuerURL}),
 		member("jwks_uri missing", metadata, "jwks_uri", nil),
 		member("jwks_uri over http", secure, "jwks_uri", "http://keys.example/"),
 		member("jwks_uri javascript", secure, "jwks_uri", "javascript:x"),
@@ -135,7 +136,7 @@ func tryDiscovery(s *scene) error {
 
 func tryEndpoints(s *scene) error {
 	s.start()
-	got, err := authpi.DiscoverEndpoints(s.t.Context(), testIssuerURL, s.issuer.Client())
+	got, err := authpi.DiscoverEndpoints(s.t.Context(), testkit.IssuerURL, s.issuer.Client())
 	if err != nil && got != (authpi.Endpoints{}) {
 		s.t.Errorf("got %+v beside the error; want nothing", got)
 	}

@@ -11,6 +11,7 @@ import (
 
 	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/authpihttp"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 const logoutEvent = "http://schemas.openid.net/event/backchannel-logout"
@@ -18,44 +19,44 @@ const logoutEvent = "http://schemas.openid.net/event/backchannel-logout"
 // refusedLogoutTokens are those of OpenID Connect Back-Channel Logout.
 func refusedLogoutTokens() refusals {
 	const section = "Back-Channel Logout 2.6"
-	event := func(name string, value any, given ...change) refusal {
-		return tokenRow(name, section+" (6)", "event", setClaim("events", value), given...)
+	event := func(name string, value any, given ...testkit.Change) refusal {
+		return tokenRow(name, section+" (6)", "event", testkit.SetClaim("events", value), given...)
 	}
 	right := map[string]any{logoutEvent: map[string]any{"x": 1}, "other": 1}
 	return refusals{"Logout token", []way{byLogout}, []refusal{
-		tokenRow("typ of an access token", "RFC 8725 section 3.11", "typ", setHeader("typ", "at+jwt"), setHeader("typ", "JWT")),
-		tokenRow("typ of an access token, with a parameter", "RFC 8725 section 3.11", "typ", setHeader("typ", "at+jwt; v=1")),
-		tokenRow("typ of another event", "RFC 8725 section 3.11", "typ", setHeader("typ", "secevent+jwt"), setHeader("typ", "application/logout+jwt")),
-		tokenRow("iss missing", section+" (4)", "iss", dropClaim("iss"), setHeader("typ", nil)),
-		tokenRow("iss of another issuer", section+" (4)", "iss", setClaim("iss", "https://evil.example")),
-		tokenRow("iss of a tenant under the same keys", section+" (4)", "iss", setClaim("iss", "https://idp.authpi.test/i_other")),
-		tokenRow("iss with a slash behind", section+" (4)", "iss", setClaim("iss", testIssuerURL+"/")),
-		tokenRow("aud missing", section+" (4)", "aud", dropClaim("aud")),
-		tokenRow("aud of another client", section+" (4)", "aud", setClaim("aud", "c_other"), setClaim("aud", []string{"c_test"})),
-		tokenRow("exp missing", section+" (4)", "exp", dropClaim("exp")),
-		tokenRow("exp passed by the skew", section+" (4)", "exp", at("exp", -30*time.Second), at("exp", -29*time.Second)),
+		tokenRow("typ of an access token", "RFC 8725 section 3.11", "typ", testkit.SetHeader("typ", "at+jwt"), testkit.SetHeader("typ", "JWT")),
+		tokenRow("typ of an access token, with a parameter", "RFC 8725 section 3.11", "typ", testkit.SetHeader("typ", "at+jwt; v=1")),
+		tokenRow("typ of another event", "RFC 8725 section 3.11", "typ", testkit.SetHeader("typ", "secevent+jwt"), testkit.SetHeader("typ", "application/logout+jwt")),
+		tokenRow("iss missing", section+" (4)", "iss", testkit.DropClaim("iss"), testkit.SetHeader("typ", nil)),
+		tokenRow("iss of another issuer", section+" (4)", "iss", testkit.SetClaim("iss", "https://evil.example")),
+		tokenRow("iss of a tenant under the same keys", section+" (4)", "iss", testkit.SetClaim("iss", "https://idp.authpi.test/i_other")),
+		tokenRow("iss with a slash behind", section+" (4)", "iss", testkit.SetClaim("iss", testkit.IssuerURL+"/")),
+		tokenRow("aud missing", section+" (4)", "aud", testkit.DropClaim("aud")),
+		tokenRow("aud of another client", section+" (4)", "aud", testkit.SetClaim("aud", "c_other"), testkit.SetClaim("aud", []string{"c_test"})),
+		tokenRow("exp missing", section+" (4)", "exp", testkit.DropClaim("exp")),
+		tokenRow("exp passed by the skew", section+" (4)", "exp", testkit.At("exp", -30*time.Second), testkit.At("exp", -29*time.Second)),
 		enormous(section + " (4)"),
-		tokenRow("iat missing", section+" (4)", "iat", dropClaim("iat")),
-		tokenRow("iat ahead by more than the skew", section+" (4)", "iat", at("iat", 31*time.Second), at("iat", 30*time.Second)),
-		tokenRow("neither sub nor sid", section+" (5)", "sub", dropClaim("sid"), dropClaim("sub"), setClaim("sid", "s_1")),
-		tokenRow("sub and sid empty", section+" (5)", "sub", setClaim("sid", ""), setClaim("sub", ""), setClaim("sid", "s_1")),
-		tokenRow("sub and sid no texts", section+" (5)", "sub", setClaim("sid", 1), setClaim("sub", 1), setClaim("sid", "s_1")),
-		tokenRow("events missing", section+" (6)", "event", dropClaim("events")),
+		tokenRow("iat missing", section+" (4)", "iat", testkit.DropClaim("iat")),
+		tokenRow("iat ahead by more than the skew", section+" (4)", "iat", testkit.At("iat", 31*time.Second), testkit.At("iat", 30*time.Second)),
+		tokenRow("neither sub nor sid", section+" (5)", "sub", testkit.DropClaim("sid"), testkit.DropClaim("sub"), testkit.SetClaim("sid", "s_1")),
+		tokenRow("sub and sid empty", section+" (5)", "sub", testkit.SetClaim("sid", ""), testkit.SetClaim("sub", ""), testkit.SetClaim("sid", "s_1")),
+		tokenRow("sub and sid no texts", section+" (5)", "sub", testkit.SetClaim("sid", 1), testkit.SetClaim("sub", 1), testkit.SetClaim("sid", "s_1")),
+		tokenRow("events missing", section+" (6)", "event", testkit.DropClaim("events")),
 		event("events null", nil),
 		event("events of another kind", map[string]any{"https://example.com/event": map[string]any{}}),
 		event("events a list", []string{logoutEvent}),
-		event("events with the member as text", map[string]any{logoutEvent: "yes"}, setClaim("events", right)),
-		event("events with the member null", map[string]any{logoutEvent: nil}, setClaim("events", right)),
+		event("events with the member as text", map[string]any{logoutEvent: "yes"}, testkit.SetClaim("events", right)),
+		event("events with the member null", map[string]any{logoutEvent: nil}, testkit.SetClaim("events", right)),
 		event("events in other case", map[string]any{strings.ToUpper(logoutEvent): map[string]any{}}),
-		event("events with the member too deep", map[string]any{"x": right}, setClaim("events", right)),
-		tokenRow("nonce", section+" (7)", "nonce", setClaim("nonce", "n")),
-		tokenRow("nonce null", section+" (7)", "nonce", setClaim("nonce", nil)),
-		tokenRow("nonce empty", section+" (7)", "nonce", setClaim("nonce", "")),
-		tokenRow("jti missing", "Back-Channel Logout 2.4", "jti", dropClaim("jti")),
-		tokenRow("jti empty", "Back-Channel Logout 2.4", "jti", setClaim("jti", "")),
-		tokenRow("jti a number", "Back-Channel Logout 2.4", "jti", setClaim("jti", 1)),
-		tokenRow("ID token in its place", section+" (6, 7)", "event", both(setHeader("typ", nil), dropClaim("events"), setClaim("nonce", "n"))),
-		tokenRow("access token in its place", "RFC 9068 section 5", "typ", both(setHeader("typ", "at+jwt"), dropClaim("events"))),
+		event("events with the member too deep", map[string]any{"x": right}, testkit.SetClaim("events", right)),
+		tokenRow("nonce", section+" (7)", "nonce", testkit.SetClaim("nonce", "n")),
+		tokenRow("nonce null", section+" (7)", "nonce", testkit.SetClaim("nonce", nil)),
+		tokenRow("nonce empty", section+" (7)", "nonce", testkit.SetClaim("nonce", "")),
+		tokenRow("jti missing", "Back-Channel Logout 2.4", "jti", testkit.DropClaim("jti")),
+		tokenRow("jti empty", "Back-Channel Logout 2.4", "jti", testkit.SetClaim("jti", "")),
+		tokenRow("jti a number", "Back-Channel Logout 2.4", "jti", testkit.SetClaim("jti", 1)),
+		tokenRow("ID token in its place", section+" (6, 7)", "event", testkit.Both(testkit.SetHeader("typ", nil), testkit.DropClaim("events"), testkit.SetClaim("nonce", "n"))),
+		tokenRow("access token in its place", "RFC 9068 section 5", "typ", testkit.Both(testkit.SetHeader("typ", "at+jwt"), testkit.DropClaim("events"))),
 	}}
 }
 

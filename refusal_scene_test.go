@@ -13,21 +13,22 @@ import (
 
 	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/authpitest"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 // scene is where an input of the refusal table comes about. Its fields hold what a row wants
 // changed, in the order in which things happen.
 type scene struct {
 	t       *testing.T
-	clock   *testClock
+	clock   *testkit.Clock
 	options authpitest.Options
 	config  []func(*authpi.Config)
 	login   authpi.AuthorizationOptions
 
 	callback []func(*login)
-	before   []change                         // the ID token of the login, in a refresh
-	token    []change                         // claims and header, before the issuer signs
-	key      *rawKey                          // of the test's own, which signs in the issuer's stead
+	before   []testkit.Change                 // the ID token of the login, in a refresh
+	token    []testkit.Change                 // claims and header, before the issuer signs
+	key      *testkit.RawKey                  // of the test's own, which signs in the issuer's stead
 	raw      []func(*rawToken)                // what key signs, and how
 	jwk      []func(jwk map[string]any)       // key as it is published
 	beside   []any                            // JWKs that are published with it
@@ -51,21 +52,21 @@ type login struct {
 
 // rawToken is a token as the test's own key signs it.
 type rawToken struct {
-	key             rawKey
+	key             testkit.RawKey
 	header, payload string
 	access          string // the access token beside it, if any
 	signed          []func(string) string
 }
 
 func newScene(t *testing.T) *scene {
-	return &scene{t: t, clock: newTestClock(), bodies: map[string][]func(string) string{}}
+	return &scene{t: t, clock: testkit.NewClock(), bodies: map[string][]func(string) string{}}
 }
 
 func inConfig(f func(*authpi.Config)) edit { return func(s *scene) { s.config = append(s.config, f) } }
 
 func inIssuer(f func(*authpitest.Options)) edit { return func(s *scene) { f(&s.options) } }
 
-func inToken(changes ...change) edit {
+func inToken(changes ...testkit.Change) edit {
 	return func(s *scene) { s.token = append(s.token, changes...) }
 }
 
@@ -83,7 +84,7 @@ func asJSON(f func(map[string]any)) func(string) string {
 			panic(err)
 		}
 		f(members)
-		return mustMarshal(members)
+		return testkit.JSON(members)
 	}
 }
 
@@ -100,18 +101,10 @@ func setting(name string, value any) func(map[string]any) {
 // ownKey lets a key of the test's own sign for alg. The issuer publishes it.
 func ownKey(alg string) edit {
 	return func(s *scene) {
-		key := newRawKeyFor(s.t, alg)
+		key := testkit.NewRawKeyFor(s.t, alg)
 		s.key = &key
 		s.config = append(s.config, func(cfg *authpi.Config) { cfg.SigningAlgorithms = []string{"ES256", alg} })
 	}
-}
-
-func mustMarshal(v any) string {
-	text, err := json.Marshal(v)
-	if err != nil {
-		panic(err)
-	}
-	return string(text)
 }
 
 // hide notes what no error may show.
@@ -125,8 +118,8 @@ func (s *scene) hide(secrets ...string) {
 
 func (s *scene) start() {
 	s.options.Now = s.clock.Now
-	s.issuer = newIssuer(s.t, &s.options)
-	s.client = newClient(s.t, s.issuer, func(cfg *authpi.Config) {
+	s.issuer = testkit.NewIssuer(s.t, &s.options)
+	s.client = testkit.NewClient(s.t, s.issuer, func(cfg *authpi.Config) {
 		cfg.Now = s.clock.Now
 		for _, change := range s.config {
 			change(cfg)
@@ -144,7 +137,7 @@ func (s *scene) start() {
 
 // publish puts the test's own key into the issuer's set.
 func (s *scene) publish(set map[string]any) {
-	jwk := s.key.jwk()
+	jwk := s.key.JWK()
 	for _, change := range s.jwk {
 		change(jwk)
 	}
@@ -166,7 +159,7 @@ func (s *scene) spoil(grant string) {
 	fault := authpitest.Fault{Endpoint: "token", Grant: grant}
 	edits := s.bodies["token"]
 	if s.key == nil {
-		fault.IDToken = both(s.token...)
+		fault.IDToken = testkit.Both(s.token...)
 	} else {
 		edits = append([]func(string) string{asJSON(s.forgeAnswer)}, edits...)
 	}
@@ -180,22 +173,22 @@ func (s *scene) forgeAnswer(answer map[string]any) {
 
 // forge gives a token once more with what the scene wants changed. A nil typ is left out.
 func (s *scene) forge(token string, typ any, access string) string {
-	claims, header := payloadOf(s.t, token), map[string]any{}
+	claims, header := testkit.PayloadOf(s.t, token), map[string]any{}
 	if typ != nil {
 		header["typ"] = typ
 	}
 	if s.key == nil {
-		both(s.token...)(header, claims)
+		testkit.Both(s.token...)(header, claims)
 		return s.issuer.Sign(claims, header)
 	}
 	delete(claims, "at_hash") // which goes by the issuer's algorithm
-	maps.Copy(header, map[string]any{"alg": s.key.alg, "kid": "raw"})
-	both(s.token...)(header, claims)
-	raw := &rawToken{key: *s.key, header: mustMarshal(header), payload: mustMarshal(claims), access: access}
+	maps.Copy(header, map[string]any{"alg": s.key.Alg, "kid": "raw"})
+	testkit.Both(s.token...)(header, claims)
+	raw := &rawToken{key: *s.key, header: testkit.JSON(header), payload: testkit.JSON(claims), access: access}
 	for _, change := range s.raw {
 		change(raw)
 	}
-	signed := raw.key.sign(raw.header, raw.payload)
+	signed := raw.key.Sign(raw.header, raw.payload)
 	s.signed = signed
 	for _, change := range raw.signed {
 		signed = change(signed)
@@ -215,7 +208,7 @@ var (
 // tryExchange is a whole login.
 func tryExchange(s *scene) error {
 	s.start()
-	callback, auth := startLogin(s.t, s.client, s.issuer, &s.login)
+	callback, auth := testkit.StartLogin(s.t, s.client, s.issuer, &s.login)
 	s.hide(auth.Nonce, auth.State, auth.CodeVerifier, callback.Get("code"))
 	for _, change := range s.callback {
 		change(&login{s, callback, &auth})
@@ -223,8 +216,8 @@ func tryExchange(s *scene) error {
 	s.issuer.ResetCounters()
 	s.spoil("authorization_code")
 	agent, err := s.client.ExchangeCallback(s.t.Context(), callback, auth)
-	if err == nil && agent.ID != testSubject {
-		s.t.Errorf("got %q signed in; want %q", agent.ID, testSubject)
+	if err == nil && agent.ID != testkit.Subject {
+		s.t.Errorf("got %q signed in; want %q", agent.ID, testkit.Subject)
 	}
 	if err != nil && agent != nil {
 		s.t.Errorf("got %v beside the error; want nobody", agent)
@@ -236,8 +229,8 @@ func tryExchange(s *scene) error {
 // later, the spent token is not spent again, and the error has the set, so that it can be revoked.
 func tryRefresh(s *scene) error {
 	s.start()
-	s.issuer.Inject(authpitest.Fault{IDToken: both(s.before...)})
-	old := signIn(s.t, s.client, s.issuer, nil).Tokens
+	s.issuer.Inject(authpitest.Fault{IDToken: testkit.Both(s.before...)})
+	old := testkit.SignIn(s.t, s.client, s.issuer, nil).Tokens
 	s.clock.Advance(31 * time.Minute)
 	s.spoil("refresh_token")
 	saved, failed := 0, 0
@@ -247,8 +240,8 @@ func tryRefresh(s *scene) error {
 	}
 	agent, err := s.client.CreateAgent(s.t.Context(), old, opts)
 	if err == nil {
-		if agent.ID != testSubject || agent.Tokens.IDToken == "" || saved != 1 || failed != 0 {
-			s.t.Errorf("got %v, stored %d times, %d failures; want %s with a new ID token, stored once", agent, saved, failed, testSubject)
+		if agent.ID != testkit.Subject || agent.Tokens.IDToken == "" || saved != 1 || failed != 0 {
+			s.t.Errorf("got %v, stored %d times, %d failures; want %s with a new ID token, stored once", agent, saved, failed, testkit.Subject)
 		}
 		return nil
 	}
@@ -295,7 +288,7 @@ func tryLogoutToken(s *scene) error {
 func tryStoredToken(s *scene) error {
 	inConfig(func(cfg *authpi.Config) { cfg.VerifyStoredTokens = true })(s)
 	s.start()
-	tokens := signIn(s.t, s.client, s.issuer, nil).Tokens
+	tokens := testkit.SignIn(s.t, s.client, s.issuer, nil).Tokens
 	tokens.IDToken = s.forge(tokens.IDToken, nil, tokens.AccessToken)
 	s.hide(tokens.IDToken, tokens.AccessToken, tokens.RefreshToken)
 	return s.twice("stored ID token", tokens.IDToken, func(token string) error {

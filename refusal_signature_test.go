@@ -7,6 +7,8 @@ import (
 	"encoding/base64"
 	"strconv"
 	"strings"
+
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 func inRaw(f func(*rawToken)) edit { return func(s *scene) { s.raw = append(s.raw, f) } }
@@ -42,7 +44,7 @@ func inPart(i int, f func(string) string) edit {
 		if err != nil {
 			panic(err)
 		}
-		parts[i] = b64([]byte(f(string(text))))
+		parts[i] = testkit.Base64([]byte(f(string(text))))
 		return strings.Join(parts, ".")
 	})
 }
@@ -50,7 +52,7 @@ func inPart(i int, f func(string) string) edit {
 // byAnother lets another key sign than the one that is published.
 func byAnother(alg string) edit {
 	return func(s *scene) {
-		other := newRawKeyFor(s.t, alg)
+		other := testkit.NewRawKeyFor(s.t, alg)
 		s.raw = append(s.raw, func(r *rawToken) { r.key = other })
 	}
 }
@@ -62,18 +64,18 @@ func refusedSignatures() refusals {
 		foreign   = "RFC 8725 section 3.10"
 		crypto    = "RFC 8725 section 3.3"
 	)
-	alg := func(name, value, source string, given ...change) refusal {
-		return tokenRow(name, source, "alg", setHeader("alg", value), given...)
+	alg := func(name, value, source string, given ...testkit.Change) refusal {
+		return tokenRow(name, source, "alg", testkit.SetHeader("alg", value), given...)
 	}
 	narrow := func(row refusal) refusal {
 		row.given = append(row.given, narrowedTo("ES256", "EdDSA"))
 		return row
 	}
 	broken := func(alg string) refusal {
-		return tokenRow("signature of "+alg+" broken", crypto, "signature", setHeader("_signature", "bad"), setHeader("alg", alg))
+		return tokenRow("signature of "+alg+" broken", crypto, "signature", testkit.SetHeader("_signature", "bad"), testkit.SetHeader("alg", alg))
 	}
 	header := func(name, source string, value any) refusal {
-		return tokenRow("header "+name, source, name, setHeader(name, value), setHeader("x5t", "AAAA"), setHeader("cty", "JSON"))
+		return tokenRow("header "+name, source, name, testkit.SetHeader(name, value), testkit.SetHeader("x5t", "AAAA"), testkit.SetHeader("cty", "JSON"))
 	}
 	es256 := `"alg":"ES256"`
 	return refusals{"Signature of any token", []way{byExchange, byRefresh, fromStore, byAPI, byLogout}, []refusal{
@@ -84,8 +86,8 @@ func refusedSignatures() refusals {
 		alg("alg with a space behind", "ES256 ", "RFC 7515 section 4.1.1"),
 		alg("alg HS256 under the issuer's public key", "HS256", confusion),
 		alg("alg HS384 under the issuer's public key", "HS384", confusion),
-		alg("alg HS512 under the client's ID", "HS512", confusion, setHeader("_secret", "c_test")),
-		alg("alg HS256 under an empty key", "HS256", "RFC 8725 section 3.5", setHeader("_secret", "")),
+		alg("alg HS512 under the client's ID", "HS512", confusion, testkit.SetHeader("_secret", "c_test")),
+		alg("alg HS256 under an empty key", "HS256", "RFC 8725 section 3.5", testkit.SetHeader("_secret", "")),
 		alg("alg of a curve that is not registered here (ES256K)", "ES256K", confusion),
 		alg("alg of encryption (dir)", "dir", confusion),
 		narrow(alg("alg that the client does not accept", "RS256", oidcCore+"3.1.3.7 (7)")),
@@ -96,11 +98,11 @@ func refusedSignatures() refusals {
 		rawRow("RS256 signature named PS256", confusion, "signature",
 			rewritten(`"alg":"RS256"`, `"alg":"PS256"`), ownKey("RS256"), narrowedTo("ES256", "RS256", "PS256")),
 
-		tokenRow("kid of no key", oidcCore+"10.1", "kid", setHeader("kid", "nobody")),
-		tokenRow("kid that is a path", foreign, "kid", setHeader("kid", "../../../dev/null")),
-		tokenRow("kid that is SQL", foreign, "kid", setHeader("kid", "x' UNION SELECT 'key")),
-		tokenRow("kid that is a URL", foreign, "kid", setHeader("kid", "https://evil.example/key")),
-		tokenRow("kid empty", oidcCore+"10.1", "kid", setHeader("kid", "")),
+		tokenRow("kid of no key", oidcCore+"10.1", "kid", testkit.SetHeader("kid", "nobody")),
+		tokenRow("kid that is a path", foreign, "kid", testkit.SetHeader("kid", "../../../dev/null")),
+		tokenRow("kid that is SQL", foreign, "kid", testkit.SetHeader("kid", "x' UNION SELECT 'key")),
+		tokenRow("kid that is a URL", foreign, "kid", testkit.SetHeader("kid", "https://evil.example/key")),
+		tokenRow("kid empty", oidcCore+"10.1", "kid", testkit.SetHeader("kid", "")),
 		rawRow("kid of the issuer's key, in other case", oidcCore+"10.1", "kid", rewritten(`"kid":"raw"`, `"kid":"RAW"`)),
 
 		broken("ES256"), broken("RS256"), broken("EdDSA"),
@@ -118,16 +120,16 @@ func refusedSignatures() refusals {
 		header("jwk", foreign, map[string]any{"kty": "EC"}),
 		rawRow("jwk in the header, whose key has signed", foreign, "jwk", embedded()),
 		header("crit", "RFC 7515 section 4.1.11", []string{"exp"}),
-		tokenRow("header crit, empty", "RFC 7515 section 4.1.11", "crit", setHeader("crit", []string{})),
-		tokenRow("header crit with b64 false", "RFC 7797 section 6", "crit", both(setHeader("crit", []string{"b64"}), setHeader("b64", false))),
-		tokenRow("header b64 false without crit", "RFC 7797 section 6", "crit", setHeader("b64", false)),
+		tokenRow("header crit, empty", "RFC 7515 section 4.1.11", "crit", testkit.SetHeader("crit", []string{})),
+		tokenRow("header crit with b64 false", "RFC 7797 section 6", "crit", testkit.Both(testkit.SetHeader("crit", []string{"b64"}), testkit.SetHeader("b64", false))),
+		tokenRow("header b64 false without crit", "RFC 7797 section 6", "crit", testkit.SetHeader("b64", false)),
 	}}
 }
 
 // inDER signs as most libraries do by themselves: r and s in ASN.1.
 func inDER() edit {
 	return inRaw(func(r *rawToken) {
-		private := r.key.private.(*ecdsa.PrivateKey)
+		private := r.key.Private.(*ecdsa.PrivateKey)
 		r.signed = append(r.signed, func(token string) string {
 			input := token[:strings.LastIndex(token, ".")]
 			digest := sha256.Sum256([]byte(input))
@@ -135,7 +137,7 @@ func inDER() edit {
 			if err != nil {
 				panic(err)
 			}
-			return input + "." + b64(der)
+			return input + "." + testkit.Base64(der)
 		})
 	})
 }
@@ -143,10 +145,10 @@ func inDER() edit {
 // embedded lets a key of the attacker's sign, and brings it along.
 func embedded() edit {
 	return func(s *scene) {
-		other := newRawKey(s.t)
+		other := testkit.NewRawKey(s.t)
 		s.raw = append(s.raw, func(r *rawToken) {
 			r.key = other
-			r.header = withFirst(r.header, `"jwk":`+mustMarshal(other.jwk()))
+			r.header = withFirst(r.header, `"jwk":`+testkit.JSON(other.JWK()))
 		})
 	}
 }
@@ -212,7 +214,7 @@ func refusedForms() refusals {
 		token("five parts, as if encrypted", oidcCore+"3.1.3.7 (1)", "format", func(raw string) string { return raw + ".AAAA.AAAA" }),
 		token("JSON serialization", compact, "format", func(raw string) string {
 			p := strings.Split(raw, ".")
-			return mustMarshal(map[string]any{"protected": p[0], "payload": p[1], "signature": p[2]})
+			return testkit.JSON(map[string]any{"protected": p[0], "payload": p[1], "signature": p[2]})
 		}),
 		token("no signature", oidcCore+"3.1.3.7 (6)", "signature", func(raw string) string { return raw[:strings.LastIndex(raw, ".")+1] }),
 		token("scheme in front", "RFC 6750 section 2.1", "format", func(raw string) string { return "Bearer " + raw }),

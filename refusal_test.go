@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 // refusal is one row of the refusal table in docs/security.md: an input with one fault. The same
@@ -109,14 +110,14 @@ const configuration = "configuration"
 func (r refusal) wantRefused(t *testing.T, s *scene, err error) {
 	t.Helper()
 	if r.code == configuration {
-		wantField(t, err, r.part)
+		testkit.WantField(t, err, r.part)
 		var other *authpi.OAuthError
 		if !strings.HasPrefix(err.Error(), "authpi: configuration: "+r.part+" ") || errors.As(err, &other) || authpi.SessionEnded(err) {
 			t.Errorf("got %v; want a configuration error that begins with the field, and stands alone", err)
 		}
 		return
 	}
-	e := wantCode(t, err, r.code, r.part)
+	e := testkit.WantCode(t, err, r.code, r.part)
 	if r.code == "invalid_token" && !strings.HasPrefix(e.Description, r.part+": ") {
 		t.Errorf("got description %q; want it to begin with %q, what failed", e.Description, r.part)
 	}
@@ -127,19 +128,19 @@ func (r refusal) wantRefused(t *testing.T, s *scene, err error) {
 	if sentinel != nil && !errors.Is(err, sentinel) {
 		t.Errorf("errors.Is(%v, %v): got false; want true", err, sentinel)
 	}
-	wantNone(t, err.Error(), s.secrets...)
+	testkit.WantHidden(t, err.Error(), s.secrets...)
 }
 
 // checkNamedTests wants every test that docs/security.md names to be there.
 func checkNamedTests(t *testing.T) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("docs", "security.md"))
+	text, err := os.ReadFile(filepath.Join(testkit.Root(t), "docs", "security.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var code strings.Builder
-	for _, dir := range []string{".", "authpihttp", filepath.Join("internal", "*")} {
-		files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
+	for _, dir := range []string{".", "authpihttp", filepath.Join("internal", "*"), filepath.Join("internal", "test", "*")} {
+		files, err := filepath.Glob(filepath.Join(testkit.Root(t), dir, "*_test.go"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -174,7 +175,7 @@ func documentedRefusals(table []refusals) map[string][]string {
 // this order.
 func checkDocumented(t *testing.T, level string, want map[string][]string) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join("docs", "security.md"))
+	text, err := os.ReadFile(filepath.Join(testkit.Root(t), "docs", "security.md"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 // The memory is bounded in number and in bytes, however many sessions refresh.
@@ -37,16 +38,16 @@ func TestMemoryIsBounded(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			before := rtHeap()
+			before := testkit.Heap()
 			for i := range tc.tokens {
-				source := c.TokenSource(&authpi.Agent{ID: rtUser, Tokens: authpi.TokenSet{
-					AccessToken: "old", RefreshToken: fmt.Sprintf("rt-%d", i), SubjectHint: rtUser,
+				source := c.TokenSource(&authpi.Agent{ID: testkit.Subject, Tokens: authpi.TokenSet{
+					AccessToken: "old", RefreshToken: fmt.Sprintf("rt-%d", i), SubjectHint: testkit.Subject,
 				}}, nil)
 				if _, err := source.Token(); err != nil {
 					t.Fatal(err)
 				}
 			}
-			grown := max(rtHeap(), before) - before
+			grown := max(testkit.Heap(), before) - before
 			if grown > tc.limit<<20 {
 				t.Errorf("the heap grew by %d MiB; want at most %d", grown>>20, tc.limit)
 			}
@@ -54,17 +55,8 @@ func TestMemoryIsBounded(t *testing.T) {
 			if tc.issuer.n != tc.tokens {
 				t.Errorf("requests: got %d; want %d", tc.issuer.n, tc.tokens)
 			}
-			rtNoGoroutines(t)
+			testkit.WantNoGoroutines(t)
 			runtime.KeepAlive(c)
 		})
 	}
-}
-
-// rtHeap is what is in use of the heap, in bytes.
-func rtHeap() uint64 {
-	runtime.GC()
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return m.HeapAlloc
 }

@@ -14,18 +14,19 @@ import (
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 // secretIDToken is a JWT in form; what it says of the user is no secret.
-var secretIDToken = secretID + "." + b64([]byte(`{"sub":"usr_1","email":"ada@example.com"}`)) + "." + secretID
+var secretIDToken = secretID + "." + testkit.Base64([]byte(`{"sub":"usr_1","email":"ada@example.com"}`)) + "." + secretID
 
 // exportedValues gives values of every exported type, filled with secrets wherever
 // they can hold any. echo is a client of an issuer that says back whatever it hears.
 func exportedValues(t *testing.T) map[string][]any {
 	t.Helper()
 	cfg := authpi.Config{
-		IssuerURL: "https://idp.example/i_1", ClientID: "c_1", ClientSecret: secretClient, RedirectURI: testRedirectURI,
-		HTTPClient: &http.Client{Transport: transportFunc(echo)},
+		IssuerURL: "https://idp.example/i_1", ClientID: "c_1", ClientSecret: secretClient, RedirectURI: testkit.RedirectURI,
+		HTTPClient: &http.Client{Transport: testkit.TransportFunc(echo)},
 		Endpoints: authpi.Endpoints{
 			Token: "https://idp.example/t", UserInfo: "https://idp.example/u", Introspection: "https://idp.example/i", Revocation: "https://idp.example/r",
 		},
@@ -60,7 +61,7 @@ func exportedValues(t *testing.T) map[string][]any {
 		"ConfigurationError":   {authpi.ConfigurationError{Field: "ClientSecret", Reason: "is required"}},
 	}
 	for _, err := range echoedErrors(t, client, agent, auth) {
-		for _, one := range errorChain(err) {
+		for _, one := range testkit.ErrorChain(err) {
 			switch one := one.(type) {
 			case *authpi.OAuthError:
 				values["OAuthError"] = append(values["OAuthError"], *one)
@@ -81,8 +82,8 @@ const otherValue = "(others)"
 
 // echo refuses everything, and tells what it was sent.
 func echo(r *http.Request) (*http.Response, error) {
-	said, err := json.Marshal(map[string]string{"error": "invalid_grant", "error_description": sentBy(r), "error_uri": "https://idp.example/?" + sentBy(r)})
-	return reply(r, 400, nil, string(said)), err
+	said, err := json.Marshal(map[string]string{"error": "invalid_grant", "error_description": testkit.SentBy(r), "error_uri": "https://idp.example/?" + testkit.SentBy(r)})
+	return testkit.Reply(r, 400, nil, string(said)), err
 }
 
 // echoedErrors are the errors of every call that sends a secret, or is given one.
@@ -232,7 +233,7 @@ func dump(b *strings.Builder, v reflect.Value, depth int) {
 func exportedTypes(t *testing.T) []string {
 	t.Helper()
 	var names []string
-	for _, file := range sources(t, ".") {
+	for _, file := range testkit.Sources(t, ".") {
 		for _, decl := range file.Decls {
 			general, ok := decl.(*ast.GenDecl)
 			if !ok {
@@ -260,8 +261,8 @@ func exportedTypes(t *testing.T) []string {
 func TestPanicsShowNoSecret(t *testing.T) {
 	t.Parallel()
 	client, err := authpi.NewIdpClient(authpi.Config{
-		IssuerURL: "https://idp.example/i_1", ClientID: "c_1", ClientSecret: secretClient, RedirectURI: testRedirectURI,
-		HTTPClient: &http.Client{Transport: transportFunc(func(r *http.Request) (*http.Response, error) { panic(sentBy(r)) })},
+		IssuerURL: "https://idp.example/i_1", ClientID: "c_1", ClientSecret: secretClient, RedirectURI: testkit.RedirectURI,
+		HTTPClient: &http.Client{Transport: testkit.TransportFunc(func(r *http.Request) (*http.Response, error) { panic(testkit.SentBy(r)) })},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -275,7 +276,7 @@ func TestPanicsShowNoSecret(t *testing.T) {
 		}
 	}()
 	for _, err := range echoedErrors(t, client, agent, auth) {
-		for _, one := range errorChain(err) {
+		for _, one := range testkit.ErrorChain(err) {
 			for how, text := range prints(one) {
 				wantNoSecret(t, how, text)
 			}

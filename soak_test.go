@@ -21,6 +21,7 @@ import (
 
 	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/authpitest"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 const (
@@ -99,10 +100,10 @@ type soakSession struct {
 
 func newSoak(t *testing.T) *soak {
 	s := &soak{t: t, owners: map[[sha256.Size]byte]*soakSession{}}
-	s.issuer = authpitest.NewServer(&authpitest.Options{ClientSecret: rtSecret, AccessTokenLifetime: soakLife})
-	addAda(s.issuer)
+	s.issuer = authpitest.NewServer(&authpitest.Options{ClientSecret: testkit.ClientSecret, AccessTokenLifetime: soakLife})
+	testkit.AddAda(s.issuer)
 	s.real = s.issuer.Client().Transport.(*http.Transport).Clone()
-	s.client = newClient(t, s.issuer, func(cfg *authpi.Config) {
+	s.client = testkit.NewClient(t, s.issuer, func(cfg *authpi.Config) {
 		cfg.HTTPClient = &http.Client{Transport: s}
 		cfg.RefreshBuffer = time.Second
 		cfg.RefreshTimeout = 10 * time.Second
@@ -124,7 +125,7 @@ func newSoak(t *testing.T) *soak {
 // signIn gives a session new tokens. It goes on trying, since logins meet faults, too.
 func (s *soak) signIn(session *soakSession) {
 	for {
-		callback, auth := startLogin(s.t, s.client, s.issuer, nil)
+		callback, auth := testkit.StartLogin(s.t, s.client, s.issuer, nil)
 		agent, err := s.client.ExchangeCallback(context.Background(), callback, auth)
 		s.judge("ExchangeCallback", err)
 		if err != nil {
@@ -159,13 +160,13 @@ func (s *soak) judge(name string, err error) {
 	if !typed(err) {
 		s.t.Errorf("%s: got %T %v; want an error of the package's own", name, err, err)
 	}
-	wantSilent(s.t, err, rtSecret)
+	testkit.WantSilent(s.t, err, testkit.ClientSecret)
 }
 
 // RoundTrip has one request in eight meet a fault.
 func (s *soak) RoundTrip(r *http.Request) (*http.Response, error) {
 	s.requests.Add(1)
-	token := rtForm(r).Get("refresh_token")
+	token := testkit.Form(r).Get("refresh_token")
 	if rand.IntN(8) > 0 {
 		return s.toIssuer(r, token)
 	}
@@ -178,8 +179,8 @@ func (s *soak) RoundTrip(r *http.Request) (*http.Response, error) {
 	// Patience is short here, or the workers would only wait.
 	ctx, cancel := context.WithCancel(r.Context())
 	time.AfterFunc(300*time.Millisecond, cancel)
-	issuer := transportFunc(func(r *http.Request) (*http.Response, error) { return s.toIssuer(r, token) })
-	v := &victim{w: &faultWire{base: issuer}, r: r.WithContext(ctx), sent: sentBy(r)}
+	issuer := testkit.TransportFunc(func(r *http.Request) (*http.Response, error) { return s.toIssuer(r, token) })
+	v := &victim{w: &faultWire{base: issuer}, r: r.WithContext(ctx), sent: testkit.SentBy(r)}
 	resp, err := f.answer(v)
 	if session != nil && err != nil && !f.undialled {
 		session.harm() // the fault took longer than that: the issuer may have answered

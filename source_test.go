@@ -17,13 +17,14 @@ import (
 
 	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/authpitest"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 func TestTokenSource(t *testing.T) {
 	t.Run("a good token costs nothing", func(t *testing.T) {
-		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-			tokens := e.signIn()
-			source := e.client.TokenSource(e.mustCreate(tokens, nil), nil)
+		testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+			tokens := e.SignIn()
+			source := e.Client.TokenSource(e.MustCreate(tokens, nil), nil)
 			token, err := source.Token()
 			if err != nil || token.AccessToken != tokens.AccessToken || token.Type() != "Bearer" || !token.Expiry.Equal(tokens.ExpiresAt) {
 				t.Fatalf("got another token, or %v", err)
@@ -31,7 +32,7 @@ func TestTokenSource(t *testing.T) {
 			if n := testing.AllocsPerRun(100, func() { _, _ = source.Token() }); n != 0 {
 				t.Errorf("allocations: got %v; want 0", n)
 			}
-			if got := e.srv.Requests(""); got != 0 {
+			if got := e.Issuer.Requests(""); got != 0 {
 				t.Errorf("requests: got %d; want 0", got)
 			}
 			if text := fmt.Sprintf("%v %+v %#v", source, source, source); strings.Contains(text, tokens.AccessToken) {
@@ -40,29 +41,29 @@ func TestTokenSource(t *testing.T) {
 		})
 	})
 	t.Run("refreshes ahead of expiry for hours", func(t *testing.T) {
-		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-			tokens := e.signIn()
-			store := &rtStore{}
-			source := e.client.TokenSource(e.mustCreate(tokens, nil), store.opts())
+		testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+			tokens := e.SignIn()
+			store := &testkit.Store{}
+			source := e.Client.TokenSource(e.MustCreate(tokens, nil), store.Opts())
 			const rounds = 10
 			for i := range rounds {
-				time.Sleep(rtLife - time.Minute)
+				time.Sleep(testkit.TokenLife - time.Minute)
 				token, err := source.Token()
-				if err != nil || time.Until(token.Expiry) < rtLife-time.Minute {
+				if err != nil || time.Until(token.Expiry) < testkit.TokenLife-time.Minute {
 					t.Fatalf("round %d: got a token good for %s, or %v", i, time.Until(token.Expiry), err)
 				}
-				rtSame(t, "stored", store.current, authpi.TokenSet{AccessToken: token.AccessToken, RefreshToken: token.RefreshToken})
+				testkit.WantSame(t, "stored", store.Current, authpi.TokenSet{AccessToken: token.AccessToken, RefreshToken: token.RefreshToken})
 			}
-			store.wantCalls(t, rounds, 0)
-			e.wantSpent(rounds)
-			e.wantAlive(store.current)
+			store.WantCalls(t, rounds, 0)
+			e.WantSpent(rounds)
+			e.WantAlive(store.Current)
 		})
 	})
 	t.Run("1,000 callers, one request", func(t *testing.T) {
-		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-			tokens := e.expired()
-			e.fault(authpitest.Fault{DelayAnswer: 20 * time.Millisecond})
-			source := e.client.TokenSource(&authpi.Agent{ID: rtUser, Tokens: tokens}, nil)
+		testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+			tokens := e.Expired()
+			e.Fault(authpitest.Fault{DelayAnswer: 20 * time.Millisecond})
+			source := e.Client.TokenSource(&authpi.Agent{ID: testkit.Subject, Tokens: tokens}, nil)
 			var wg sync.WaitGroup
 			for i := range 1000 {
 				wg.Go(func() {
@@ -73,15 +74,15 @@ func TestTokenSource(t *testing.T) {
 				})
 			}
 			wg.Wait()
-			e.wantSpent(1)
+			e.WantSpent(1)
 		})
 	})
 	t.Run("grace, then the failure", func(t *testing.T) {
-		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-			tokens := e.inBuffer(30 * time.Second)
-			store := &rtStore{}
-			source := e.client.TokenSource(e.mustCreate(tokens, &authpi.AgentOptions{AutoRefresh: authpi.RefreshOff}), store.opts())
-			e.fault(authpitest.Fault{Status: 503, Times: -1})
+		testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+			tokens := e.InBuffer(30 * time.Second)
+			store := &testkit.Store{}
+			source := e.Client.TokenSource(e.MustCreate(tokens, &authpi.AgentOptions{AutoRefresh: authpi.RefreshOff}), store.Opts())
+			e.Fault(authpitest.Fault{Status: 503, Times: -1})
 			for range 29 {
 				token, err := source.Token()
 				if err != nil || token.AccessToken != tokens.AccessToken {
@@ -89,23 +90,23 @@ func TestTokenSource(t *testing.T) {
 				}
 				time.Sleep(time.Second)
 			}
-			e.wantSpent(6) // at 0, 5, 10, 15, 20, 25 s
-			store.wantCalls(t, 0, 0)
+			e.WantSpent(6) // at 0, 5, 10, 15, 20, 25 s
+			store.WantCalls(t, 0, 0)
 			time.Sleep(time.Second)
 			_, err := source.Token()
-			e.log.error(err)
-			rtWantError(t, err, "refresh_error", false)
-			store.wantCalls(t, 0, 1)
-			e.srv.ClearFaults()
+			e.Log.Error(err)
+			testkit.WantError(t, err, "refresh_error", false)
+			store.WantCalls(t, 0, 1)
+			e.Issuer.ClearFaults()
 			if _, err := source.Token(); err != nil {
 				t.Errorf("the issuer is back: %v", err)
 			}
 		})
 	})
 	t.Run("tokens that live shorter than the buffer", func(t *testing.T) {
-		rtBubble(t, &authpitest.Options{AccessTokenLifetime: 40 * time.Second}, nil, func(t *testing.T, e *rtEnv) {
-			tokens := e.signIn()
-			source := e.client.TokenSource(&authpi.Agent{ID: rtUser, Tokens: tokens}, nil)
+		testkit.Bubble(t, &authpitest.Options{AccessTokenLifetime: 40 * time.Second}, nil, func(t *testing.T, e *testkit.Env) {
+			tokens := e.SignIn()
+			source := e.Client.TokenSource(&authpi.Agent{ID: testkit.Subject, Tokens: tokens}, nil)
 			for range 120 { // every second for two minutes
 				token, err := source.Token()
 				if err != nil || !token.Valid() {
@@ -113,45 +114,45 @@ func TestTokenSource(t *testing.T) {
 				}
 				time.Sleep(time.Second)
 			}
-			if got := e.spent(); got > 8 {
+			if got := e.Spent(); got > 8 {
 				t.Errorf("refresh requests: got %d; want about one for each 20 s", got)
 			}
 		})
 	})
 	t.Run("without refresh", func(t *testing.T) {
-		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-			tokens := e.inBuffer(30 * time.Second)
-			off := e.client.TokenSource(&authpi.Agent{ID: rtUser, Tokens: tokens}, &authpi.AgentOptions{AutoRefresh: authpi.RefreshOff})
+		testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+			tokens := e.InBuffer(30 * time.Second)
+			off := e.Client.TokenSource(&authpi.Agent{ID: testkit.Subject, Tokens: tokens}, &authpi.AgentOptions{AutoRefresh: authpi.RefreshOff})
 			bare := tokens
 			bare.RefreshToken = ""
-			none := e.client.TokenSource(&authpi.Agent{ID: rtUser, Tokens: bare}, nil)
+			none := e.Client.TokenSource(&authpi.Agent{ID: testkit.Subject, Tokens: bare}, nil)
 			for _, source := range []oauth2.TokenSource{off, none} {
 				if token, err := source.Token(); err != nil || token.AccessToken != tokens.AccessToken {
 					t.Errorf("a token that is still good: got another, or %v", err)
 				}
 			}
 			time.Sleep(30 * time.Second)
-			for _, source := range []oauth2.TokenSource{off, none, e.client.TokenSource(nil, nil)} {
+			for _, source := range []oauth2.TokenSource{off, none, e.Client.TokenSource(nil, nil)} {
 				_, err := source.Token()
-				rtWantError(t, err, "token_expired", true)
+				testkit.WantError(t, err, "token_expired", true)
 			}
-			e.wantSpent(0)
+			e.WantSpent(0)
 		})
 	})
 	t.Run("OnRefresh fails, then works", func(t *testing.T) {
-		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-			tokens := e.expired()
-			store := &rtStore{saveErr: errors.New("disk full")}
-			source := e.client.TokenSource(&authpi.Agent{ID: rtUser, Tokens: tokens}, store.opts())
+		testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+			tokens := e.Expired()
+			store := &testkit.Store{SaveErr: errors.New("disk full")}
+			source := e.Client.TokenSource(&authpi.Agent{ID: testkit.Subject, Tokens: tokens}, store.Opts())
 			_, err := source.Token()
-			rtCarried(t, err)
-			store.wantCalls(t, 0, 1)
-			store.saveErr = nil
+			testkit.Carried(t, err)
+			store.WantCalls(t, 0, 1)
+			store.SaveErr = nil
 			if _, err := source.Token(); err != nil {
 				t.Error(err)
 			}
-			store.wantCalls(t, 1, 1)
-			e.wantSpent(1)
+			store.WantCalls(t, 1, 1)
+			e.WantSpent(1)
 		})
 	})
 }
@@ -172,7 +173,7 @@ func (a *rtAPI) RoundTrip(r *http.Request) (*http.Response, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.seen = append(a.seen, r.URL.Host+r.URL.Path+" "+r.Header.Get("Authorization"))
-	resp := rtAnswer(r, http.StatusOK, `{}`)
+	resp := testkit.Answer(r, http.StatusOK, `{}`)
 	if to := a.redirect[r.URL.Host+r.URL.Path]; to != "" {
 		resp.StatusCode = http.StatusTemporaryRedirect
 		resp.Header.Set("Location", to)
@@ -187,9 +188,9 @@ func (a *rtAPI) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // rtHosts sends requests for the issuer there, and all others to the API.
-func rtHosts(e *rtEnv, api *rtAPI) {
-	e.wire.set(func(r *http.Request) (*http.Response, error) {
-		if strings.HasPrefix(e.srv.URL, r.URL.Scheme+"://"+r.URL.Host) {
+func rtHosts(e *testkit.Env, api *rtAPI) {
+	e.Wire.Set(func(r *http.Request) (*http.Response, error) {
+		if strings.HasPrefix(e.Issuer.URL, r.URL.Scheme+"://"+r.URL.Host) {
 			return nil, nil
 		}
 		return api.RoundTrip(r)
@@ -223,11 +224,11 @@ func TestHTTPClientKeepsTheTokenAtItsOrigin(t *testing.T) {
 		{"loopback over http", "http://127.0.0.1:8080/a", nil, "", []bool{true}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-				tokens := e.signIn()
+			testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+				tokens := e.SignIn()
 				api := &rtAPI{redirect: tc.redirect, forget: tc.forget}
 				rtHosts(e, api)
-				resp, err := e.client.HTTPClient(e.mustCreate(tokens, nil), nil).Get(tc.start)
+				resp, err := e.Client.HTTPClient(e.MustCreate(tokens, nil), nil).Get(tc.start)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -258,17 +259,17 @@ func TestHTTPClientRefusals(t *testing.T) {
 		name     string
 		url      string
 		insecure bool
-		arm      func(e *rtEnv)
+		arm      func(e *testkit.Env)
 		works    bool
 	}{
 		{"plain http", "http://api.example/a", false, nil, false},
 		{"plain http to what looks like loopback", "http://localhost.evil.example/a", false, nil, false},
 		{"plain http, allowed", "http://api.example/a", true, nil, true},
-		{"no token to be had", "https://api.example/a", false, func(e *rtEnv) { e.srv.EndSession(rtUser) }, false},
+		{"no token to be had", "https://api.example/a", false, func(e *testkit.Env) { e.Issuer.EndSession(testkit.Subject) }, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			rtBubble(t, nil, func(cfg *authpi.Config) { cfg.AllowInsecureHTTP = tc.insecure }, func(t *testing.T, e *rtEnv) {
-				tokens := e.expired()
+			testkit.Bubble(t, nil, func(cfg *authpi.Config) { cfg.AllowInsecureHTTP = tc.insecure }, func(t *testing.T, e *testkit.Env) {
+				tokens := e.Expired()
 				api := &rtAPI{}
 				rtHosts(e, api)
 				if tc.arm != nil {
@@ -279,8 +280,8 @@ func TestHTTPClientRefusals(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				resp, err := e.client.HTTPClient(&authpi.Agent{ID: rtUser, Tokens: tokens}, nil).Do(req)
-				e.log.error(err)
+				resp, err := e.Client.HTTPClient(&authpi.Agent{ID: testkit.Subject, Tokens: tokens}, nil).Do(req)
+				e.Log.Error(err)
 				if (err == nil) != tc.works || (len(api.seen) == 1) != tc.works {
 					t.Fatalf("got %v and %d requests; want success: %v", err, len(api.seen), tc.works)
 				}
@@ -299,11 +300,11 @@ func TestHTTPClientRefusals(t *testing.T) {
 
 // The context is each request's own: one that is cancelled leaves, the others stay.
 func TestHTTPClientContext(t *testing.T) {
-	rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-		tokens := e.expired()
+	testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+		tokens := e.Expired()
 		rtHosts(e, &rtAPI{})
-		e.fault(authpitest.Fault{DelayAnswer: 10 * time.Second})
-		client := e.client.HTTPClient(&authpi.Agent{ID: rtUser, Tokens: tokens}, nil)
+		e.Fault(authpitest.Fault{DelayAnswer: 10 * time.Second})
+		client := e.Client.HTTPClient(&authpi.Agent{ID: testkit.Subject, Tokens: tokens}, nil)
 		get := func(ctx context.Context) error {
 			req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://api.example/", nil)
 			if err != nil {
@@ -333,16 +334,16 @@ func TestHTTPClientContext(t *testing.T) {
 		if err := get(t.Context()); err != nil {
 			t.Error(err)
 		}
-		e.wantSpent(1)
+		e.WantSpent(1)
 	})
 }
 
 func TestClientCredentialsSource(t *testing.T) {
 	const grant = "client_credentials"
 	t.Run("one request for all, renewed near expiry", func(t *testing.T) {
-		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-			e.srv.Inject(authpitest.Fault{Endpoint: "token", DelayAnswer: 20 * time.Millisecond})
-			source := e.client.ClientCredentialsSource([]string{"jobs:run"}, "https://api.example/")
+		testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+			e.Issuer.Inject(authpitest.Fault{Endpoint: "token", DelayAnswer: 20 * time.Millisecond})
+			source := e.Client.ClientCredentialsSource([]string{"jobs:run"}, "https://api.example/")
 			var wg sync.WaitGroup
 			for range 1000 {
 				wg.Go(func() {
@@ -352,10 +353,10 @@ func TestClientCredentialsSource(t *testing.T) {
 				})
 			}
 			wg.Wait()
-			if got := e.srv.Grants(grant); got != 1 {
+			if got := e.Issuer.Grants(grant); got != 1 {
 				t.Errorf("requests: got %d; want 1", got)
 			}
-			form := e.srv.LastForm()
+			form := e.Issuer.LastForm()
 			if form.Get("scope") != "jobs:run" || form.Get("resource") != "https://api.example/" {
 				t.Errorf("got scope %q, resource %q", form.Get("scope"), form.Get("resource"))
 			}
@@ -380,16 +381,16 @@ func TestClientCredentialsSource(t *testing.T) {
 	})
 	t.Run("a good token outlives the issuer", func(t *testing.T) {
 		for _, fault := range []authpitest.Fault{{Status: 503}, {Drop: true}, {Refuse: true}, {Delay: time.Hour}} {
-			rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-				source := e.client.ClientCredentialsSource(nil)
+			testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+				source := e.Client.ClientCredentialsSource(nil)
 				first, err := source.Token()
 				if err != nil {
 					t.Fatal(err)
 				}
 				time.Sleep(4 * time.Minute)
 				fault.Endpoint, fault.Times = "token", -1
-				e.srv.Inject(fault)
-				e.srv.ResetCounters()
+				e.Issuer.Inject(fault)
+				e.Issuer.ResetCounters()
 				for range 5 {
 					began := time.Now()
 					token, err := source.Token()
@@ -400,18 +401,18 @@ func TestClientCredentialsSource(t *testing.T) {
 						t.Errorf("with a good token in hand a call took %s; want at most 5 s", took)
 					}
 				}
-				if got := e.srv.Grants(grant); got > 1 {
+				if got := e.Issuer.Grants(grant); got > 1 {
 					t.Errorf("requests in the pause: got %d; want at most 1", got)
 				}
 				time.Sleep(time.Minute)
 				_, err = source.Token()
-				e.log.error(err)
+				e.Log.Error(err)
 				code := "transport_error"
 				if fault.Status != 0 {
 					code = "token_error"
 				}
-				rtWantError(t, err, code, false)
-				e.srv.ClearFaults()
+				testkit.WantError(t, err, code, false)
+				e.Issuer.ClearFaults()
 				time.Sleep(11 * time.Second) // a hanging attempt ends
 				if _, err := source.Token(); err != nil {
 					t.Errorf("the issuer is back: %v", err)
@@ -420,38 +421,38 @@ func TestClientCredentialsSource(t *testing.T) {
 		}
 	})
 	t.Run("a token that expires during the wait", func(t *testing.T) {
-		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-			source := e.client.ClientCredentialsSource(nil)
+		testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+			source := e.Client.ClientCredentialsSource(nil)
 			first, err := source.Token()
 			if err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Until(first.Expiry) - 2*time.Second)
-			e.srv.Inject(authpitest.Fault{Endpoint: "token", Delay: time.Hour})
+			e.Issuer.Inject(authpitest.Fault{Endpoint: "token", Delay: time.Hour})
 			_, err = source.Token()
-			e.log.error(err)
-			rtWantError(t, err, "transport_error", false)
+			e.Log.Error(err)
+			testkit.WantError(t, err, "transport_error", false)
 			time.Sleep(31 * time.Second) // the hanging attempt ends
 		})
 	})
 	t.Run("final and odd failures", func(t *testing.T) {
-		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-			source := e.client.ClientCredentialsSource(nil)
-			e.srv.Inject(authpitest.Fault{Endpoint: "token", Status: 401, Body: `{"error":"invalid_client","error_description":"` + rtSecret + `"}`})
+		testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+			source := e.Client.ClientCredentialsSource(nil)
+			e.Issuer.Inject(authpitest.Fault{Endpoint: "token", Status: 401, Body: `{"error":"invalid_client","error_description":"` + testkit.ClientSecret + `"}`})
 			_, err := source.Token()
-			e.log.error(err)
-			rtWantError(t, err, "invalid_client", false)
-			e.wire.set(func(r *http.Request) (*http.Response, error) { panic("sent " + rtForm(r).Encode()) })
+			e.Log.Error(err)
+			testkit.WantError(t, err, "invalid_client", false)
+			e.Wire.Set(func(r *http.Request) (*http.Response, error) { panic("sent " + testkit.Form(r).Encode()) })
 			_, err = source.Token()
-			e.log.error(err)
-			rtWantError(t, err, "transport_error", false)
-			e.wire.set(nil)
+			e.Log.Error(err)
+			testkit.WantError(t, err, "transport_error", false)
+			e.Wire.Set(nil)
 			if _, err := source.Token(); err != nil {
 				t.Errorf("after a panic: %v", err)
 			}
-			public := e.newClient(func(cfg *authpi.Config) { cfg.ClientSecret = "" })
+			public := e.NewClient(func(cfg *authpi.Config) { cfg.ClientSecret = "" })
 			_, err = public.ClientCredentialsSource(nil).Token()
-			wantField(t, err, "ClientSecret")
+			testkit.WantField(t, err, "ClientSecret")
 			var oauth *authpi.OAuthError
 			if errors.As(err, &oauth) {
 				t.Errorf("a public client: got %v; want a ConfigurationError alone", err)
@@ -467,8 +468,8 @@ func TestClientCredentialsSource(t *testing.T) {
 func TestSlowCallerOfASourceMakesNoRequest(t *testing.T) {
 	var hold atomic.Bool
 	held, goOn := make(chan struct{}), make(chan struct{})
-	issuer := newIssuer(t, &authpitest.Options{ClientID: "c_1", ClientSecret: "secret"})
-	source := newClient(t, issuer, func(cfg *authpi.Config) {
+	issuer := testkit.NewIssuer(t, &authpitest.Options{ClientID: "c_1", ClientSecret: "secret"})
+	source := testkit.NewClient(t, issuer, func(cfg *authpi.Config) {
 		cfg.Now = func() time.Time {
 			if hold.CompareAndSwap(true, false) {
 				close(held)
@@ -497,9 +498,9 @@ func TestSlowCallerOfASourceMakesNoRequest(t *testing.T) {
 }
 
 func TestClientCredentialsSourceInTrouble(t *testing.T) {
-	held := func(t *testing.T, e *rtEnv, left time.Duration) (oauth2.TokenSource, *oauth2.Token) {
+	held := func(t *testing.T, e *testkit.Env, left time.Duration) (oauth2.TokenSource, *oauth2.Token) {
 		t.Helper()
-		source := e.client.ClientCredentialsSource(nil)
+		source := e.Client.ClientCredentialsSource(nil)
 		first, err := source.Token()
 		if err != nil {
 			t.Fatal(err)
@@ -508,17 +509,17 @@ func TestClientCredentialsSourceInTrouble(t *testing.T) {
 		return source, first
 	}
 	t.Run("waits longer where there is no token", func(t *testing.T) {
-		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
-			e.srv.Inject(authpitest.Fault{Endpoint: "token", DelayAnswer: 7 * time.Second})
-			if _, err := e.client.ClientCredentialsSource(nil).Token(); err != nil {
+		testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+			e.Issuer.Inject(authpitest.Fault{Endpoint: "token", DelayAnswer: 7 * time.Second})
+			if _, err := e.Client.ClientCredentialsSource(nil).Token(); err != nil {
 				t.Errorf("got %v; want the token after 7 s", err)
 			}
 		})
 	})
 	t.Run("asks again when the pause is over", func(t *testing.T) {
-		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+		testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
 			source, first := held(t, e, 30*time.Second)
-			e.srv.Inject(authpitest.Fault{Endpoint: "token", Status: 503})
+			e.Issuer.Inject(authpitest.Fault{Endpoint: "token", Status: 503})
 			for i, wait := range []time.Duration{0, 5*time.Second - 1} {
 				time.Sleep(wait)
 				if token, err := source.Token(); err != nil || token.AccessToken != first.AccessToken {
@@ -532,9 +533,9 @@ func TestClientCredentialsSourceInTrouble(t *testing.T) {
 		})
 	})
 	t.Run("expires inside the pause", func(t *testing.T) {
-		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+		testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
 			source, first := held(t, e, 3*time.Second)
-			e.srv.Inject(authpitest.Fault{Endpoint: "token", Status: 503})
+			e.Issuer.Inject(authpitest.Fault{Endpoint: "token", Status: 503})
 			if token, err := source.Token(); err != nil || token.AccessToken != first.AccessToken {
 				t.Fatalf("got another token, or %v; want the good one", err)
 			}
@@ -545,11 +546,11 @@ func TestClientCredentialsSourceInTrouble(t *testing.T) {
 		})
 	})
 	t.Run("a final refusal ends it at once", func(t *testing.T) {
-		rtBubble(t, nil, nil, func(t *testing.T, e *rtEnv) {
+		testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
 			source, _ := held(t, e, 30*time.Second)
-			e.srv.Inject(authpitest.Fault{Endpoint: "token", Status: 401, Body: `{"error":"invalid_client"}`})
+			e.Issuer.Inject(authpitest.Fault{Endpoint: "token", Status: 401, Body: `{"error":"invalid_client"}`})
 			_, err := source.Token()
-			rtWantError(t, err, "invalid_client", false)
+			testkit.WantError(t, err, "invalid_client", false)
 		})
 	})
 }

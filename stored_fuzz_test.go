@@ -8,6 +8,7 @@ import (
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 // FuzzParseTokenSet holds stored token sets against encoding/json, and stores them again.
@@ -23,7 +24,7 @@ func FuzzParseTokenSet(f *testing.F) {
 				t.Errorf("got %v; want ErrInvalidToken", err)
 			}
 			if len(data) > 12 {
-				wantSilent(t, err, string(data))
+				testkit.WantSilent(t, err, string(data))
 			}
 			return
 		}
@@ -85,13 +86,13 @@ func FuzzStoredAuthorization(f *testing.F) {
 			t.Fatalf("got %v; want a refusal: %t", err, !ok)
 		}
 		if err != nil {
-			wantCode(t, err, "invalid_request")
+			testkit.WantCode(t, err, "invalid_request")
 			if !sameLogin(auth, before) {
 				t.Errorf("got %v beside %v; want nothing changed", auth, err)
 			}
 			for _, name := range []string{"code_verifier", "state", "nonce"} {
 				if secret := o.text(name); len(secret) > 12 {
-					wantSilent(t, err, secret)
+					testkit.WantSilent(t, err, secret)
 				}
 			}
 			return

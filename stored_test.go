@@ -7,25 +7,26 @@ import (
 
 	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/authpitest"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 // With VerifyStoredTokens the scope is the access token's own word. One that is no access token
 // of this client and user allows nothing; where nothing else names the user, it is refused.
 func TestVerifyStoredAccessToken(t *testing.T) {
 	t.Parallel()
-	issuer := newIssuer(t, nil)
-	good := signIn(t, newClient(t, issuer, nil), issuer, nil).Tokens
-	access := func(c change) string { return signChanged(t, issuer, good.AccessToken, "at+jwt", c) }
+	issuer := testkit.NewIssuer(t, nil)
+	good := testkit.SignIn(t, testkit.NewClient(t, issuer, nil), issuer, nil).Tokens
+	access := func(c testkit.Change) string { return signChanged(t, issuer, good.AccessToken, "at+jwt", c) }
 	tests := []struct {
 		name, token, part string // empty: it holds
 	}{
 		{"as stored", good.AccessToken, ""},
-		{"expired long ago", access(setClaim("exp", 1600000000)), ""},
+		{"expired long ago", access(testkit.SetClaim("exp", 1600000000)), ""},
 		{"opaque", "an-opaque-access-token", "format"},
-		{"another kind of token", signChanged(t, issuer, good.AccessToken, "JWT", setClaim("jti", "x")), "typ"},
-		{"of another issuer", access(setClaim("iss", "https://evil.example")), "iss"},
-		{"of another client", access(setClaim("client_id", "c_other")), "client_id"},
-		{"of no client", access(dropClaim("client_id")), "client_id"},
+		{"another kind of token", signChanged(t, issuer, good.AccessToken, "JWT", testkit.SetClaim("jti", "x")), "typ"},
+		{"of another issuer", access(testkit.SetClaim("iss", "https://evil.example")), "iss"},
+		{"of another client", access(testkit.SetClaim("client_id", "c_other")), "client_id"},
+		{"of no client", access(testkit.DropClaim("client_id")), "client_id"},
 	}
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
@@ -33,7 +34,7 @@ func TestVerifyStoredAccessToken(t *testing.T) {
 			client := verifyingClient(t, issuer, nil)
 			for name, named := range map[string]func(*authpi.TokenSet){
 				"by its ID token": func(*authpi.TokenSet) {},
-				"by a hint":       func(t *authpi.TokenSet) { t.IDToken, t.SubjectHint = "", testSubject },
+				"by a hint":       func(t *authpi.TokenSet) { t.IDToken, t.SubjectHint = "", testkit.Subject },
 				"by nothing":      func(t *authpi.TokenSet) { t.IDToken, t.RefreshToken = "", "" },
 			} {
 				tokens := good
@@ -41,10 +42,10 @@ func TestVerifyStoredAccessToken(t *testing.T) {
 				named(&tokens)
 				agent, err := client.CreateAgent(t.Context(), tokens, nil)
 				if tc.part != "" && name == "by nothing" {
-					wantCode(t, err, "invalid_token", "stored access token", tc.part)
+					testkit.WantCode(t, err, "invalid_token", "stored access token", tc.part)
 					continue
 				}
-				owner, want := testSubject, good.Scope
+				owner, want := testkit.Subject, good.Scope
 				if name == "by nothing" {
 					owner = issuer.ClientID() // a machine's
 				}
@@ -61,10 +62,10 @@ func TestVerifyStoredAccessToken(t *testing.T) {
 
 // verifyingClient checks stored tokens, and learns that every access token is Ada's.
 func verifyingClient(t *testing.T, issuer *authpitest.Server, edit func(*authpi.Config)) *authpi.IdpClient {
-	return newClient(t, issuer, func(cfg *authpi.Config) {
+	return testkit.NewClient(t, issuer, func(cfg *authpi.Config) {
 		cfg.VerifyStoredTokens = true
 		cfg.HTTPClient = &http.Client{
-			Transport: answeringAt(cfg.HTTPClient.Transport, "/userinfo", http.StatusOK, `{"sub":"`+testSubject+`"}`),
+			Transport: answeringAt(cfg.HTTPClient.Transport, "/userinfo", http.StatusOK, `{"sub":"`+testkit.Subject+`"}`),
 		}
 		if edit != nil {
 			edit(cfg)
@@ -75,14 +76,14 @@ func verifyingClient(t *testing.T, issuer *authpitest.Server, edit func(*authpi.
 // A scope that cannot be checked now is no empty one: the call fails, and may be tried again.
 func TestStoredScopeWithoutKeys(t *testing.T) {
 	t.Parallel()
-	issuer := newIssuer(t, nil)
-	tokens := signIn(t, newClient(t, issuer, nil), issuer, nil).Tokens
-	tokens.IDToken, tokens.SubjectHint = "", testSubject
+	issuer := testkit.NewIssuer(t, nil)
+	tokens := testkit.SignIn(t, testkit.NewClient(t, issuer, nil), issuer, nil).Tokens
+	tokens.IDToken, tokens.SubjectHint = "", testkit.Subject
 	client := verifyingClient(t, issuer, func(cfg *authpi.Config) {
 		cfg.HTTPClient.Transport = answeringAt(cfg.HTTPClient.Transport, "/jwks", http.StatusServiceUnavailable, "busy")
 	})
 	agent, err := client.CreateAgent(t.Context(), tokens, nil)
-	wantCode(t, err, "transport_error")
+	testkit.WantCode(t, err, "transport_error")
 	if agent != nil || authpi.SessionEnded(err) {
 		t.Errorf("got %v, %v; want nobody, and a passing failure", agent, err)
 	}
@@ -90,9 +91,9 @@ func TestStoredScopeWithoutKeys(t *testing.T) {
 
 // answeringAt is a transport that answers one endpoint itself.
 func answeringAt(base http.RoundTripper, suffix string, status int, body string) http.RoundTripper {
-	return transportFunc(func(r *http.Request) (*http.Response, error) {
+	return testkit.TransportFunc(func(r *http.Request) (*http.Response, error) {
 		if strings.Contains(r.URL.Path, suffix) {
-			return reply(r, status, nil, body), nil
+			return testkit.Reply(r, status, nil, body), nil
 		}
 		return base.RoundTrip(r)
 	})

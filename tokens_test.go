@@ -9,6 +9,7 @@ import (
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 func TestTokenSetJSON(t *testing.T) {
@@ -110,7 +111,7 @@ func TestParseTokenSet(t *testing.T) {
 				}
 				return
 			}
-			e := wantCode(t, err, "invalid_token", "stored token set", tc.says)
+			e := testkit.WantCode(t, err, "invalid_token", "stored token set", tc.says)
 			if !errors.Is(e, authpi.ErrInvalidToken) || got != (authpi.TokenSet{}) {
 				t.Errorf("got %v, %v; want ErrInvalidToken and no set", got, err)
 			}
@@ -143,7 +144,7 @@ func TestTokenSetOAuth2(t *testing.T) {
 func TestExpiry(t *testing.T) {
 	t.Parallel()
 	const longest = time.Duration(math.MaxInt64 / int64(time.Second) * int64(time.Second))
-	now := newTestClock().now
+	now := testkit.NewClock().Now()
 	tests := []struct {
 		name    string
 		now     time.Time
@@ -168,9 +169,9 @@ func TestExpiry(t *testing.T) {
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			client := scripted(t, func(cfg *authpi.Config) { cfg.Now = func() time.Time { return tc.now } }, nil)
+			client := testkit.Scripted(t, func(cfg *authpi.Config) { cfg.Now = func() time.Time { return tc.now } }, nil)
 			agent, err := client.CreateAgent(t.Context(),
-				authpi.TokenSet{AccessToken: "at", ExpiresAt: tc.expires, IDToken: unsigned(`{"sub":"usr_1"}`)},
+				authpi.TokenSet{AccessToken: "at", ExpiresAt: tc.expires, IDToken: testkit.Unsigned(`{"sub":"usr_1"}`)},
 				&authpi.AgentOptions{AutoRefresh: authpi.RefreshOff})
 			if err != nil {
 				t.Fatal(err)

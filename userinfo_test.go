@@ -8,24 +8,25 @@ import (
 
 	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/authpitest"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 func TestUserInfo(t *testing.T) {
 	t.Parallel()
 	created, updated := time.Unix(1700000000, 0).UTC(), time.Unix(1750000000, 0).UTC()
-	issuer := newIssuer(t, nil)
+	issuer := testkit.NewIssuer(t, nil)
 	issuer.AddUser(authpitest.User{
-		ID: testSubject, Email: "ada@example.com", EmailVerified: true, Name: "Ada Lovelace", GivenName: "Ada", FamilyName: "Lovelace",
+		ID: testkit.Subject, Email: "ada@example.com", EmailVerified: true, Name: "Ada Lovelace", GivenName: "Ada", FamilyName: "Lovelace",
 		Picture: "https://example.com/ada.png", Locale: "en-GB", PhoneNumber: "+44 20", PhoneNumberVerified: true,
 		CreatedAt: created, UpdatedAt: updated, Claims: map[string]any{"department": "engines"},
 	})
-	client := newClient(t, issuer, nil)
-	agent := signIn(t, client, issuer, &authpi.AuthorizationOptions{Org: "org_1"})
+	client := testkit.NewClient(t, issuer, nil)
+	agent := testkit.SignIn(t, client, issuer, &authpi.AuthorizationOptions{Org: "org_1"})
 	got, err := client.UserInfo(t.Context(), agent)
 	if err != nil {
 		t.Fatalf("UserInfo: %v", err)
 	}
-	if got.Subject != testSubject || got.Email != "ada@example.com" || !got.EmailVerified || got.Name != "Ada Lovelace" || got.GivenName != "Ada" ||
+	if got.Subject != testkit.Subject || got.Email != "ada@example.com" || !got.EmailVerified || got.Name != "Ada Lovelace" || got.GivenName != "Ada" ||
 		got.FamilyName != "Lovelace" || got.Picture != "https://example.com/ada.png" || got.Locale != "en-GB" || got.PhoneNumber != "+44 20" ||
 		!got.PhoneNumberVerified || got.OrgID != "org_1" || !got.CreatedAt.Equal(created) || !got.UpdatedAt.Equal(updated) {
 		t.Errorf("got %+v; want what the issuer says", got)
@@ -42,11 +43,11 @@ func TestUserInfo(t *testing.T) {
 	other.ID = "usr_bob"
 	_, err = client.UserInfo(t.Context(), &other)
 	var mismatch *authpi.SubjectMismatchError
-	if !errors.As(err, &mismatch) || mismatch.Expected != "usr_bob" || mismatch.Actual != testSubject || !authpi.SessionEnded(err) {
+	if !errors.As(err, &mismatch) || mismatch.Expected != "usr_bob" || mismatch.Actual != testkit.Subject || !authpi.SessionEnded(err) {
 		t.Errorf("got %v; want a SubjectMismatchError", err)
 	}
 	_, err = client.UserInfo(t.Context(), nil)
-	wantCode(t, err, "invalid_request", "nil")
+	testkit.WantCode(t, err, "invalid_request", "nil")
 }
 
 func TestUserInfoAnswers(t *testing.T) {
@@ -70,11 +71,11 @@ func TestUserInfoAnswers(t *testing.T) {
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			client := scripted(t, nil, func(r *http.Request) (*http.Response, error) {
+			client := testkit.Scripted(t, nil, func(r *http.Request) (*http.Response, error) {
 				if r.Method != http.MethodGet || r.Header.Get("Authorization") != "Bearer the-access-token" || r.URL.RawQuery != "" {
 					t.Errorf("got %s %s with %q; want a GET with the token in its header", r.Method, r.URL, r.Header.Get("Authorization"))
 				}
-				return reply(r, tc.status, nil, tc.body), nil
+				return testkit.Reply(r, tc.status, nil, tc.body), nil
 			})
 			got, err := client.UserInfo(t.Context(), &authpi.Agent{ID: "usr_1", Tokens: authpi.TokenSet{AccessToken: "the-access-token"}})
 			if tc.code == "" {
@@ -83,15 +84,15 @@ func TestUserInfoAnswers(t *testing.T) {
 				}
 				return
 			}
-			e := wantCode(t, err, tc.code, tc.says)
+			e := testkit.WantCode(t, err, tc.code, tc.says)
 			if tc.code != "subject_mismatch" && e.StatusCode != tc.status {
 				t.Errorf("got status %d; want %d", e.StatusCode, tc.status)
 			}
-			wantSilent(t, err, "the-access-token")
+			testkit.WantSilent(t, err, "the-access-token")
 		})
 	}
 	for _, token := range []string{"", "a\r\nX: y", "a\x00", "é"} {
-		_, err := offline(t, nil).UserInfo(t.Context(), &authpi.Agent{ID: "usr_1", Tokens: authpi.TokenSet{AccessToken: token}})
-		wantCode(t, err, "invalid_token", "access_token")
+		_, err := testkit.Offline(t, nil).UserInfo(t.Context(), &authpi.Agent{ID: "usr_1", Tokens: authpi.TokenSet{AccessToken: token}})
+		testkit.WantCode(t, err, "invalid_token", "access_token")
 	}
 }

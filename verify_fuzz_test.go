@@ -14,10 +14,11 @@ import (
 	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/internal/jws"
 	"github.com/authpi/authpi-idp-go/internal/strictjson"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 // otherKey is one that the issuer does not publish.
-var otherKey = rawKey{"EdDSA", ed25519.NewKeyFromSeed([]byte("another seed of thirty-two bytes"))}
+var otherKey = testkit.RawKey{Alg: "EdDSA", Private: ed25519.NewKeyFromSeed([]byte("another seed of thirty-two bytes"))}
 
 // forge makes a token of a header and of claims, one of which is changed: value is JSON, and an
 // empty one leaves the claim out. more is put in after the rest, as it is. how says who signs.
@@ -26,19 +27,19 @@ func forge(how uint8, header, claims, name, value, more string) (raw, payload st
 	payload = strings.TrimSuffix(payload, "}") + more + "}"
 	switch how {
 	default:
-		raw = fuzzKey.sign(header, payload)
+		raw = fuzzKey.Sign(header, payload)
 	case 1:
-		raw = otherKey.sign(header, payload)
+		raw = otherKey.Sign(header, payload)
 	case 2: // alg none, or whatever the header says
-		raw = b64([]byte(header)) + "." + b64([]byte(payload)) + "."
+		raw = testkit.Base64([]byte(header)) + "." + testkit.Base64([]byte(payload)) + "."
 	case 3: // HMAC under the public key
-		raw = b64([]byte(header)) + "." + b64([]byte(payload))
-		mac := hmac.New(sha256.New, fuzzKey.private.Public().(ed25519.PublicKey))
+		raw = testkit.Base64([]byte(header)) + "." + testkit.Base64([]byte(payload))
+		mac := hmac.New(sha256.New, fuzzKey.Private.Public().(ed25519.PublicKey))
 		mac.Write([]byte(raw))
-		raw += "." + b64(mac.Sum(nil))
+		raw += "." + testkit.Base64(mac.Sum(nil))
 	case 4: // another payload's signature
-		raw = fuzzKey.sign(header, payload+" ")
-		raw = b64([]byte(header)) + "." + b64([]byte(payload)) + raw[strings.LastIndexByte(raw, '.'):]
+		raw = fuzzKey.Sign(header, payload+" ")
+		raw = testkit.Base64([]byte(header)) + "." + testkit.Base64([]byte(payload)) + raw[strings.LastIndexByte(raw, '.'):]
 	}
 	return raw, payload
 }
@@ -67,7 +68,7 @@ func signedBy(t testing.TB, raw string) (token jws.Token, ok bool) {
 	token, err := jws.Parse(raw)
 	ok = err == nil && token.Algorithm == "EdDSA" && (!token.HasKeyID || token.KeyID == "raw")
 	i := strings.LastIndexByte(raw, '.')
-	return token, ok && raw == fuzzKey.sign(headerOf(t, raw[:i]), token.Payload)
+	return token, ok && raw == fuzzKey.Sign(headerOf(t, raw[:i]), token.Payload)
 }
 
 func headerOf(t testing.TB, raw string) string {
@@ -127,7 +128,7 @@ func wantRefused(t testing.TB, agent *authpi.Agent, err error, raw string) {
 	if agent != nil || !errors.Is(err, authpi.ErrInvalidToken) {
 		t.Errorf("got %v, %v; want nobody and ErrInvalidToken", agent, err)
 	}
-	wantSilent(t, err, raw)
+	testkit.WantSilent(t, err, raw)
 	if len(err.Error()) > 1<<10 {
 		t.Errorf("got an error of %d bytes; want a short one", len(err.Error()))
 	}
@@ -175,9 +176,9 @@ func FuzzTokenText(f *testing.F) {
 	issuer := &answering{}
 	client := issuer.client(f, nil)
 	good := []string{
-		fuzzKey.sign(`{"alg":"EdDSA","kid":"raw","typ":"at+jwt"}`, accessClaims),
-		fuzzKey.sign(`{"alg":"EdDSA","typ":"at+jwt"}`, accessClaims),
-		fuzzKey.sign(`{"alg":"EdDSA","kid":"raw","typ":"logout+jwt"}`, logoutClaims),
+		fuzzKey.Sign(`{"alg":"EdDSA","kid":"raw","typ":"at+jwt"}`, accessClaims),
+		fuzzKey.Sign(`{"alg":"EdDSA","typ":"at+jwt"}`, accessClaims),
+		fuzzKey.Sign(`{"alg":"EdDSA","kid":"raw","typ":"logout+jwt"}`, logoutClaims),
 	}
 	for _, raw := range good {
 		f.Add(raw)
@@ -193,7 +194,7 @@ func FuzzTokenText(f *testing.F) {
 		}
 		for _, err := range []error{err, logoutErr} {
 			if err != nil && len(raw) > 12 {
-				wantSilent(t, err, raw)
+				testkit.WantSilent(t, err, raw)
 			}
 		}
 		if (agent != nil) != (err == nil) || (logout != nil) != (logoutErr == nil) {

@@ -13,35 +13,8 @@ import (
 
 	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/authpitest"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
-
-// change alters a token before it is signed.
-type change func(header, claims map[string]any)
-
-func setClaim(name string, value any) change {
-	return func(_, claims map[string]any) { claims[name] = value }
-}
-
-func setHeader(name string, value any) change {
-	return func(header, _ map[string]any) { header[name] = value }
-}
-
-func dropClaim(name string) change {
-	return func(_, claims map[string]any) { delete(claims, name) }
-}
-
-// at moves a date claim to so long before or after the issuer's now.
-func at(name string, d time.Duration) change {
-	return func(_, claims map[string]any) { claims[name] = newTestClock().now.Add(d).Unix() }
-}
-
-func both(changes ...change) change {
-	return func(header, claims map[string]any) {
-		for _, c := range changes {
-			c(header, claims)
-		}
-	}
-}
 
 func TestClockSkew(t *testing.T) {
 	t.Parallel()
@@ -63,9 +36,9 @@ func TestClockSkew(t *testing.T) {
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			clock := newTestClock()
-			issuer := newIssuer(t, &authpitest.Options{Now: clock.Now, AccessTokenLifetime: time.Minute})
-			client := newClient(t, issuer, func(cfg *authpi.Config) { cfg.Now, cfg.ClockSkew = clock.Now, tc.skew })
+			clock := testkit.NewClock()
+			issuer := testkit.NewIssuer(t, &authpitest.Options{Now: clock.Now, AccessTokenLifetime: time.Minute})
+			client := testkit.NewClient(t, issuer, func(cfg *authpi.Config) { cfg.Now, cfg.ClockSkew = clock.Now, tc.skew })
 			token := issuer.AccessToken(nil)
 			clock.Advance(time.Minute + tc.late)
 			_, err := client.VerifyAccessToken(t.Context(), token, "")
@@ -73,7 +46,7 @@ func TestClockSkew(t *testing.T) {
 				t.Errorf("got %v; want it accepted", err)
 			}
 			if !tc.ok {
-				wantCode(t, err, "invalid_token", "exp")
+				testkit.WantCode(t, err, "invalid_token", "exp")
 			}
 		})
 	}
@@ -81,8 +54,8 @@ func TestClockSkew(t *testing.T) {
 
 func TestVerifyAccessToken(t *testing.T) {
 	t.Parallel()
-	issuer := newIssuer(t, nil)
-	client := newClient(t, issuer, nil)
+	issuer := testkit.NewIssuer(t, nil)
+	client := testkit.NewClient(t, issuer, nil)
 	orgs := []map[string]any{{"id": "org_1", "scopes": []string{"projects:read"}, "title": nil, "joined_at": 1700000000}}
 	token := issuer.AccessToken(map[string]any{
 		"sub": "key_1", "sid": "s_1", "org_id": "org_1", "organizations": orgs, "scope": "email projects:write", "act": "x",
@@ -112,37 +85,37 @@ func TestVerifyAccessToken(t *testing.T) {
 
 // signChanged signs the claims of a token once more, after a change. A nil typ is
 // left out.
-func signChanged(t testing.TB, issuer *authpitest.Server, token string, typ any, c change) string {
+func signChanged(t testing.TB, issuer *authpitest.Server, token string, typ any, c testkit.Change) string {
 	t.Helper()
-	claims, header := payloadOf(t, token), map[string]any{"typ": typ}
+	claims, header := testkit.PayloadOf(t, token), map[string]any{"typ": typ}
 	c(header, claims)
 	return issuer.Sign(claims, header)
 }
 
 func TestAccessTokenAudience(t *testing.T) {
 	t.Parallel()
-	issuer := newIssuer(t, nil)
-	client := newClient(t, issuer, nil)
+	issuer := testkit.NewIssuer(t, nil)
+	client := testkit.NewClient(t, issuer, nil)
 	api, own := issuer.AccessToken(map[string]any{"aud": "https://api.example"}), issuer.AccessToken(nil)
 	for range 2 {
 		if _, err := client.VerifyAccessToken(t.Context(), api, "https://api.example"); err != nil {
 			t.Errorf("got %v; want it accepted for its own API", err)
 		}
 		_, err := client.VerifyAccessToken(t.Context(), api, "https://api.example/")
-		wantCode(t, err, "invalid_token", "aud", `want "https://api.example/"`)
+		testkit.WantCode(t, err, "invalid_token", "aud", `want "https://api.example/"`)
 		_, err = client.VerifyAccessToken(t.Context(), api, "")
-		wantCode(t, err, "invalid_token", "aud", `want "`+issuer.ClientID()+`"`)
+		testkit.WantCode(t, err, "invalid_token", "aud", `want "`+issuer.ClientID()+`"`)
 		_, err = client.VerifyAccessToken(t.Context(), own, "https://api.example")
-		wantCode(t, err, "invalid_token", "aud", `want "https://api.example"`)
+		testkit.WantCode(t, err, "invalid_token", "aud", `want "https://api.example"`)
 	}
 }
 
 // Whatever else people send in an Authorization header is told by its name.
 func TestOtherCredentialsAsBearer(t *testing.T) {
 	t.Parallel()
-	issuer := newIssuer(t, nil)
-	client := newClient(t, issuer, nil)
-	agent := signIn(t, client, issuer, nil)
+	issuer := testkit.NewIssuer(t, nil)
+	client := testkit.NewClient(t, issuer, nil)
+	agent := testkit.SignIn(t, client, issuer, nil)
 	tests := []struct{ name, token, says string }{
 		{"personal token", "ptk_0123456789abcdef", "personal token"},
 		{"API key", "key_0123:secret-of-the-key", "API key"},
@@ -161,11 +134,11 @@ func TestOtherCredentialsAsBearer(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			_, err := client.VerifyAccessToken(t.Context(), tc.token, "")
-			wantCode(t, err, "invalid_token", tc.says)
-			wantNone(t, err.Error(), tc.token, "secret-of-the-key", "0123456789abcdef")
+			testkit.WantCode(t, err, "invalid_token", tc.says)
+			testkit.WantHidden(t, err.Error(), tc.token, "secret-of-the-key", "0123456789abcdef")
 			_, err = client.VerifyLogoutToken(t.Context(), tc.token)
 			if tc.name != "logout token" {
-				wantCode(t, err, "invalid_token")
+				testkit.WantCode(t, err, "invalid_token")
 			}
 		})
 	}
@@ -175,9 +148,9 @@ func TestVerifiedTokenIsNotRemembered(t *testing.T) {
 	t.Parallel()
 	t.Run("beyond its expiry", func(t *testing.T) {
 		t.Parallel()
-		clock := newTestClock()
-		issuer := newIssuer(t, &authpitest.Options{Now: clock.Now})
-		client := newClient(t, issuer, func(cfg *authpi.Config) { cfg.Now = clock.Now })
+		clock := testkit.NewClock()
+		issuer := testkit.NewIssuer(t, &authpitest.Options{Now: clock.Now})
+		client := testkit.NewClient(t, issuer, func(cfg *authpi.Config) { cfg.Now = clock.Now })
 		token := issuer.AccessToken(nil)
 		for _, step := range []struct {
 			advance time.Duration
@@ -186,15 +159,15 @@ func TestVerifiedTokenIsNotRemembered(t *testing.T) {
 			clock.Advance(step.advance)
 			_, err := client.VerifyAccessToken(t.Context(), token, "")
 			if (err == nil) != step.ok {
-				t.Fatalf("%v after its expiry: got %v; want accepted %t", clock.Now().Sub(newTestClock().now)-30*time.Minute, err, step.ok)
+				t.Fatalf("%v after its expiry: got %v; want accepted %t", clock.Now().Sub(testkit.NewClock().Now())-30*time.Minute, err, step.ok)
 			}
 		}
 	})
 	t.Run("beyond its key's withdrawal", func(t *testing.T) {
 		t.Parallel()
-		clock := newTestClock()
-		issuer := newIssuer(t, &authpitest.Options{Now: clock.Now, AccessTokenLifetime: 24 * time.Hour})
-		client := newClient(t, issuer, func(cfg *authpi.Config) { cfg.Now = clock.Now })
+		clock := testkit.NewClock()
+		issuer := testkit.NewIssuer(t, &authpitest.Options{Now: clock.Now, AccessTokenLifetime: 24 * time.Hour})
+		client := testkit.NewClient(t, issuer, func(cfg *authpi.Config) { cfg.Now = clock.Now })
 		token := issuer.AccessToken(nil)
 		if _, err := client.VerifyAccessToken(t.Context(), token, ""); err != nil {
 			t.Fatalf("got %v; want it accepted", err)
@@ -207,12 +180,12 @@ func TestVerifiedTokenIsNotRemembered(t *testing.T) {
 		issuer.WithdrawKeys()
 		clock.Advance(time.Hour)
 		_, err := client.VerifyAccessToken(t.Context(), token, "")
-		wantCode(t, err, "invalid_token", "kid")
+		testkit.WantCode(t, err, "invalid_token", "kid")
 	})
 	t.Run("for another token under its signature", func(t *testing.T) {
 		t.Parallel()
-		issuer := newIssuer(t, nil)
-		client := newClient(t, issuer, nil)
+		issuer := testkit.NewIssuer(t, nil)
+		client := testkit.NewClient(t, issuer, nil)
 		// The memory is asked in one way the second time, and in another from then on.
 		for seen := range 4 {
 			token := issuer.AccessToken(map[string]any{"jti": fmt.Sprint("seen ", seen)})
@@ -222,16 +195,16 @@ func TestVerifiedTokenIsNotRemembered(t *testing.T) {
 				}
 			}
 			parts := strings.Split(token, ".")
-			claims := payloadOf(t, token)
+			claims := testkit.PayloadOf(t, token)
 			claims["sub"] = "usr_root"
 			payload, err := json.Marshal(claims)
 			if err != nil {
 				t.Fatal(err)
 			}
 			for _, forged := range []string{
-				parts[0] + "." + b64(payload) + "." + parts[2],
+				parts[0] + "." + testkit.Base64(payload) + "." + parts[2],
 				parts[0] + "." + parts[1] + "AAAA." + parts[2],
-				b64([]byte(`{"alg":"ES256","typ":"at+jwt"}`)) + "." + parts[1] + "." + parts[2],
+				testkit.Base64([]byte(`{"alg":"ES256","typ":"at+jwt"}`)) + "." + parts[1] + "." + parts[2],
 				parts[1] + "." + parts[2],
 				"." + parts[2],
 				parts[2],
@@ -249,8 +222,8 @@ func TestVerifiedTokenIsNotRemembered(t *testing.T) {
 	})
 	t.Run("with what a caller changed", func(t *testing.T) {
 		t.Parallel()
-		issuer := newIssuer(t, nil)
-		client := newClient(t, issuer, nil)
+		issuer := testkit.NewIssuer(t, nil)
+		client := testkit.NewClient(t, issuer, nil)
 		token := issuer.AccessToken(map[string]any{"organizations": []map[string]any{
 			{"id": "org_1", "scopes": []string{"projects:read", "tasks:read"}}, {"id": "org_2", "scopes": []string{"admin"}},
 		}})
@@ -259,14 +232,14 @@ func TestVerifiedTokenIsNotRemembered(t *testing.T) {
 			if err != nil {
 				t.Fatalf("VerifyAccessToken: %v", err)
 			}
-			wantEqual(t, "org_1", agent.ScopesFor("org_1"), []string{"projects:read", "tasks:read"})
-			wantEqual(t, "org_2", agent.ScopesFor("org_2"), []string{"admin"})
+			testkit.WantEqual(t, "org_1", agent.ScopesFor("org_1"), []string{"projects:read", "tasks:read"})
+			testkit.WantEqual(t, "org_2", agent.ScopesFor("org_2"), []string{"admin"})
 			if len(agent.Organizations) != 2 {
 				t.Fatalf("got %d organizations; want 2", len(agent.Organizations))
 			}
 			agent.Organizations[0].Scopes[0] = "owner"
 			agent.Organizations[0].Scopes = append(agent.Organizations[0].Scopes, "owner")
-			wantEqual(t, "org_2 after an append to org_1", agent.ScopesFor("org_2"), []string{"admin"})
+			testkit.WantEqual(t, "org_2 after an append to org_1", agent.ScopesFor("org_2"), []string{"admin"})
 			agent.Organizations[1].ID = "org_9"
 			agent.Organizations = append(agent.Organizations[:1], authpi.Organization{ID: "org_3"})
 			agent.ScopesFor("org_1")[0] = "x:y"
@@ -278,13 +251,13 @@ func TestVerifiedTokenIsNotRemembered(t *testing.T) {
 // While the issuer cannot be reached the token is not to blame.
 func TestKeysUnavailable(t *testing.T) {
 	t.Parallel()
-	issuer := newIssuer(t, nil)
-	client := newClient(t, issuer, nil)
+	issuer := testkit.NewIssuer(t, nil)
+	client := testkit.NewClient(t, issuer, nil)
 	token := issuer.AccessToken(nil)
 	for _, endpoint := range []string{"discovery", "jwks"} {
 		issuer.Inject(authpitest.Fault{Endpoint: endpoint, Times: -1, Status: 503, Body: "{}"})
 		_, err := client.VerifyAccessToken(t.Context(), token, "")
-		wantCode(t, err, "transport_error", "keys")
+		testkit.WantCode(t, err, "transport_error", "keys")
 		if errors.Is(err, authpi.ErrInvalidToken) || authpi.SessionEnded(err) {
 			t.Errorf("%s away: got %v; want no verdict on the token", endpoint, err)
 		}
@@ -297,19 +270,19 @@ func TestKeysUnavailable(t *testing.T) {
 
 func TestVerifyLogoutToken(t *testing.T) {
 	t.Parallel()
-	clock := newTestClock()
-	issuer := newIssuer(t, &authpitest.Options{Now: clock.Now})
-	client := newClient(t, issuer, func(cfg *authpi.Config) { cfg.Now = clock.Now })
+	clock := testkit.NewClock()
+	issuer := testkit.NewIssuer(t, &authpitest.Options{Now: clock.Now})
+	client := testkit.NewClient(t, issuer, func(cfg *authpi.Config) { cfg.Now = clock.Now })
 	got, err := client.VerifyLogoutToken(t.Context(), issuer.LogoutToken(map[string]any{
-		"sid": "s_1", "jti": "j_1", "sub": testSubject, "aud": []string{"c_other", "c_test"},
+		"sid": "s_1", "jti": "j_1", "sub": testkit.Subject, "aud": []string{"c_other", "c_test"},
 	}))
 	if err != nil {
 		t.Fatalf("VerifyLogoutToken: %v", err)
 	}
-	wantEqual(t, "Audience", got.Audience, []string{"c_other", "c_test"})
+	testkit.WantEqual(t, "Audience", got.Audience, []string{"c_other", "c_test"})
 	got.Audience = nil
 	want := authpi.LogoutToken{
-		Issuer: issuer.URL, Subject: testSubject, SessionID: "s_1", JTI: "j_1",
+		Issuer: issuer.URL, Subject: testkit.Subject, SessionID: "s_1", JTI: "j_1",
 		IssuedAt: clock.Now(), ExpiresAt: clock.Now().Add(2 * time.Minute),
 	}
 	if fmt.Sprint(*got) != fmt.Sprint(want) {
@@ -320,8 +293,8 @@ func TestVerifyLogoutToken(t *testing.T) {
 // Two keys for three algorithms are asked for once, whatever the number of tokens.
 func TestKeysAreFetchedOnce(t *testing.T) {
 	t.Parallel()
-	issuer := newIssuer(t, nil)
-	client := newClient(t, issuer, nil)
+	issuer := testkit.NewIssuer(t, nil)
+	client := testkit.NewClient(t, issuer, nil)
 	if got := issuer.Requests(""); got != 0 {
 		t.Errorf("before the first call: got %d requests; want 0", got)
 	}
@@ -351,25 +324,25 @@ func TestKeysAreFetchedOnce(t *testing.T) {
 
 func TestEndpointsWithoutJWKS(t *testing.T) {
 	t.Parallel()
-	client := scripted(t, func(cfg *authpi.Config) { cfg.Endpoints.JWKS = "" }, func(r *http.Request) (*http.Response, error) {
+	client := testkit.Scripted(t, func(cfg *authpi.Config) { cfg.Endpoints.JWKS = "" }, func(r *http.Request) (*http.Response, error) {
 		t.Errorf("got a request to %s; want none", r.URL)
-		return reply(r, 500, nil, ""), nil
+		return testkit.Reply(r, 500, nil, ""), nil
 	})
 	_, err := client.ExchangeCode(t.Context(), "code", "verifier", nil)
-	wantField(t, err, "Endpoints.JWKS")
-	_, err = client.VerifyAccessToken(t.Context(), newRawKey(t).sign(`{"alg":"ES256","typ":"at+jwt"}`, `{}`), "")
-	wantField(t, err, "Endpoints.JWKS")
+	testkit.WantField(t, err, "Endpoints.JWKS")
+	_, err = client.VerifyAccessToken(t.Context(), testkit.NewRawKey(t).Sign(`{"alg":"ES256","typ":"at+jwt"}`, `{}`), "")
+	testkit.WantField(t, err, "Endpoints.JWKS")
 }
 
 // A verified token that is remembered keeps no key document in memory: forged key IDs
 // have one fetched every ten seconds.
 func TestRememberedTokenKeepsNoKeyDocument(t *testing.T) {
-	clock := newTestClock()
-	issuer := newIssuer(t, &authpitest.Options{Now: clock.Now})
+	clock := testkit.NewClock()
+	issuer := testkit.NewIssuer(t, &authpitest.Options{Now: clock.Now})
 	base := issuer.Client().Transport
-	client := newClient(t, issuer, func(cfg *authpi.Config) {
+	client := testkit.NewClient(t, issuer, func(cfg *authpi.Config) {
 		cfg.Now = clock.Now
-		cfg.HTTPClient = &http.Client{Transport: transportFunc(func(r *http.Request) (*http.Response, error) {
+		cfg.HTTPClient = &http.Client{Transport: testkit.TransportFunc(func(r *http.Request) (*http.Response, error) {
 			resp, err := base.RoundTrip(r)
 			if err != nil || !strings.Contains(r.URL.Path, "jwks") {
 				return resp, err
@@ -377,23 +350,23 @@ func TestRememberedTokenKeepsNoKeyDocument(t *testing.T) {
 			body, err := io.ReadAll(resp.Body)
 			_ = resp.Body.Close()
 			padded := strings.Replace(string(body), "{", `{"pad":"`+strings.Repeat("x", 900<<10)+`",`, 1)
-			return reply(r, http.StatusOK, nil, padded), err
+			return testkit.Reply(r, http.StatusOK, nil, padded), err
 		})}
 	})
-	before := rtHeap()
+	before := testkit.Heap()
 	for i := range 40 {
 		token := issuer.AccessToken(map[string]any{"jti": fmt.Sprint(i)})
 		if _, err := client.VerifyAccessToken(t.Context(), token, ""); err != nil {
 			t.Fatal(err)
 		}
 		parts := strings.Split(token, ".")
-		forged := b64(fmt.Appendf(nil, `{"alg":"ES256","typ":"at+jwt","kid":"forged %d"}`, i)) + "." + parts[1] + "." + parts[2]
+		forged := testkit.Base64(fmt.Appendf(nil, `{"alg":"ES256","typ":"at+jwt","kid":"forged %d"}`, i)) + "." + parts[1] + "." + parts[2]
 		if _, err := client.VerifyAccessToken(t.Context(), forged, ""); err == nil {
 			t.Fatal("a forged token was accepted")
 		}
 		clock.Advance(10 * time.Second)
 	}
-	if grown := max(rtHeap(), before) - before; grown > 8<<20 {
+	if grown := max(testkit.Heap(), before) - before; grown > 8<<20 {
 		t.Errorf("the heap grew by %d KiB; want less than 8 MiB", grown>>10)
 	}
 	runtime.KeepAlive(client)
@@ -402,15 +375,15 @@ func TestRememberedTokenKeepsNoKeyDocument(t *testing.T) {
 // The error says what was sent in an access token's place, as far as its claims tell.
 func TestKindOfAnotherToken(t *testing.T) {
 	t.Parallel()
-	issuer := newIssuer(t, nil)
-	client := newClient(t, issuer, nil)
+	issuer := testkit.NewIssuer(t, nil)
+	client := testkit.NewClient(t, issuer, nil)
 	for claim, value := range map[string]any{
 		"nonce": "n", "at_hash": "h", "email": "ada@example.com", "organizations": []any{map[string]any{"id": "org_1"}},
 	} {
-		_, err := client.VerifyAccessToken(t.Context(), issuer.Sign(map[string]any{"sub": testSubject, claim: value}, nil), "")
-		wantCode(t, err, "invalid_token", "typ: ", "this is an ID token")
-		wantNone(t, err.Error(), "or a refresh token")
+		_, err := client.VerifyAccessToken(t.Context(), issuer.Sign(map[string]any{"sub": testkit.Subject, claim: value}, nil), "")
+		testkit.WantCode(t, err, "invalid_token", "typ: ", "this is an ID token")
+		testkit.WantHidden(t, err.Error(), "or a refresh token")
 	}
-	_, err := client.VerifyAccessToken(t.Context(), issuer.Sign(map[string]any{"sub": testSubject}, nil), "")
-	wantCode(t, err, "invalid_token", "typ: ", "an ID token or a refresh token")
+	_, err := client.VerifyAccessToken(t.Context(), issuer.Sign(map[string]any{"sub": testkit.Subject}, nil), "")
+	testkit.WantCode(t, err, "invalid_token", "typ: ", "an ID token or a refresh token")
 }

@@ -1,4 +1,4 @@
-package authpi_test
+package testkit
 
 import (
 	"crypto"
@@ -15,22 +15,22 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// rawKey signs headers and payloads byte for byte, which the issuer's own Sign does not. alg is
+// RawKey signs headers and payloads byte for byte, which the issuer's own Sign does not. alg is
 // the one that it signs for, whatever the header says.
-type rawKey struct {
-	alg     string
-	private crypto.Signer
+type RawKey struct {
+	Alg     string
+	Private crypto.Signer
 }
 
-const rawHeader = `{"alg":"ES256","kid":"raw"}`
+const RawHeader = `{"alg":"ES256","kid":"raw"}`
 
-// newRawKey makes a key for ES256.
-func newRawKey(t testing.TB) rawKey {
+// NewRawKey makes a key for ES256.
+func NewRawKey(t testing.TB) RawKey {
 	t.Helper()
-	return newRawKeyFor(t, "ES256")
+	return NewRawKeyFor(t, "ES256")
 }
 
-func newRawKeyFor(t testing.TB, alg string) rawKey {
+func NewRawKeyFor(t testing.TB, alg string) RawKey {
 	t.Helper()
 	var private crypto.Signer
 	var err error
@@ -49,18 +49,18 @@ func newRawKeyFor(t testing.TB, alg string) rawKey {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return rawKey{alg, private}
+	return RawKey{alg, private}
 }
 
 // RSA keys are slow to make, so all tests share one of each size.
 var (
 	rawRSA2048 = sync.OnceValues(func() (crypto.Signer, error) { return rsa.GenerateKey(rand.Reader, 2048) })
-	rawRSA1024 = sync.OnceValues(func() (crypto.Signer, error) { return rsa.GenerateKey(rand.Reader, 1024) })
+	RawRSA1024 = sync.OnceValues(func() (crypto.Signer, error) { return rsa.GenerateKey(rand.Reader, 1024) })
 )
 
-// jwk is the public key, under the kid "raw".
-func (k rawKey) jwk() map[string]any {
-	text, err := jose.JSONWebKey{Key: k.private.Public(), KeyID: "raw"}.MarshalJSON()
+// JWK is the public key, under the kid "raw".
+func (k RawKey) JWK() map[string]any {
+	text, err := jose.JSONWebKey{Key: k.Private.Public(), KeyID: "raw"}.MarshalJSON()
 	if err != nil {
 		panic(err)
 	}
@@ -71,8 +71,8 @@ func (k rawKey) jwk() map[string]any {
 	return members
 }
 
-// jwks is the JWK Set with the key alone.
-func (k rawKey) jwks() string { return keySet(k.jwk()) }
+// JWKS is the JWK Set with the key alone.
+func (k RawKey) JWKS() string { return keySet(k.JWK()) }
 
 func keySet(keys ...any) string {
 	text, err := json.Marshal(map[string]any{"keys": keys})
@@ -82,14 +82,14 @@ func keySet(keys ...any) string {
 	return string(text)
 }
 
-func (k rawKey) sign(header, payload string) string {
-	input := b64([]byte(header)) + "." + b64([]byte(payload))
-	return input + "." + b64(k.signature(input))
+func (k RawKey) Sign(header, payload string) string {
+	input := Base64([]byte(header)) + "." + Base64([]byte(payload))
+	return input + "." + Base64(k.signature(input))
 }
 
-func (k rawKey) signature(input string) []byte {
-	hash := map[string]crypto.Hash{"ES384": crypto.SHA384, "EdDSA": 0}[k.alg]
-	if hash == 0 && k.alg != "EdDSA" {
+func (k RawKey) signature(input string) []byte {
+	hash := map[string]crypto.Hash{"ES384": crypto.SHA384, "EdDSA": 0}[k.Alg]
+	if hash == 0 && k.Alg != "EdDSA" {
 		hash = crypto.SHA256
 	}
 	digest := []byte(input)
@@ -100,7 +100,7 @@ func (k rawKey) signature(input string) []byte {
 	}
 	var out []byte
 	var err error
-	switch private := k.private.(type) {
+	switch private := k.Private.(type) {
 	case *ecdsa.PrivateKey: // RFC 7518 section 3.4
 		size := (private.Params().BitSize + 7) / 8
 		r, s, signErr := ecdsa.Sign(rand.Reader, private, digest)
@@ -111,7 +111,7 @@ func (k rawKey) signature(input string) []byte {
 		r.FillBytes(out[:size])
 		s.FillBytes(out[size:])
 	case *rsa.PrivateKey:
-		if strings.HasPrefix(k.alg, "PS") {
+		if strings.HasPrefix(k.Alg, "PS") {
 			out, err = private.Sign(rand.Reader, digest, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: hash})
 		} else {
 			out, err = private.Sign(rand.Reader, digest, hash)
