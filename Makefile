@@ -73,7 +73,7 @@ fuzz-short: ## the same for SHORTTIME each, and only the summary unless one fail
 	tail -n 1 "$$log"
 
 soak: ## many sessions and random faults for SOAK, and 1,000,000 refresh tokens: failures typed, memory flat
-	SOAK=$(SOAK) GOWORK=off go test $(RACE) -count=1 -timeout 0 -v -run '^(TestSoak|TestMemoryIsBounded)$$' .
+	SOAK=$(SOAK) GOWORK=off go test $(RACE) -count=1 -timeout 0 -v -p 1 -run '^(TestSoak|TestMemoryIsBounded)$$' ./internal/test/...
 
 # Without cgo and with the new encoding/json: one build for both. FIPS mode takes the
 # oldest Go, whose tests are built already; a newer one measures its entropy by the
