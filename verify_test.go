@@ -387,3 +387,163 @@ func TestKindOfAnotherToken(t *testing.T) {
 	_, err := client.VerifyAccessToken(t.Context(), issuer.Sign(map[string]any{"sub": testkit.Subject}, nil), "")
 	testkit.WantCode(t, err, "invalid_token", "typ: ", "an ID token or a refresh token")
 }
+
+func TestIDTokenAlgorithms(t *testing.T) {
+	t.Parallel()
+	for _, alg := range []string{"ES256", "RS256", "EdDSA"} {
+		t.Run(alg, func(t *testing.T) {
+			t.Parallel()
+			issuer := testkit.NewIssuer(t, &authpitest.Options{Algorithm: alg})
+			agent := testkit.SignIn(t, testkit.NewClient(t, issuer, nil), issuer, nil)
+			if agent.ID != testkit.Subject {
+				t.Errorf("got %q; want %q", agent.ID, testkit.Subject)
+			}
+		})
+	}
+	t.Run("EdDSA with an at_hash by SHA-256", func(t *testing.T) {
+		t.Parallel()
+		issuer := testkit.NewIssuer(t, &authpitest.Options{Algorithm: "EdDSA"})
+		client := testkit.NewClient(t, issuer, nil)
+		callback, auth := testkit.StartLogin(t, client, issuer, nil)
+		// Only the answer holds the access token, so the ID token is made anew from it.
+		issuer.Inject(authpitest.Fault{Endpoint: "token", Malform: func(body []byte) []byte {
+			var answer map[string]any
+			if err := json.Unmarshal(body, &answer); err != nil {
+				t.Error(err)
+			}
+			claims := testkit.PayloadOf(t, answer["id_token"].(string))
+			claims["at_hash"] = testkit.LeftHalfSHA256(answer["access_token"].(string))
+			answer["id_token"] = issuer.Sign(claims, nil)
+			body, _ = json.Marshal(answer)
+			return body
+		}})
+		if _, err := client.ExchangeCallback(t.Context(), callback, auth); err != nil {
+			t.Errorf("got %v; want it accepted: no standard names a digest for EdDSA", err)
+		}
+	})
+}
+
+func TestVerifyStoredTokens(t *testing.T) {
+	t.Parallel()
+	issuer := testkit.NewIssuer(t, nil)
+	on := func(cfg *authpi.Config) { cfg.VerifyStoredTokens = true }
+	client := testkit.NewClient(t, issuer, on)
+	good := testkit.SignIn(t, client, issuer, nil).Tokens
+	with := func(c testkit.Change) string { return signChanged(t, issuer, good.IDToken, nil, c) }
+	tests := []struct{ name, token, names string }{
+		{"as stored", good.IDToken, ""},
+		{"expired long ago", with(testkit.SetClaim("exp", 1600000000)), ""},
+		{"without exp", with(testkit.DropClaim("exp")), ""},
+		{"unsigned", testkit.Unsigned(`{"sub":"usr_ada","iss":"` + issuer.URL + `","aud":"c_test"}`), "signature"},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			client := testkit.NewClient(t, issuer, on)
+			tokens := good
+			tokens.IDToken = tc.token
+			for range 2 {
+				agent, err := client.CreateAgent(t.Context(), tokens, nil)
+				if tc.names != "" {
+					testkit.WantCode(t, err, "invalid_token", tc.names)
+				} else if err != nil || agent.ID != testkit.Subject {
+					t.Errorf("got %v, %v; want %s", agent, err, testkit.Subject)
+				}
+			}
+			if tc.names != "" {
+				if agent, err := testkit.NewClient(t, issuer, nil).CreateAgent(t.Context(), tokens, nil); err != nil || agent.ID != testkit.Subject {
+					t.Errorf("without VerifyStoredTokens: got %v, %v; want it trusted as stored", agent, err)
+				}
+			}
+		})
+	}
+}
+
+// With VerifyStoredTokens the scope is the access token's own word. One that is no access token
+// of this client and user allows nothing; where nothing else names the user, it is refused.
+func TestVerifyStoredAccessToken(t *testing.T) {
+	t.Parallel()
+	issuer := testkit.NewIssuer(t, nil)
+	good := testkit.SignIn(t, testkit.NewClient(t, issuer, nil), issuer, nil).Tokens
+	access := func(c testkit.Change) string { return signChanged(t, issuer, good.AccessToken, "at+jwt", c) }
+	tests := []struct {
+		name, token, part string // empty: it holds
+	}{
+		{"as stored", good.AccessToken, ""},
+		{"expired long ago", access(testkit.SetClaim("exp", 1600000000)), ""},
+		{"opaque", "an-opaque-access-token", "format"},
+		{"another kind of token", signChanged(t, issuer, good.AccessToken, "JWT", testkit.SetClaim("jti", "x")), "typ"},
+		{"of another issuer", access(testkit.SetClaim("iss", "https://evil.example")), "iss"},
+		{"of another client", access(testkit.SetClaim("client_id", "c_other")), "client_id"},
+		{"of no client", access(testkit.DropClaim("client_id")), "client_id"},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			client := verifyingClient(t, issuer, nil)
+			for name, named := range map[string]func(*authpi.TokenSet){
+				"by its ID token": func(*authpi.TokenSet) {},
+				"by a hint":       func(t *authpi.TokenSet) { t.IDToken, t.SubjectHint = "", testkit.Subject },
+				"by nothing":      func(t *authpi.TokenSet) { t.IDToken, t.RefreshToken = "", "" },
+			} {
+				tokens := good
+				tokens.AccessToken, tokens.Scope = tc.token, "projects:**"
+				named(&tokens)
+				agent, err := client.CreateAgent(t.Context(), tokens, nil)
+				if tc.part != "" && name == "by nothing" {
+					testkit.WantCode(t, err, "invalid_token", "stored access token", tc.part)
+					continue
+				}
+				owner, want := testkit.Subject, good.Scope
+				if name == "by nothing" {
+					owner = issuer.ClientID() // a machine's
+				}
+				if tc.part != "" {
+					want = ""
+				}
+				if err != nil || agent.ID != owner || agent.Tokens.Scope != want {
+					t.Errorf("named %s: got %v, %v; want %s with the scope %q", name, agent, err, owner, want)
+				}
+			}
+		})
+	}
+}
+
+// verifyingClient checks stored tokens, and learns that every access token is Ada's.
+func verifyingClient(t *testing.T, issuer *authpitest.Server, edit func(*authpi.Config)) *authpi.IdpClient {
+	return testkit.NewClient(t, issuer, func(cfg *authpi.Config) {
+		cfg.VerifyStoredTokens = true
+		cfg.HTTPClient = &http.Client{
+			Transport: answeringAt(cfg.HTTPClient.Transport, "/userinfo", http.StatusOK, `{"sub":"`+testkit.Subject+`"}`),
+		}
+		if edit != nil {
+			edit(cfg)
+		}
+	})
+}
+
+// A scope that cannot be checked now is no empty one: the call fails, and may be tried again.
+func TestStoredScopeWithoutKeys(t *testing.T) {
+	t.Parallel()
+	issuer := testkit.NewIssuer(t, nil)
+	tokens := testkit.SignIn(t, testkit.NewClient(t, issuer, nil), issuer, nil).Tokens
+	tokens.IDToken, tokens.SubjectHint = "", testkit.Subject
+	client := verifyingClient(t, issuer, func(cfg *authpi.Config) {
+		cfg.HTTPClient.Transport = answeringAt(cfg.HTTPClient.Transport, "/jwks", http.StatusServiceUnavailable, "busy")
+	})
+	agent, err := client.CreateAgent(t.Context(), tokens, nil)
+	testkit.WantCode(t, err, "transport_error")
+	if agent != nil || authpi.SessionEnded(err) {
+		t.Errorf("got %v, %v; want nobody, and a passing failure", agent, err)
+	}
+}
+
+// answeringAt is a transport that answers one endpoint itself.
+func answeringAt(base http.RoundTripper, suffix string, status int, body string) http.RoundTripper {
+	return testkit.TransportFunc(func(r *http.Request) (*http.Response, error) {
+		if strings.Contains(r.URL.Path, suffix) {
+			return testkit.Reply(r, status, nil, body), nil
+		}
+		return base.RoundTrip(r)
+	})
+}
