@@ -61,7 +61,7 @@ test-core: ## the core's tests alone
 	GOWORK=off go test $(RACE) -timeout $(TIMEOUT) ./...
 
 cover: ## prints how much of the core its tests reach
-	GOWORK=off go test -coverprofile=coverage.out -coverpkg=.,./internal/... ./...
+	GOWORK=off go test -coverprofile=coverage.out -coverpkg=$$(go list ./... | grep -v '/internal/test' | paste -sd,) ./...
 	@go tool cover -func=coverage.out | tail -n 1
 
 fuzz: ## every fuzz target of the core for FUZZTIME; TARGET=FuzzX: that one, PARALLEL=1: one worker
@@ -100,4 +100,4 @@ trust: ## what a reviewer asks first: refusals, faults, secrets, a short fuzz, m
 	@.ci/trust
 
 mutate: ## changes every condition of MUTATED, one at a time: a test must notice; ONLY=regexp: those alone
-	@GOWORK=off go -C internal/tools run ./mutate -root ../.. $(if $(ONLY),-only '$(ONLY)') $(MUTATED)
+	@GOWORK=off go -C internal/tools run ./mutate -root ../.. -suites ./internal/test/... $(if $(ONLY),-only '$(ONLY)') $(MUTATED)

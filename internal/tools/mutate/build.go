@@ -27,7 +27,11 @@ type pkg struct {
 	wanted          []string // those of them to mutate; base names
 	mutants         []*mutant
 	rewritten       map[string]string // by path
-	binary          string
+}
+
+// binary is a package's tests, compiled.
+type binary struct {
+	dir, path string
 }
 
 // load finds the packages of the arguments, in the order of these, and makes
@@ -49,14 +53,16 @@ func load(ctx context.Context, root string, args []string) ([]*pkg, error) {
 			p.wanted = append(p.wanted, file)
 		}
 	}
+	used := 0 // numbers
 	for _, p := range packages {
 		exports, err := p.list(ctx)
 		if err != nil {
 			return nil, err
 		}
-		if err := p.rewrite(root, exports); err != nil {
+		if err := p.rewrite(root, exports, used); err != nil {
 			return nil, err
 		}
+		used += len(p.mutants)
 	}
 	return packages, nil
 }
@@ -105,9 +111,9 @@ func sameFolder(a, b string) bool {
 	return err == nil && os.SameFile(one, other)
 }
 
-// rewrite finds the mutants of the wanted files. Types are needed to tell a
-// condition from another value.
-func (p *pkg) rewrite(root string, exports map[string]string) error {
+// rewrite finds the mutants of the wanted files, and numbers them after those
+// in use. Types are needed to tell a condition from another value.
+func (p *pkg) rewrite(root string, exports map[string]string, used int) error {
 	fset := token.NewFileSet()
 	var parsed []*ast.File
 	for _, name := range p.files {
@@ -140,42 +146,65 @@ func (p *pkg) rewrite(root string, exports map[string]string) error {
 		}
 		f := &finder{
 			file: filepath.ToSlash(relative), fset: fset, info: info, source: source,
-			seen: map[ast.Expr]bool{}, count: map[string]int{}, next: len(p.mutants), edits: newEdits(),
+			seen: map[ast.Expr]bool{}, count: map[string]int{}, next: used + len(p.mutants), edits: newEdits(),
 		}
 		f.find(parsed[i])
 		p.mutants = append(p.mutants, f.mutants...)
 		p.rewritten[path] = f.edits.apply(source)
 	}
-	p.rewritten[filepath.Join(p.dir, "mutants_support.go")] = fmt.Sprintf(support, p.name, len(p.mutants)+1)
+	p.rewritten[filepath.Join(p.dir, "mutants_support.go")] = fmt.Sprintf(support, p.name, used+len(p.mutants)+1)
 	return nil
 }
 
-// compile makes the test binary, from an overlay: the module stays as it is.
-func (p *pkg) compile(ctx context.Context, folder string) error {
-	folder = filepath.Join(folder, strings.ReplaceAll(p.path, "/", "_"))
-	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return err
-	}
-	var overlay struct{ Replace map[string]string }
-	overlay.Replace = map[string]string{}
-	for path, text := range p.rewritten {
-		copied := filepath.Join(folder, filepath.Base(path))
-		if err := os.WriteFile(copied, []byte(text), 0o600); err != nil {
-			return err
-		}
-		overlay.Replace[path] = copied
-	}
-	data, err := json.Marshal(overlay)
+// compile makes the test binaries of the packages and the suites, from an overlay:
+// the module stays as it is.
+func compile(ctx context.Context, o options, packages []*pkg, folder string) ([]*binary, error) {
+	overlay, patterns, err := writeOverlay(packages, folder)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	overlayPath := filepath.Join(folder, "overlay.json")
-	if err := os.WriteFile(overlayPath, data, 0o600); err != nil {
-		return err
+	if o.suites != "" {
+		patterns = append(patterns, o.suites)
 	}
-	p.binary = filepath.Join(folder, "package.test")
-	_, err = command(ctx, p.dir, "go", "test", "-c", "-overlay", overlayPath, "-o", p.binary, ".")
-	return err
+	const tested = "{{if or .TestGoFiles .XTestGoFiles}}{{.Dir}}{{end}}"
+	out, err := command(ctx, o.root, "go", append([]string{"list", "-f", tested}, patterns...)...)
+	if err != nil {
+		return nil, err
+	}
+	var binaries []*binary
+	for i, dir := range lines(out) {
+		b := &binary{dir: dir, path: filepath.Join(folder, fmt.Sprintf("%d.test", i))}
+		if _, err := command(ctx, dir, "go", "test", "-c", "-overlay", overlay, "-o", b.path, "."); err != nil {
+			return nil, err
+		}
+		binaries = append(binaries, b)
+	}
+	return binaries, nil
+}
+
+// writeOverlay puts the rewritten files into the folder, and says which they replace.
+func writeOverlay(packages []*pkg, folder string) (path string, dirs []string, err error) {
+	replaced := map[string]string{}
+	for i, p := range packages {
+		dirs = append(dirs, p.dir)
+		copies := filepath.Join(folder, fmt.Sprint(i))
+		if err := os.MkdirAll(copies, 0o700); err != nil {
+			return "", nil, err
+		}
+		for original, text := range p.rewritten {
+			copied := filepath.Join(copies, filepath.Base(original))
+			if err := os.WriteFile(copied, []byte(text), 0o600); err != nil {
+				return "", nil, err
+			}
+			replaced[original] = copied
+		}
+	}
+	data, err := json.Marshal(map[string]any{"Replace": replaced})
+	if err != nil {
+		return "", nil, err
+	}
+	path = filepath.Join(folder, "overlay.json")
+	return path, dirs, os.WriteFile(path, data, 0o600)
 }
 
 // command runs a program of the toolchain, in the module alone.

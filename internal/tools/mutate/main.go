@@ -1,13 +1,14 @@
-// Command mutate checks the tests of a package: it changes one condition of its
+// Command mutate checks the tests of packages: it changes one condition of their
 // code at a time, and says which changes no test notices.
 //
 //	mutate [flags] file.go|folder...
 //
-// All changes of a package are compiled into one test binary, each behind a
-// number that an environment variable chooses, so that trying one costs a start
-// of that binary and not a build. A first run of each test notes which changes it
-// reaches; each change is then tried with those tests alone, the quickest first.
-// Nothing in the module itself is written to.
+// All changes are compiled at once into each test binary: those of the changed
+// packages, and those of the suites. Each change is behind a number that an
+// environment variable chooses, so that trying one costs a start of a binary and
+// not a build. A first run of each test notes which changes it reaches; each
+// change is then tried with those tests alone, the quickest first. Nothing in the
+// module itself is written to.
 //
 // A change that no test notices is a survivor, unless the list gives a reason for
 // it. The command fails for survivors, and for entries of the list that name no
@@ -31,15 +32,17 @@ import (
 )
 
 type options struct {
-	root string         // of the module
-	only *regexp.Regexp // of keys; nil: all
-	jobs int
+	root   string         // of the module
+	suites string         // a pattern of test packages, or nothing
+	only   *regexp.Regexp // of keys; nil: all
+	jobs   int
 }
 
 func main() {
 	var o options
 	root := flag.String("root", ".", "the module's folder, which files and the list are relative to")
 	listed := flag.String("list", "testdata/mutants.txt", "the survivors that have a reason")
+	flag.StringVar(&o.suites, "suites", "", "a pattern of further packages whose tests are tried, such as ./internal/test/...")
 	only := flag.String("only", "", "a regular expression of the keys to try; stale entries are not looked for then")
 	flag.IntVar(&o.jobs, "jobs", runtime.GOMAXPROCS(0), "how many test binaries run at a time")
 	flag.Parse()
@@ -79,20 +82,25 @@ func run(ctx context.Context, o options, listPath string, args []string) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(folder) }()
+	binaries, err := compile(ctx, o, packages, folder)
+	if err != nil {
+		return err
+	}
+	tests, err := prepare(ctx, o, binaries)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("== %d tests in %d binaries: %s\n", len(tests), len(binaries), time.Since(began).Round(time.Second))
 
 	var sum tally
 	total := 0
 	for _, p := range packages {
 		part := time.Now()
-		tests, err := prepare(ctx, o, p, folder)
-		if err != nil {
-			return err
-		}
 		tried := slices.DeleteFunc(slices.Clone(p.mutants), func(m *mutant) bool {
 			return o.only != nil && !o.only.MatchString(m.key())
 		})
-		fmt.Printf("== %s: %d mutants, %d tests\n", p.path, len(tried), len(tests))
-		if err := tryAll(ctx, o, p, tried, tests, func(m *mutant) { sum.count(m, reasons) }); err != nil {
+		fmt.Printf("== %s: %d mutants\n", p.path, len(tried))
+		if err := tryAll(ctx, o, tried, tests, func(m *mutant) { sum.count(m, reasons) }); err != nil {
 			return err
 		}
 		total += len(tried)

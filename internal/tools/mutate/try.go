@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -19,6 +18,7 @@ import (
 
 // test is a test, an example or the seeds of a fuzz target.
 type test struct {
+	binary  *binary
 	name    string
 	took    time.Duration
 	reaches map[int]bool
@@ -29,28 +29,27 @@ const memory = 4 << 20
 
 var testName = regexp.MustCompile(`^(Test|Example|Fuzz)`)
 
-// prepare compiles the mutants and runs each test once without any, to see what
-// it reaches. A test that fails then is left out, and named.
-func prepare(ctx context.Context, o options, p *pkg, folder string) ([]*test, error) {
-	if err := p.compile(ctx, folder); err != nil {
-		return nil, err
-	}
-	out, err := command(ctx, p.dir, p.binary, "-test.list", ".*")
-	if err != nil {
-		return nil, err
-	}
+// prepare runs each test once without any mutant, to see what it reaches. A test that
+// fails then is left out, and named.
+func prepare(ctx context.Context, o options, binaries []*binary) ([]*test, error) {
 	var tests []*test
-	for _, name := range lines(out) {
-		if testName.MatchString(name) {
-			tests = append(tests, &test{name: name})
+	for _, b := range binaries {
+		out, err := command(ctx, b.dir, b.path, "-test.list", ".*")
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range lines(out) {
+			if testName.MatchString(name) {
+				tests = append(tests, &test{binary: b, name: name})
+			}
 		}
 	}
-	err = parallel(ctx, o.jobs, tests, func(t *test) error {
-		log := filepath.Join(filepath.Dir(p.binary), t.name+".reached")
+	err := parallel(ctx, o.jobs, tests, func(t *test) error {
+		log := t.binary.path + "." + t.name
 		began := time.Now()
-		result := execute(ctx, p, 0, []*test{t}, 2*time.Minute, "MUTANTS_REACHED="+log)
+		result := t.binary.execute(ctx, 0, []*test{t}, 2*time.Minute, "MUTANTS_REACHED="+log)
 		if t.took = time.Since(began); result.failed {
-			fmt.Printf("left out, since it fails without a mutant: %s %s\n%s\n", p.path, t.name, result.output)
+			fmt.Printf("left out, since it fails without a mutant: %s %s\n%s\n", t.binary.dir, t.name, result.output)
 			return nil
 		}
 		data, err := os.ReadFile(log)
@@ -70,7 +69,7 @@ func prepare(ctx context.Context, o options, p *pkg, folder string) ([]*test, er
 }
 
 // tryAll tries each mutant with the tests that reach it, and tells of each.
-func tryAll(ctx context.Context, o options, p *pkg, mutants []*mutant, tests []*test, tell func(*mutant)) error {
+func tryAll(ctx context.Context, o options, mutants []*mutant, tests []*test, tell func(*mutant)) error {
 	return parallel(ctx, o.jobs, mutants, func(m *mutant) error {
 		var reaching []*test
 		for _, t := range tests {
@@ -82,7 +81,7 @@ func tryAll(ctx context.Context, o options, p *pkg, mutants []*mutant, tests []*
 		// Most mutants die at once, so the first tries are small.
 		for size := 2; len(reaching) > 0 && !m.killed; size *= 4 {
 			n := min(size, len(reaching))
-			m.try(ctx, p, reaching[:n])
+			m.try(ctx, reaching[:n])
 			reaching = reaching[n:]
 		}
 		if !m.killed && all > 0 {
@@ -95,18 +94,25 @@ func tryAll(ctx context.Context, o options, p *pkg, mutants []*mutant, tests []*
 	})
 }
 
-func (m *mutant) try(ctx context.Context, p *pkg, tests []*test) {
-	limit := 5 * time.Second
-	for _, t := range tests {
-		limit += 8 * t.took
+// try runs tests, those of each binary together, up to the first that fails.
+func (m *mutant) try(ctx context.Context, tests []*test) {
+	for len(tests) > 0 && !m.killed {
+		b := tests[0].binary
+		var now, later []*test
+		limit := 5 * time.Second
+		for _, t := range tests {
+			if t.binary != b {
+				later = append(later, t)
+				continue
+			}
+			now = append(now, t)
+			limit += 8 * t.took
+		}
+		tests = later
+		if r := b.execute(ctx, m.id, now, limit); r.failed {
+			m.killed, m.timeout, m.by = true, r.timeout, r.test
+		}
 	}
-	result := execute(ctx, p, m.id, tests, limit)
-	if !result.failed {
-		return
-	}
-	m.killed = true
-	m.timeout = result.timeout
-	m.by = result.test
 }
 
 type result struct {
@@ -121,7 +127,7 @@ var (
 )
 
 // execute runs tests with one mutant on; 0 is none.
-func execute(ctx context.Context, p *pkg, id int, tests []*test, limit time.Duration, env ...string) result {
+func (b *binary) execute(ctx context.Context, id int, tests []*test, limit time.Duration, env ...string) result {
 	names := make([]string, len(tests))
 	for i, t := range tests {
 		names[i] = t.name
@@ -129,9 +135,9 @@ func execute(ctx context.Context, p *pkg, id int, tests []*test, limit time.Dura
 	// A panic of the timeout tells what hangs; the context is for what ignores it.
 	ctx, cancel := context.WithTimeout(ctx, limit+10*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "sh", "-c", fmt.Sprintf(`ulimit -v %d; exec "$0" "$@"`, memory), p.binary,
+	cmd := exec.CommandContext(ctx, "sh", "-c", fmt.Sprintf(`ulimit -v %d; exec "$0" "$@"`, memory), b.path,
 		"-test.run", "^("+strings.Join(names, "|")+")$", "-test.failfast", "-test.short", "-test.timeout", limit.String())
-	cmd.Dir = p.dir
+	cmd.Dir = b.dir
 	cmd.Env = append(append(os.Environ(), "MUTANT="+strconv.Itoa(id)), env...)
 	cmd.WaitDelay = time.Second
 	var out bytes.Buffer
