@@ -1,6 +1,7 @@
 package authpi
 
 import (
+	"cmp"
 	"context"
 	"crypto/subtle"
 	"fmt"
@@ -20,13 +21,15 @@ type ExchangeOptions struct {
 	// MaxAge is how long ago the user may have signed in (OpenID Connect Core section
 	// 3.1.2.1); zero: not checked.
 	MaxAge time.Duration
+	// RedirectURI is the one that the login named; empty: Config.RedirectURI.
+	RedirectURI string
 	// Resources are RFC 8707 resource indicators; nil: Config's, empty: none.
 	Resources []string
 }
 
 // String describes the options without the nonce.
 func (o ExchangeOptions) String() string {
-	return fmt.Sprintf("authpi.ExchangeOptions{MaxAge:%s Resources:%q}", o.MaxAge, o.Resources)
+	return fmt.Sprintf("authpi.ExchangeOptions{MaxAge:%s RedirectURI:%q Resources:%q}", o.MaxAge, o.RedirectURI, o.Resources)
 }
 
 // Format prints String for every verb and flag.
@@ -48,10 +51,17 @@ func (o ExchangeOptions) LogValue() slog.Value { return slog.StringValue(o.Strin
 //
 // See RFC 6749 section 4.1.3 and RFC 7636 section 4.5.
 func (c *IdpClient) ExchangeCode(ctx context.Context, code, codeVerifier string, opts *ExchangeOptions) (*Agent, error) {
-	const op = "exchange code"
 	if opts == nil {
 		opts = &ExchangeOptions{}
 	}
+	if opts.MaxAge < 0 {
+		return nil, invalidRequest(opExchange, "MaxAge is negative")
+	}
+	return c.exchange(ctx, code, codeVerifier, opts)
+}
+
+// exchange is ExchangeCode, where a negative MaxAge asks for a fresh sign-in.
+func (c *IdpClient) exchange(ctx context.Context, code, codeVerifier string, opts *ExchangeOptions) (*Agent, error) {
 	if err := c.needRedirect(); err != nil {
 		return nil, err
 	}
@@ -60,10 +70,11 @@ func (c *IdpClient) ExchangeCode(ctx context.Context, code, codeVerifier string,
 		return nil, err
 	}
 	if code == "" || codeVerifier == "" {
-		return nil, invalidRequest(op, "code and code verifier are required")
+		return nil, invalidRequest(opExchange, "code and code verifier are required")
 	}
-	if opts.MaxAge < 0 {
-		return nil, invalidRequest(op, "MaxAge is negative")
+	redirect, err := c.redirectOr(opExchange, opts.RedirectURI)
+	if err != nil {
+		return nil, err
 	}
 	// A code works once: whatever may fail without it fails before it is sent.
 	if err := c.readyToVerify(ctx); err != nil {
@@ -72,18 +83,18 @@ func (c *IdpClient) ExchangeCode(ctx context.Context, code, codeVerifier string,
 	var form endpoint.Params
 	form.Add("grant_type", "authorization_code")
 	form.Add("code", code)
-	form.Add("redirect_uri", c.cfg.RedirectURI)
+	form.Add("redirect_uri", cmp.Or(redirect, c.cfg.RedirectURI))
 	form.Add("code_verifier", codeVerifier)
 	form.AddAll("resource", c.resourcesOr(opts.Resources))
-	answer, err := c.requestTokens(ctx, op, codeTokenError, url, &form, code, codeVerifier)
+	answer, err := c.requestTokens(ctx, opExchange, codeTokenError, url, &form, code, codeVerifier)
 	if err != nil {
 		return nil, err
 	}
 	if answer.IDToken == "" {
-		return nil, invalidToken(op, "id_token", "is missing from the answer", nil)
+		return nil, invalidToken(opExchange, "id_token", "is missing from the answer", nil)
 	}
 	claims, err := c.verifyIDToken(ctx, answer.IDToken, expectation{
-		op: op, tokens: answer, nonce: opts.Nonce, maxAge: opts.MaxAge,
+		op: opExchange, tokens: answer, nonce: opts.Nonce, maxAge: opts.MaxAge,
 	})
 	if err != nil {
 		return nil, err
@@ -91,7 +102,10 @@ func (c *IdpClient) ExchangeCode(ctx context.Context, code, codeVerifier string,
 	return c.newAgent(&claims, answer), nil
 }
 
-const opCallback = "callback"
+const (
+	opExchange = "exchange code"
+	opCallback = "callback"
+)
 
 // ExchangeCallback checks a callback against the login that it answers and trades
 // its code for tokens. callback is r.URL.Query(), or what [ParseCallback] made of
@@ -100,13 +114,18 @@ const opCallback = "callback"
 //
 // It checks the state (in constant time), then the issuer's error, the code and the
 // iss parameter (RFC 9207), none of them repeated; then the ID token, its nonce and,
-// where the login set MaxAge, its auth_time. No code is sent before the callback
-// holds. An error is the issuer's only if iss, where present, is.
+// where the login set MaxAge, its auth_time; and the organization, where the login
+// asked for one, since the user can edit the address. No code is sent before the
+// callback holds. An error is the issuer's only if iss, where present, is.
 //
 // It returns an [*OAuthError]: invalid_state, the issuer's own code such as
-// access_denied, invalid_issuer, invalid_request, or as
+// access_denied, invalid_issuer, invalid_organization, invalid_request (also for a
+// callback above 64 KiB, in which nothing is looked at), or as
 // [IdpClient.ExchangeCode] does.
 func (c *IdpClient) ExchangeCallback(ctx context.Context, callback url.Values, auth AuthorizationURL) (*Agent, error) {
+	if tooLong(callback) {
+		return nil, invalidRequest(opCallback, "is longer than 64 KiB")
+	}
 	if err := checkState(callback, auth); err != nil {
 		return nil, err
 	}
@@ -128,9 +147,27 @@ func (c *IdpClient) ExchangeCallback(ctx context.Context, callback url.Values, a
 	if err := c.checkIss(ctx, callback, auth); err != nil {
 		return nil, err
 	}
-	return c.ExchangeCode(ctx, code, auth.CodeVerifier, &ExchangeOptions{
-		Nonce: auth.Nonce, MaxAge: auth.maxAge(), Resources: auth.Resources,
+	org, maxAge := auth.asked()
+	agent, err := c.exchange(ctx, code, auth.CodeVerifier, &ExchangeOptions{
+		Nonce: auth.Nonce, MaxAge: maxAge, Resources: auth.Resources, RedirectURI: auth.RedirectURI,
 	})
+	if err == nil && org != "" && agent.OrgID != org {
+		return nil, ownError(ErrInvalidOrganization, opCallback, "org_id: the tokens are not of the organization that was asked for")
+	}
+	return agent, err
+}
+
+// tooLong reports whether a callback's names and values hold more than maxCallback.
+func tooLong(callback url.Values) bool {
+	left := maxCallback
+	for name, values := range callback {
+		for _, value := range values {
+			if left -= len(name) + len(value) + 2; left < 0 { // a separator and a sign
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // checkState is RFC 6749 section 10.12: whoever made another browser come here does

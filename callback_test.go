@@ -196,6 +196,9 @@ func TestExchangeCallbackMaxAge(t *testing.T) {
 		{"not asked for", 0, 24 * time.Hour, true},
 		{"within", time.Minute, time.Minute, true},
 		{"long ago", time.Hour, 24 * time.Hour, false},
+		{"fresh", -1, 0, true},
+		{"fresh, within the skew", -1, 29 * time.Second, true},
+		{"fresh asked for, an old one came", -1, 31 * time.Second, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -643,4 +646,94 @@ func TestOddOrganizationsDoNotEndASignIn(t *testing.T) {
 	if slices.ContainsFunc(ids, agent.IsOwnerOf) {
 		t.Errorf("got an owner; want scopes that are no list of texts to grant nothing")
 	}
+}
+
+// The organization stands in the address, which the user can edit.
+func TestExchangeCallbackOrganization(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name, org, came string
+		ok              bool
+	}{
+		{"none asked for", "", "org_2", true},
+		{"as asked", "org_1", "org_1", true},
+		{"another one", "org_1", "org_2", false},
+		{"all of them", "org_1", "", false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			issuer := testkit.NewIssuer(t, nil)
+			client := testkit.NewClient(t, issuer, nil)
+			callback, auth := testkit.StartLogin(t, client, issuer, &authpi.AuthorizationOptions{Org: tc.org})
+			issuer.Inject(authpitest.Fault{IDToken: func(_, claims map[string]any) { claims["org_id"] = tc.came }})
+			_, err := client.ExchangeCallback(t.Context(), callback, auth)
+			if tc.ok != (err == nil) || !tc.ok && (!errors.Is(err, authpi.ErrInvalidOrganization) || !authpi.SessionEnded(err)) {
+				t.Errorf("got %v; want it accepted: %t", err, tc.ok)
+			}
+		})
+	}
+}
+
+// A callback is bounded before anything in it is searched, compared or masked.
+func TestExchangeCallbackTooLong(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", 64<<10)
+	for _, tc := range []struct {
+		name   string
+		change func(url.Values)
+		code   string
+	}{
+		{"long state", func(v url.Values) { v.Set("state", long) }, "invalid_request"},
+		{"long error", func(v url.Values) { v.Set("error", long) }, "invalid_request"},
+		{"long name", func(v url.Values) { v.Set(long, "") }, "invalid_request"},
+		{"many parameters", func(v url.Values) { v["x"] = make([]string, 32<<10) }, "invalid_request"},
+		{"as much as fits", func(v url.Values) { v.Set("x", long[:63<<10]) }, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			issuer := testkit.NewIssuer(t, nil)
+			client := testkit.NewClient(t, issuer, nil)
+			callback, auth := testkit.StartLogin(t, client, issuer, nil)
+			tc.change(callback)
+			_, err := client.ExchangeCallback(t.Context(), callback, auth)
+			if tc.code != "" {
+				testkit.WantCode(t, err, tc.code, "64 KiB")
+			} else if err != nil {
+				t.Errorf("got %v; want it accepted", err)
+			}
+		})
+	}
+}
+
+// An app on several hosts names the redirect URI at the login and at the exchange.
+func TestRedirectURIs(t *testing.T) {
+	t.Parallel()
+	const other = "https://b.example/auth/callback"
+	issuer := testkit.NewIssuer(t, nil)
+	client := testkit.NewClient(t, issuer, func(cfg *authpi.Config) { cfg.RedirectURIs = []string{other} })
+	for _, tc := range []struct{ name, asked, kept, sent string }{
+		{"another", other, other, other},
+		{"the first", testkit.RedirectURI, "", testkit.RedirectURI},
+		{"none", "", "", testkit.RedirectURI},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			callback, auth := testkit.StartLogin(t, client, issuer, &authpi.AuthorizationOptions{RedirectURI: tc.asked})
+			data, err := auth.MarshalJSON()
+			if err != nil || auth.RedirectURI != tc.kept || strings.Contains(string(data), "redirect_uri\":") != (tc.kept != "") {
+				t.Fatalf("got %q in %s, %v; want %q, in the JSON where it is not Config.RedirectURI", auth.RedirectURI, data, err, tc.kept)
+			}
+			var restored authpi.AuthorizationURL
+			if err := restored.UnmarshalJSON(data); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := client.ExchangeCallback(t.Context(), callback, restored); err != nil {
+				t.Errorf("got %v; want it accepted", err)
+			}
+			if got := issuer.LastForm().Get("redirect_uri"); got != tc.sent {
+				t.Errorf("sent %q; want %q", got, tc.sent)
+			}
+		})
+	}
+	_, err := client.ExchangeCode(t.Context(), "code", "verifier", &authpi.ExchangeOptions{RedirectURI: "https://evil.example/"})
+	testkit.WantCode(t, err, "invalid_request", "RedirectURI")
 }

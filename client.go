@@ -69,7 +69,7 @@ func NewIdpClient(cfg Config) (*IdpClient, error) {
 	c := &IdpClient{
 		cfg:           &cfg,
 		endpoints:     cfg.endpoints(),
-		authorization: authorizationBase(cfg, cfg.endpoints()),
+		authorization: authorizationBase(cfg, cfg.endpoints(), cfg.RedirectURI),
 		caller:        endpoint.NewCaller(cfg.HTTPClient, version, cfg.Now),
 		log:           cfg.Logger,
 		now:           cfg.Now,
@@ -269,6 +269,18 @@ func (c *IdpClient) needRedirect() error {
 		return &ConfigurationError{"RedirectURI", "is required for the authorization code flow"}
 	}
 	return nil
+}
+
+// redirectOr checks a redirect URI of a login. It returns an empty one for
+// Config.RedirectURI.
+func (c *IdpClient) redirectOr(op, uri string) (string, error) {
+	switch {
+	case uri == "" || uri == c.cfg.RedirectURI:
+		return "", nil
+	case slices.Contains(c.cfg.RedirectURIs, uri):
+		return uri, nil
+	}
+	return "", invalidRequest(op, "RedirectURI is none of the client's: add it to Config.RedirectURIs")
 }
 
 func (c *IdpClient) needEndpoint(name, url string) (string, error) {

@@ -32,6 +32,9 @@ type Config struct {
 	// registered: https, http on loopback, or a private-use scheme such as
 	// com.example.app:/callback (RFC 8252 section 7).
 	RedirectURI string
+	// RedirectURIs are further registered ones, for an app on several hosts. A login
+	// names one of them; see AuthorizationOptions.RedirectURI.
+	RedirectURIs []string
 	// Resources are the RFC 8707 resource indicators for authorization, code
 	// exchange and Refresh, unless the call has its own.
 	Resources []string
@@ -135,10 +138,8 @@ func (cfg *Config) check() error {
 	if reason := weburl.Issuer(cfg.IssuerURL, cfg.AllowInsecureHTTP); reason != "" {
 		return refuse("IssuerURL", reason)
 	}
-	if cfg.RedirectURI != "" {
-		if reason := weburl.Redirect(cfg.RedirectURI, cfg.AllowInsecureHTTP); reason != "" {
-			return refuse("RedirectURI", reason)
-		}
+	if err := cfg.checkRedirects(); err != nil {
+		return err
 	}
 	for _, resource := range cfg.Resources {
 		if reason := weburl.Resource(resource); reason != "" {
@@ -157,6 +158,23 @@ func (cfg *Config) check() error {
 		return refuse("AutoRefresh", "must be RefreshDefault, RefreshOn or RefreshOff")
 	}
 	return cfg.checkEndpoints()
+}
+
+func (cfg *Config) checkRedirects() error {
+	if cfg.RedirectURI == "" && len(cfg.RedirectURIs) > 0 {
+		return &ConfigurationError{"RedirectURIs", "needs RedirectURI as well: these are further ones"}
+	}
+	if cfg.RedirectURI != "" {
+		if reason := weburl.Redirect(cfg.RedirectURI, cfg.AllowInsecureHTTP); reason != "" {
+			return &ConfigurationError{"RedirectURI", reason}
+		}
+	}
+	for _, uri := range cfg.RedirectURIs {
+		if reason := weburl.Redirect(uri, cfg.AllowInsecureHTTP); reason != "" {
+			return &ConfigurationError{"RedirectURIs", reason}
+		}
+	}
+	return nil
 }
 
 func (cfg *Config) checkEndpoints() error {
@@ -187,6 +205,7 @@ func (cfg *Config) checkEndpoints() error {
 // withDefaults gives a copy that shares nothing the caller could change.
 func (cfg Config) withDefaults() Config {
 	cfg.Resources = slices.Clone(cfg.Resources)
+	cfg.RedirectURIs = slices.Clone(cfg.RedirectURIs)
 	cfg.SigningAlgorithms = slices.Clone(cfg.SigningAlgorithms)
 	if len(cfg.SigningAlgorithms) == 0 {
 		cfg.SigningAlgorithms = []string{"ES256", "RS256", "EdDSA"}
@@ -260,6 +279,7 @@ func (c *IdpClient) autoRefresh(mode RefreshMode) bool {
 // printable is a Config as it may be shown.
 type printable struct {
 	IssuerURL, ClientID, ClientSecret, RedirectURI string
+	RedirectURIs                                   []string
 	Resources                                      []string
 	SigningAlgorithms                              []string
 	Endpoints                                      Endpoints
@@ -268,7 +288,7 @@ type printable struct {
 func (cfg Config) printable() printable {
 	return printable{
 		IssuerURL: cfg.IssuerURL, ClientID: cfg.ClientID, ClientSecret: redact.Secret(cfg.ClientSecret),
-		RedirectURI: cfg.RedirectURI, Resources: cfg.Resources,
+		RedirectURI: cfg.RedirectURI, RedirectURIs: cfg.RedirectURIs, Resources: cfg.Resources,
 		SigningAlgorithms: cfg.SigningAlgorithms, Endpoints: cfg.Endpoints,
 	}
 }

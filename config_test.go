@@ -58,6 +58,9 @@ func TestNewIdpClientChecks(t *testing.T) {
 		{"client opaque", client("a b:c%/ü"), ""},
 
 		{"redirect missing", redirect(""), ""},
+		{"further redirects", func(cfg *authpi.Config) { cfg.RedirectURIs = []string{"https://b.example/cb"} }, ""},
+		{"a further redirect over http", func(cfg *authpi.Config) { cfg.RedirectURIs = []string{"http://b.example/cb"} }, "RedirectURIs"},
+		{"further redirects alone", func(cfg *authpi.Config) { cfg.RedirectURI, cfg.RedirectURIs = "", []string{"https://b.example/cb"} }, "RedirectURIs"},
 		{"redirect private-use", redirect("com.example.app:/callback"), ""},
 		{"redirect private-use with host", redirect("com.example.app://callback"), ""},
 		{"redirect loopback", redirect("http://127.0.0.1:0/callback"), ""},

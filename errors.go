@@ -20,7 +20,7 @@ type OAuthError struct {
 	// Code is the error code of RFC 6749 section 5.2, of OpenID Connect Core
 	// section 3.1.2.6, or one of this package where the issuer gave none:
 	// token_error, refresh_error, userinfo_error, revocation_error,
-	// introspection_error, invalid_state, invalid_nonce, invalid_request,
+	// introspection_error, invalid_state, invalid_nonce, invalid_organization, invalid_request,
 	// invalid_token, token_expired, subject_mismatch, invalid_issuer (RFC 9207),
 	// invalid_response (an answer that cannot be read) and transport_error (no
 	// answer at all).
@@ -99,6 +99,8 @@ const (
 	ErrInvalidToken errorCode = "invalid_token"
 	// ErrInvalidState: the callback does not belong to this login (RFC 6749 section 10.12).
 	ErrInvalidState errorCode = "invalid_state"
+	// ErrInvalidOrganization: the tokens are not of the organization that the login asked for.
+	ErrInvalidOrganization errorCode = "invalid_organization"
 	// ErrInvalidNonce: the ID token does not belong to this login (OpenID Connect Core section 3.1.3.7).
 	ErrInvalidNonce errorCode = "invalid_nonce"
 	// ErrInvalidGrant: a code or refresh token is spent, expired or revoked (RFC 6749 section 5.2).
@@ -144,7 +146,7 @@ func SessionEnded(err error) bool {
 		return false
 	}
 	switch errorCode(e.Code) {
-	case ErrTokenExpired, ErrInvalidToken, ErrInvalidState, ErrInvalidNonce, ErrInvalidGrant,
+	case ErrTokenExpired, ErrInvalidToken, ErrInvalidState, ErrInvalidNonce, ErrInvalidGrant, ErrInvalidOrganization,
 		ErrSessionExpired, ErrUserBlocked, ErrAccountLinkingRequired,
 		ErrInteractionRequired, ErrLoginRequired, ErrConsentRequired,
 		codeSubjectMismatch, codeInvalidIssuer, "access_denied":

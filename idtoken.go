@@ -18,7 +18,7 @@ type expectation struct {
 	op       string
 	tokens   TokenSet      // the set that it came in: at_hash is the access token's
 	nonce    string        // of the login
-	maxAge   time.Duration // of the login
+	maxAge   time.Duration // of the login; negative: it asked for a fresh one
 	subject  string        // whose session it is, on refresh
 	previous *claims       // the ID token that it follows, on refresh
 	asked    time.Time     // when it was asked for, on refresh
@@ -91,13 +91,13 @@ func (c *IdpClient) checkIDToken(ctx context.Context, got *claims, want expectat
 // checkAuthTime holds the issuer to the max_age that the login asked for (OpenID
 // Connect Core section 3.1.3.7, point 13).
 func (c *IdpClient) checkAuthTime(got *claims, want expectation) error {
-	if want.maxAge <= 0 {
+	if want.maxAge == 0 {
 		return nil
 	}
 	if !got.authTime.valid {
 		return invalidToken(want.op, "auth_time", "is missing or no date, although max_age was asked for", nil)
 	}
-	if c.now().After(got.authTime.time().Add(want.maxAge + c.cfg.ClockSkew)) {
+	if c.now().After(got.authTime.time().Add(max(want.maxAge, 0) + c.cfg.ClockSkew)) {
 		return invalidToken(want.op, "auth_time", "is longer ago than max_age", nil)
 	}
 	return nil

@@ -29,6 +29,9 @@ type AuthorizationURL struct {
 	CodeVerifier string
 	// State comes back in the callback, Nonce in the ID token.
 	State, Nonce string
+	// RedirectURI is where the issuer sends the browser back to. Empty:
+	// Config.RedirectURI.
+	RedirectURI string
 	// Resources are the RFC 8707 resource indicators of this login, nil for the
 	// client's own.
 	Resources []string
@@ -39,7 +42,10 @@ type AuthorizationURL struct {
 type AuthorizationOptions struct {
 	// State and Nonce, where empty, are made of 32 random bytes each, in base64url.
 	State, Nonce string
-	// Org asks for tokens of one organization only.
+	// RedirectURI is one of Config.RedirectURIs, or Config.RedirectURI; empty: that one.
+	RedirectURI string
+	// Org asks for tokens of one organization only. [IdpClient.ExchangeCallback]
+	// refuses tokens of another organization, or of all.
 	Org string
 	// Resources are RFC 8707 resource indicators, order and repeats kept; nil
 	// means Config.Resources, empty means none.
@@ -47,8 +53,9 @@ type AuthorizationOptions struct {
 	// Prompt is any of none, login, consent, select_account (OpenID Connect Core
 	// section 3.1.2.1).
 	Prompt []string
-	// MaxAge is how long ago the user may have signed in, in whole seconds.
-	// [IdpClient.ExchangeCallback] checks it. To force a sign-in use Prompt login.
+	// MaxAge is how long ago the user may have signed in, in whole seconds. Zero: it
+	// is not sent. Negative: max_age=0, a fresh sign-in. [IdpClient.ExchangeCallback]
+	// checks it, while Prompt login alone is only a wish.
 	MaxAge time.Duration
 	// ACRValues are authentication context classes, most wanted first.
 	ACRValues []string
@@ -74,7 +81,8 @@ var reserved = [...]string{
 //	// keep auth in the session, then: http.Redirect(w, r, auth.URL, http.StatusFound)
 //
 // It returns a [*ConfigurationError] without Config.RedirectURI, and an
-// [*OAuthError] with the code invalid_request for options that cannot be sent.
+// [*OAuthError] with the code invalid_request for options that cannot be sent, such
+// as a RedirectURI that is none of Config's.
 func (c *IdpClient) CreateAuthorizationURL(scopes []string, opts *AuthorizationOptions) (*AuthorizationURL, error) {
 	if opts == nil {
 		opts = &AuthorizationOptions{}
@@ -88,11 +96,16 @@ func (c *IdpClient) CreateAuthorizationURL(scopes []string, opts *AuthorizationO
 	if err := checkAuthorization(scopes, opts); err != nil {
 		return nil, err
 	}
+	redirect, err := c.redirectOr("authorization URL", opts.RedirectURI)
+	if err != nil {
+		return nil, err
+	}
 	verifier, state, nonce, challenge := drawSecrets()
 	auth := &AuthorizationURL{
 		CodeVerifier: verifier,
 		State:        cmp.Or(opts.State, state),
 		Nonce:        cmp.Or(opts.Nonce, nonce),
+		RedirectURI:  redirect,
 		Resources:    c.resourcesOr(opts.Resources),
 	}
 	auth.URL = c.authorizationQuery(scopes, auth, challenge, opts)
@@ -108,9 +121,7 @@ func checkAuthorization(scopes []string, opts *AuthorizationOptions) error {
 		return invalidRequest(op, `scopes must contain "openid", one scope for each element (OpenID Connect Core section 3.1.2.1)`)
 	case len(opts.Prompt) > 1 && slices.Contains(opts.Prompt, "none"):
 		return invalidRequest(op, "the prompt none stands alone (OpenID Connect Core section 3.1.2.1)")
-	case opts.MaxAge < 0:
-		return invalidRequest(op, "MaxAge is negative")
-	case opts.MaxAge%time.Second != 0:
+	case opts.MaxAge > 0 && opts.MaxAge%time.Second != 0:
 		return invalidRequest(op, "MaxAge must be whole seconds")
 	}
 	for name := range opts.Extra {
@@ -121,12 +132,12 @@ func checkAuthorization(scopes []string, opts *AuthorizationOptions) error {
 	return nil
 }
 
-// authorizationBase is the part of the URL that every login of a client has.
-func authorizationBase(cfg Config, e Endpoints) string {
+// authorizationBase is the part of the URL that every login to one redirect URI has.
+func authorizationBase(cfg Config, e Endpoints, redirectURI string) string {
 	var q endpoint.Params
 	q.StartQuery(e.Authorization)
 	q.Add("client_id", cfg.ClientID)
-	q.Add("redirect_uri", cfg.RedirectURI)
+	q.Add("redirect_uri", redirectURI)
 	q.Add("response_type", "code")
 	q.Add("code_challenge_method", "S256")
 	return q.String()
@@ -135,8 +146,12 @@ func authorizationBase(cfg Config, e Endpoints) string {
 // authorizationQuery writes the URL into one buffer: this is on the way of
 // every login.
 func (c *IdpClient) authorizationQuery(scopes []string, auth *AuthorizationURL, challenge string, opts *AuthorizationOptions) string {
+	base := c.authorization
+	if auth.RedirectURI != "" {
+		base = authorizationBase(*c.cfg, c.endpoints, auth.RedirectURI)
+	}
 	var q endpoint.Params
-	q.StartQuery(c.authorization)
+	q.StartQuery(base)
 	q.AddList("scope", scopes)
 	addSecret(&q, "state", auth.State, opts.State)
 	q.AddPlain("code_challenge", challenge)
@@ -145,8 +160,8 @@ func (c *IdpClient) authorizationQuery(scopes []string, auth *AuthorizationURL, 
 	q.AddSet("login_hint", opts.LoginHint)
 	q.AddList("prompt", opts.Prompt)
 	q.AddList("acr_values", opts.ACRValues)
-	if opts.MaxAge > 0 {
-		q.Add("max_age", strconv.FormatInt(int64(opts.MaxAge/time.Second), 10))
+	if opts.MaxAge != 0 {
+		q.Add("max_age", strconv.FormatInt(int64(max(opts.MaxAge, 0)/time.Second), 10))
 	}
 	q.AddAll("resource", auth.Resources)
 	q.AddEncoded(opts.Extra.Encode())
@@ -188,16 +203,28 @@ func drawSecrets() (verifier, state, nonce, challenge string) {
 	return part(0), part(1), part(2), part(3)
 }
 
-// maxAge reads the max_age that the login asked for out of its own URL, which
-// is what was stored. Zero where it asked for none.
-func (a AuthorizationURL) maxAge() time.Duration {
+// asked reads what the login asked for out of its own URL, which is what was stored.
+// maxAge is as in AuthorizationOptions.
+func (a AuthorizationURL) asked() (org string, maxAge time.Duration) {
 	u, err := url.Parse(a.URL)
 	if err != nil {
-		return 0
+		return "", 0
 	}
+	// The last of them: the endpoint's own query stands in front.
+	last := func(name string) string {
+		values := u.Query()[name]
+		if len(values) == 0 {
+			return ""
+		}
+		return values[len(values)-1]
+	}
+	org = last("org")
 	// Zero where there is no number, and the nearest one where it is too large.
-	seconds, _ := strconv.ParseInt(u.Query().Get("max_age"), 10, 32)
-	return time.Duration(max(seconds, 0)) * time.Second
+	seconds, err := strconv.ParseInt(last("max_age"), 10, 32)
+	if err == nil && seconds == 0 {
+		return org, -1
+	}
+	return org, time.Duration(max(seconds, 0)) * time.Second
 }
 
 // MarshalJSON writes the storage form, which the Python package reads and writes
@@ -211,6 +238,10 @@ func (a AuthorizationURL) MarshalJSON() ([]byte, error) {
 	dst = strictjson.AppendString(dst, a.State)
 	dst = append(dst, `,"nonce":`...)
 	dst = strictjson.AppendString(dst, a.Nonce)
+	if a.RedirectURI != "" {
+		dst = append(dst, `,"redirect_uri":`...)
+		dst = strictjson.AppendString(dst, a.RedirectURI)
+	}
 	dst = append(dst, `,"resources":`...)
 	if a.Resources == nil {
 		return append(dst, "null}"...), nil
@@ -225,7 +256,7 @@ func (a *AuthorizationURL) UnmarshalJSON(data []byte) error {
 	r := strictjson.NewReader(string(data))
 	var parsed AuthorizationURL
 	var haveURL, haveVerifier, haveState, haveNonce bool
-	resourcesOK := true
+	redirectOK, resourcesOK := true, true
 	for m := r.Members(); m.Next(); {
 		switch m.Name {
 		case "url":
@@ -236,6 +267,8 @@ func (a *AuthorizationURL) UnmarshalJSON(data []byte) error {
 			parsed.State, haveState = r.Text()
 		case "nonce":
 			parsed.Nonce, haveNonce = r.Text()
+		case "redirect_uri":
+			parsed.RedirectURI, redirectOK = r.TextOrNull()
 		case "resources":
 			parsed.Resources, resourcesOK = r.TextsOrNull()
 		default:
@@ -247,6 +280,8 @@ func (a *AuthorizationURL) UnmarshalJSON(data []byte) error {
 		return invalidRequest(op, err.Error())
 	case !haveURL || !haveVerifier || !haveState || !haveNonce:
 		return invalidRequest(op, "must be a JSON object whose url, code_verifier, state and nonce are text")
+	case !redirectOK:
+		return invalidRequest(op, "redirect_uri must be text")
 	case !resourcesOK:
 		return invalidRequest(op, "resources must be a list of texts")
 	}
@@ -257,8 +292,8 @@ func (a *AuthorizationURL) UnmarshalJSON(data []byte) error {
 // String describes the login without its secrets; the URL is cut at its query.
 func (a AuthorizationURL) String() string {
 	place, _, _ := strings.Cut(a.URL, "?")
-	return fmt.Sprintf("authpi.AuthorizationURL{URL:%q CodeVerifier:%s State:%s Nonce:%s Resources:%q}",
-		place, redact.Secret(a.CodeVerifier), redact.Secret(a.State), redact.Secret(a.Nonce), a.Resources)
+	return fmt.Sprintf("authpi.AuthorizationURL{URL:%q CodeVerifier:%s State:%s Nonce:%s RedirectURI:%q Resources:%q}",
+		place, redact.Secret(a.CodeVerifier), redact.Secret(a.State), redact.Secret(a.Nonce), a.RedirectURI, a.Resources)
 }
 
 // Format prints String for every verb and flag.
@@ -269,8 +304,8 @@ func (a AuthorizationURL) LogValue() slog.Value { return slog.StringValue(a.Stri
 
 // String describes the options without state and nonce.
 func (o AuthorizationOptions) String() string {
-	return fmt.Sprintf("authpi.AuthorizationOptions{State:%s Nonce:%s Org:%q Resources:%q Prompt:%q MaxAge:%s ACRValues:%q}",
-		redact.Secret(o.State), redact.Secret(o.Nonce), o.Org, o.Resources, o.Prompt, o.MaxAge, o.ACRValues)
+	return fmt.Sprintf("authpi.AuthorizationOptions{State:%s Nonce:%s RedirectURI:%q Org:%q Resources:%q Prompt:%q MaxAge:%s ACRValues:%q}",
+		redact.Secret(o.State), redact.Secret(o.Nonce), o.RedirectURI, o.Org, o.Resources, o.Prompt, o.MaxAge, o.ACRValues)
 }
 
 // Format prints String for every verb and flag.

@@ -19,7 +19,7 @@ func TestCreateAuthorizationURL(t *testing.T) {
 	t.Parallel()
 	client, err := authpi.NewIdpClient(authpi.Config{
 		IssuerURL: "https://idp.example/i_1", ClientID: "c 1&x", ClientSecret: "hush-hush", RedirectURI: "https://app.example/cb?tenant=a&b=c",
-		Resources: []string{"https://own.example"},
+		RedirectURIs: []string{"https://b.example/cb"}, Resources: []string{"https://own.example"},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -45,6 +45,12 @@ func TestCreateAuthorizationURL(t *testing.T) {
 		{"no resources", []string{"openid"}, &authpi.AuthorizationOptions{Resources: []string{}}, url.Values{"scope": {"openid"}}},
 		{"an hour", []string{"openid"}, &authpi.AuthorizationOptions{MaxAge: time.Hour}, url.Values{
 			"scope": {"openid"}, "resource": {"https://own.example"}, "max_age": {"3600"},
+		}},
+		{"a fresh sign-in", []string{"openid"}, &authpi.AuthorizationOptions{MaxAge: -1}, url.Values{
+			"scope": {"openid"}, "resource": {"https://own.example"}, "max_age": {"0"},
+		}},
+		{"on another host", []string{"openid"}, &authpi.AuthorizationOptions{RedirectURI: "https://b.example/cb"}, url.Values{
+			"scope": {"openid"}, "resource": {"https://own.example"}, "redirect_uri": {"https://b.example/cb"},
 		}},
 	}
 	for _, tc := range tests {
@@ -117,7 +123,7 @@ func TestCreateAuthorizationURLRefusals(t *testing.T) {
 		{"empty scopes", []string{}, nil, "scopes are required"},
 		{"no openid", []string{"email"}, nil, "openid"},
 		{"openid in other case", []string{"OpenID"}, nil, "openid"},
-		{"negative max age", openid, &authpi.AuthorizationOptions{MaxAge: -time.Second}, "MaxAge"},
+		{"a redirect URI of nobody", openid, &authpi.AuthorizationOptions{RedirectURI: "https://evil.example/cb"}, "RedirectURI"},
 		{"part of a second", openid, &authpi.AuthorizationOptions{MaxAge: 1500 * time.Millisecond}, "MaxAge"},
 	}
 	for _, name := range []string{
@@ -202,6 +208,8 @@ func TestUnmarshalAuthorizationURL(t *testing.T) {
 	}{
 		{"whole", `{"url":"u","code_verifier":"v","state":"s","nonce":"n","resources":["r"]}`, true},
 		{"without resources", `{"url":"u","code_verifier":"v","state":"s","nonce":"n"}`, true},
+		{"with a redirect URI", `{"url":"u","code_verifier":"v","state":"s","nonce":"n","redirect_uri":"r","resources":null}`, true},
+		{"redirect URI a number", `{"url":"u","code_verifier":"v","state":"s","nonce":"n","redirect_uri":1}`, false},
 		{"with others", `{"url":"u","code_verifier":"v","state":"s","nonce":"n","x":{"y":[1]}}`, true},
 		{"url missing", `{"code_verifier":"v","state":"s","nonce":"n"}`, false},
 		{"verifier missing", `{"url":"u","state":"s","nonce":"n"}`, false},

@@ -59,7 +59,7 @@ var (
 )
 
 var _ = authpi.Config{
-	IssuerURL: "", ClientID: "", ClientSecret: "", RedirectURI: "", Resources: []string(nil),
+	IssuerURL: "", ClientID: "", ClientSecret: "", RedirectURI: "", RedirectURIs: []string(nil), Resources: []string(nil),
 	AutoRefresh: authpi.RefreshDefault, RefreshBuffer: time.Duration(0), RefreshMemory: time.Duration(0),
 	RefreshTimeout: time.Duration(0), AuthMethod: authpi.AuthMethodPost, Endpoints: authpi.Endpoints{},
 	SigningAlgorithms: []string(nil), ClockSkew: time.Duration(0), AllowInsecureHTTP: false,
@@ -71,12 +71,12 @@ var (
 	_ = [...]authpi.RefreshMode{authpi.RefreshDefault, authpi.RefreshOn, authpi.RefreshOff}
 	_ = [...]authpi.AuthMethod{authpi.AuthMethodPost, authpi.AuthMethodBasic}
 	_ = authpi.Endpoints{Issuer: "", Authorization: "", Token: "", UserInfo: "", Revocation: "", Introspection: "", EndSession: "", JWKS: ""}
-	_ = authpi.AuthorizationURL{URL: "", CodeVerifier: "", State: "", Nonce: "", Resources: []string(nil)}
+	_ = authpi.AuthorizationURL{URL: "", CodeVerifier: "", State: "", Nonce: "", RedirectURI: "", Resources: []string(nil)}
 	_ = authpi.AuthorizationOptions{
-		State: "", Nonce: "", Org: "", Resources: []string(nil), Prompt: []string(nil), MaxAge: time.Duration(0),
+		State: "", Nonce: "", RedirectURI: "", Org: "", Resources: []string(nil), Prompt: []string(nil), MaxAge: time.Duration(0),
 		ACRValues: []string(nil), LoginHint: "", Extra: url.Values(nil),
 	}
-	_ = authpi.ExchangeOptions{Nonce: "", MaxAge: time.Duration(0), Resources: []string(nil)}
+	_ = authpi.ExchangeOptions{Nonce: "", MaxAge: time.Duration(0), RedirectURI: "", Resources: []string(nil)}
 	_ = authpi.TokenSet{AccessToken: "", TokenType: "", ExpiresAt: time.Time{}, RefreshToken: "", IDToken: "", SubjectHint: "", Scope: ""}
 	_ = authpi.Agent{
 		ID: "", Type: authpi.PrincipalUser, Email: "", EmailVerified: false, OrgID: "", SessionID: "",
@@ -108,7 +108,7 @@ var (
 	_ = authpi.SubjectMismatchError{Expected: "", Actual: ""}
 	_ = authpi.ConfigurationError{Field: "", Reason: ""}
 	_ = [...]error{
-		authpi.ErrTokenExpired, authpi.ErrInvalidToken, authpi.ErrInvalidState, authpi.ErrInvalidNonce,
+		authpi.ErrTokenExpired, authpi.ErrInvalidToken, authpi.ErrInvalidState, authpi.ErrInvalidNonce, authpi.ErrInvalidOrganization,
 		authpi.ErrInvalidGrant, authpi.ErrInsufficientScope, authpi.ErrSessionExpired, authpi.ErrUserBlocked,
 		authpi.ErrAccountLinkingRequired, authpi.ErrInteractionRequired, authpi.ErrLoginRequired, authpi.ErrConsentRequired,
 		(*authpi.OAuthError)(nil), (*authpi.RefreshError)(nil), (*authpi.SubjectMismatchError)(nil), (*authpi.ConfigurationError)(nil),
