@@ -25,10 +25,12 @@ package authpi
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/authpi/authpi-idp-go/internal/discovery"
@@ -36,6 +38,7 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/fresh"
 	"github.com/authpi/authpi-idp-go/internal/jwks"
 	"github.com/authpi/authpi-idp-go/internal/redact"
+	"github.com/authpi/authpi-idp-go/internal/sibling"
 	"github.com/authpi/authpi-idp-go/internal/strictjson"
 )
 
@@ -91,6 +94,28 @@ func (c IdpClient) Format(f fmt.State, _ rune) { redact.Print(f, c.String()) }
 
 // LogValue names issuer and client, for log/slog.
 func (c IdpClient) LogValue() slog.Value { return slog.StringValue(c.String()) }
+
+// Facts is for the other packages of this module: the type of its argument is
+// internal.
+func (c *IdpClient) Facts(to *sibling.Facts) {
+	if to == nil {
+		return
+	}
+	*to = sibling.Facts{
+		Issuer: strings.TrimRight(c.endpoints.Issuer, "/"), ClientID: c.cfg.ClientID,
+		ClockSkew: c.cfg.ClockSkew, Now: c.now,
+	}
+	if c.discovers() {
+		to.Issuer = strings.TrimRight(c.cfg.IssuerURL, "/")
+	}
+	if c.cfg.RedirectURI != "" {
+		to.RedirectURIs = append([]string{c.cfg.RedirectURI}, c.cfg.RedirectURIs...)
+	}
+	if c.cfg.ClientSecret != "" {
+		digest := sha256.Sum256([]byte("authpi client secret v1\x00" + c.cfg.ClientSecret))
+		to.SecretDigest = digest[:]
+	}
+}
 
 const opClientCredentials = "client credentials"
 
