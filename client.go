@@ -77,7 +77,9 @@ func NewIdpClient(cfg Config) (*IdpClient, error) {
 		log:           cfg.Logger,
 		now:           cfg.Now,
 	}
-	c.metadata = fresh.New(metadataFresh, metadataUsable, c.now, c.fetchMetadata)
+	c.metadata = fresh.New(fresh.Options[discovery.Metadata]{
+		Fetch: c.fetchMetadata, Now: c.now, Fresh: metadataFresh, Usable: metadataUsable, Report: c.reportMetadata,
+	})
 	c.keys = jwks.New(c.fetchKeys, c.now, c.log)
 	c.verified = newVerifiedTokens(c.now)
 	c.rotations = newRotations(cfg)

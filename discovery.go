@@ -9,6 +9,7 @@ import (
 
 	"github.com/authpi/authpi-idp-go/internal/discovery"
 	"github.com/authpi/authpi-idp-go/internal/endpoint"
+	"github.com/authpi/authpi-idp-go/internal/fresh"
 	"github.com/authpi/authpi-idp-go/internal/redact"
 	"github.com/authpi/authpi-idp-go/internal/weburl"
 )
@@ -82,6 +83,14 @@ const (
 
 func (c *IdpClient) fetchMetadata(ctx context.Context) (discovery.Metadata, error) {
 	return discovery.Fetch(ctx, c.caller, c.cfg.IssuerURL, c.cfg.AllowInsecureHTTP)
+}
+
+// reportMetadata logs a failure that no caller is told about.
+func (c *IdpClient) reportMetadata(ctx context.Context, _, serving *fresh.Copy[discovery.Metadata], err error) {
+	if serving != nil {
+		c.log.WarnContext(ctx, "authpi: issuer's discovery document could not be fetched, the last copy serves",
+			"age", serving.Age(c.now()), "error", err)
+	}
 }
 
 // fetchKeys gets the key set from where the configuration or discovery says it is.

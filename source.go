@@ -50,7 +50,7 @@ func (c *IdpClient) HTTPClient(agent *Agent, opts *AgentOptions) *http.Client {
 func (c *IdpClient) ClientCredentialsSource(scopes []string, resources ...string) oauth2.TokenSource {
 	scopes, resources = slices.Clone(scopes), slices.Clone(resources)
 	s := &machineSource{client: c}
-	s.latest = fresh.New(0, 0, c.now, func(ctx context.Context) (*held, error) {
+	s.latest = fresh.New(fresh.Options[*held]{Now: c.now, Fetch: func(ctx context.Context) (*held, error) {
 		// Somebody's whole request may have fitted between this caller's look and now.
 		if h := s.current.Load(); h != nil && c.now().Before(h.renewAt) {
 			return h, nil
@@ -62,7 +62,7 @@ func (c *IdpClient) ClientCredentialsSource(scopes []string, resources ...string
 		next := c.hold(agent)
 		s.current.Store(next)
 		return next, nil
-	})
+	}})
 	return s
 }
 

@@ -1,22 +1,28 @@
-// Package fresh holds something that an issuer publishes: fetched when first
-// wanted, kept while it is fresh, and still served for a while when the issuer
-// cannot be reached.
+// Package fresh keeps a copy of something that an issuer publishes.
+//
+// It is fetched when first wanted. From then on a good copy serves at once, while a
+// newer one is fetched in the background: an issuer that hangs or is unreachable
+// keeps nobody waiting who could be served. One fetch is under way at a time; all
+// callers share it, and none of them ends it by leaving.
 package fresh
 
 import (
 	"context"
-	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 const (
 	// fetchTimeout bounds one fetch, whoever waits for it.
 	fetchTimeout = 10 * time.Second
-	// staleWait is how long a caller waits for a newer copy while an older one
-	// could serve.
-	staleWait = 5 * time.Second
-	// pause is how long no new fetch follows a failed one while an older copy serves.
+	// grace is what a fetch gets to return after that. One that does not, because its
+	// round tripper ignores its context, is given up.
+	grace = time.Second
+	// moment is the longest that a caller waits for a newer copy while an overdue one
+	// could serve. Most issuers answer within it.
+	moment = 500 * time.Millisecond
+	// pause is how long no new fetch follows a failed one while a copy serves.
 	pause = 10 * time.Second
 	// burst is how many fetches in a row may fail without a copy before there is a
 	// pause between them too, so that requests do not go on as fast as callers ask.
@@ -27,107 +33,227 @@ const (
 	burstPause = time.Second
 )
 
+// Options say what is fetched, and how old a copy of it may be.
+type Options[T any] struct {
+	// Fetch returns a new one. Its context has a deadline, and the values of the context
+	// of the call that led to it.
+	Fetch func(context.Context) (T, error)
+	// Now is the clock.
+	Now func() time.Time
+	// Fresh is the age up to which a copy is used without asking. An older one serves
+	// too, while a newer one is fetched.
+	Fresh time.Duration
+	// Overdue is the age from which callers first wait a moment for the newer copy,
+	// unless a fetch has failed less than that ago. Zero: they never do.
+	Overdue time.Duration
+	// Usable is the age up to which a copy serves when no newer one can be had. Zero:
+	// nothing is kept, not even a failure, and callers only share the fetch.
+	Usable time.Duration
+	// Report, if set, is told about the end of each fetch. A nil copy means that it
+	// failed with err; serving is then the older copy that can still serve, if any.
+	Report func(ctx context.Context, copy, serving *Copy[T], err error)
+}
+
+// Copy is what one fetch brought. It never changes.
+type Copy[T any] struct {
+	Value T
+	seq   uint64    // of the fetch, counted from 1
+	at    time.Time // when that began
+}
+
+// Age returns how long ago c was fetched.
+func (c *Copy[T]) Age(now time.Time) time.Duration {
+	at := c.at
+	return since(&at, now)
+}
+
+// Terms are what a caller says about a fetch of its own. They count where the fetch
+// would not be due anyway: a copy serves, but this caller wants a newer one, or there
+// is none and the last fetch has failed.
+type Terms[T any] interface {
+	// Allow reports whether the fetch may begin.
+	Allow() bool
+	// Ended is told how the fetch ended that began on these terms, before any other can
+	// begin. A nil copy means that it failed; before is the failure of the fetch before
+	// it, nil if that succeeded.
+	Ended(copy *Copy[T], before error)
+}
+
 // Value is one published thing. All methods are safe for concurrent use.
 type Value[T any] struct {
-	fetch  func(context.Context) (T, error)
-	now    func() time.Time
-	fresh  time.Duration // age up to which it is used without asking
-	usable time.Duration // age up to which it serves when no newer one can be had
+	opts    Options[T]
+	current atomic.Pointer[Copy[T]] // nil until a fetch has succeeded; replaced under mu
+	begun   atomic.Uint64           // how many fetches have begun; added to under mu
 
-	mu      sync.Mutex // guards all below
-	have    bool
-	value   T
-	at      time.Time // when value was fetched
-	failed  time.Time // when a fetch last failed; zero once one has succeeded
-	ended   time.Time // the same by the process's clock
-	err     error     // what it failed with
-	misses  int       // fetches in a row that failed with no copy to serve
-	running *call[T]
+	mu        sync.Mutex // guards all below; not held during a fetch
+	flight    *flight[T] // nil if no fetch is under way
+	err       error      // what the last fetch failed with; nil if it succeeded
+	failedSeq uint64     // the number of the last fetch that failed
+	failedAt  time.Time  // when that ended
+	ended     time.Time  // the same by the process's clock
+	misses    int        // fetches in a row that failed with no copy to serve
 }
 
-type call[T any] struct {
-	done  chan struct{} // closed when value and err are set
-	value T
-	err   error
-}
+// New returns an empty Value; nothing is fetched yet.
+func New[T any](opts Options[T]) *Value[T] { return &Value[T]{opts: opts} }
 
-// New makes an empty Value; nothing is fetched yet. One that is usable for no time
-// lets callers share a fetch and keeps nothing, not even a failure.
-func New[T any](fresh, usable time.Duration, now func() time.Time, fetch func(context.Context) (T, error)) *Value[T] {
-	return &Value[T]{fetch: fetch, now: now, fresh: fresh, usable: usable}
-}
-
-// Get gives the value, fetching it where needed. One fetch serves all callers;
-// a caller that leaves does not end it for the others.
+// Get returns the value, fetched if there is no copy that can serve.
 func (v *Value[T]) Get(ctx context.Context) (T, error) {
-	v.mu.Lock()
-	now := v.now()
-	age := since(&v.at, now)
-	stale := v.have && age < v.usable
-	if v.have && age < v.fresh || stale && !v.failed.IsZero() && since(&v.failed, now) < pause {
-		defer v.mu.Unlock()
-		return v.value, nil
+	c, err := v.Copy(ctx, nil)
+	if err != nil {
+		var none T
+		return none, err
 	}
-	old, running := v.value, v.running
-	if running == nil {
-		if !stale && v.misses >= burst && max(since(&v.failed, now), time.Since(v.ended)) < burstPause {
-			defer v.mu.Unlock()
-			var none T
-			return none, v.err
-		}
-		running = v.start(ctx)
-	}
-	v.mu.Unlock()
-
-	if stale {
-		limited, cancel := context.WithTimeout(ctx, staleWait)
-		defer cancel()
-		value, err := running.wait(limited)
-		if err != nil && ctx.Err() == nil {
-			return old, nil
-		}
-		return value, err
-	}
-	return running.wait(ctx)
+	return c.Value, nil
 }
 
-// start begins a fetch that no caller's cancellation ends. v.mu is held.
-func (v *Value[T]) start(ctx context.Context) *call[T] {
-	c := &call[T]{done: make(chan struct{})}
-	v.running = c
-	detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
-	go func() {
-		defer cancel()
-		defer v.finish(c)
-		c.err = fmt.Errorf("the fetch ended without an answer")
-		c.value, c.err = v.fetch(detached)
-	}()
-	return c
+// Fresh returns the copy if it is fresh, and nil otherwise. It takes no lock and never
+// fetches.
+func (v *Value[T]) Fresh() *Copy[T] {
+	if c := v.current.Load(); c != nil && v.age(c) < v.opts.Fresh {
+		return c
+	}
+	return nil
 }
 
-// finish runs deferred, so that a panic in a foreign round tripper frees the
-// waiters before it goes on.
-func (v *Value[T]) finish(c *call[T]) {
-	if fault := recover(); fault != nil {
-		c.err = fmt.Errorf("the fetch panicked with a %T", fault) // its value may hold what was sent
+// Begun returns how many fetches have begun: the number of the newest copy that a
+// caller may see which arrives now.
+func (v *Value[T]) Begun() uint64 { return v.begun.Load() }
+
+// Copy returns a copy that may be used now: at once if one can serve, otherwise once
+// it has been fetched. While fetches fail and there is no copy, the terms say whether
+// another may begin; the error is then what the last one failed with. Nil terms make
+// a pause after a few failures.
+//
+// Its error is the fetch's, or wraps ctx.Err() if ctx ends first.
+func (v *Value[T]) Copy(ctx context.Context, terms Terms[T]) (*Copy[T], error) {
+	if c := v.Fresh(); c != nil {
+		return c, nil
 	}
+	f, c, err := v.renewal(ctx, terms)
+	switch {
+	case f == nil:
+		return c, err
+	case c == nil:
+		return f.wait(ctx)
+	}
+	select {
+	case <-f.done:
+	case <-f.late:
+	case <-ctx.Done():
+	}
+	if newer := f.outcome(); newer != nil {
+		return newer, nil
+	}
+	return c, nil
+}
+
+// renewal returns the fetch to wait for, begun now if need be, and the copy that
+// serves meanwhile, if one can. Without a fetch the copy is to be used as it is, and
+// if there is none, err says why.
+func (v *Value[T]) renewal(ctx context.Context, terms Terms[T]) (f *flight[T], c *Copy[T], err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.running = nil
-	now := v.now()
-	if c.err == nil {
-		v.have, v.value, v.at = true, c.value, now
-		v.failed, v.err, v.misses = time.Time{}, nil, 0
-	} else {
-		v.failed, v.ended, v.err = now, time.Now(), c.err
-		if v.usable > 0 && !(v.have && since(&v.at, now) < v.usable) {
-			v.misses++
-		}
+	c = v.current.Load()
+	age := time.Duration(0)
+	if c != nil {
+		age = v.age(c)
 	}
-	close(c.done)
+	switch {
+	case c == nil || age >= v.opts.Usable:
+		f, err = v.first(ctx, terms)
+		return f, nil, err
+	case age < v.opts.Fresh:
+		return nil, c, nil // renewed meanwhile
+	}
+	if v.flight == nil && !v.failedWithin(pause) {
+		v.begin(ctx, nil)
+	}
+	if v.opts.Overdue == 0 || age < v.opts.Overdue || v.failedWithin(v.opts.Overdue) {
+		return nil, c, nil
+	}
+	return v.flight, c, nil
 }
 
-// since gives how long ago then was. The longer of the two clocks counts: the
+// first returns the fetch that a caller waits for who can be served by no copy. v.mu
+// is held.
+func (v *Value[T]) first(ctx context.Context, terms Terms[T]) (*flight[T], error) {
+	if v.flight != nil {
+		return v.flight, nil
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err // nobody would wait for it
+	}
+	if v.err != nil && !v.mayTryAgain(terms) {
+		return nil, v.err
+	}
+	return v.begin(ctx, terms), nil
+}
+
+// mayTryAgain reports whether a fetch may follow a failed one without a copy. v.mu is
+// held.
+func (v *Value[T]) mayTryAgain(terms Terms[T]) bool {
+	if terms != nil {
+		return terms.Allow()
+	}
+	return v.misses < burst || !v.failedWithin(burstPause) || time.Since(v.ended) >= burstPause
+}
+
+// Newer returns the copy of a fetch that ends from now on, for a caller whom old did
+// not help and who arrived when that many fetches had begun. It joins the fetch under
+// way, or begins one if the terms allow it. It returns nil if they do not, or if old
+// is itself from a fetch that began after the caller had arrived.
+func (v *Value[T]) Newer(ctx context.Context, old *Copy[T], arrived uint64, terms Terms[T]) (*Copy[T], error) {
+	if old.seq > arrived {
+		return nil, nil
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	f, c, err := v.extra(ctx, old, arrived, terms)
+	if f == nil {
+		return c, err
+	}
+	return f.wait(ctx)
+}
+
+func (v *Value[T]) extra(ctx context.Context, old *Copy[T], arrived uint64, terms Terms[T]) (*flight[T], *Copy[T], error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if c := v.current.Load(); c.seq > old.seq {
+		return nil, c, nil
+	}
+	if v.flight != nil {
+		return v.flight, nil, nil
+	}
+	if v.err != nil && v.failedSeq > arrived {
+		return nil, nil, v.err // failed since this caller arrived: another would too
+	}
+	if !terms.Allow() {
+		return nil, nil, nil
+	}
+	return v.begin(ctx, terms), nil, nil
+}
+
+// failedWithin reports whether the last fetch failed less than d ago. v.mu is held.
+func (v *Value[T]) failedWithin(d time.Duration) bool {
+	return v.err != nil && since(&v.failedAt, v.opts.Now()) < d
+}
+
+// age returns how long ago c was fetched. One that comes from the future is stamped
+// with the present.
+func (v *Value[T]) age(c *Copy[T]) time.Duration {
+	at := c.at
+	age := since(&at, v.opts.Now())
+	if !at.Equal(c.at) {
+		stamped := *c
+		stamped.at = at
+		v.current.CompareAndSwap(c, &stamped)
+	}
+	return age
+}
+
+// since returns how long ago then was. The longer of the two clocks counts: the
 // monotonic one stands still while a machine sleeps, the other may be set back.
 //
 // A time from the future becomes the present: else nothing would age until that
@@ -139,14 +265,4 @@ func since(then *time.Time, now time.Time) time.Duration {
 		return 0
 	}
 	return age
-}
-
-func (c *call[T]) wait(ctx context.Context) (T, error) {
-	select {
-	case <-c.done:
-		return c.value, c.err
-	case <-ctx.Done():
-		var none T
-		return none, context.Cause(ctx)
-	}
 }

@@ -51,8 +51,24 @@ func (s *source) fetches() int {
 
 var errAway = errors.New("away")
 
-func newValue(s *source) *fresh.Value[int] {
-	return fresh.New(time.Hour, 24*time.Hour, time.Now, s.fetch)
+// options are those of the issuer's discovery: fresh for an hour, never overdue.
+func options(s *source) fresh.Options[int] {
+	return fresh.Options[int]{Fetch: s.fetch, Now: time.Now, Fresh: time.Hour, Usable: 24 * time.Hour}
+}
+
+func newValue(s *source) *fresh.Value[int] { return fresh.New(options(s)) }
+
+// newOverdue returns a Value whose copies become overdue after two hours.
+func newOverdue(s *source) *fresh.Value[int] {
+	opts := options(s)
+	opts.Overdue = 2 * time.Hour
+	return fresh.New(opts)
+}
+
+func newClocked(s *source, clock *movable) *fresh.Value[int] {
+	opts := options(s)
+	opts.Now = clock.Now
+	return fresh.New(opts)
 }
 
 func want(t *testing.T, v *fresh.Value[int], value int) {
@@ -74,7 +90,73 @@ func TestFreshValueIsKept(t *testing.T) {
 		time.Sleep(time.Hour - 1)
 		want(t, v, 1)
 		time.Sleep(time.Nanosecond)
+		want(t, v, 1) // and begins the fetch of the next
+		synctest.Wait()
 		want(t, v, 2)
+	})
+}
+
+// soon is want, at once.
+func soon(t *testing.T, v *fresh.Value[int], value int) {
+	t.Helper()
+	within(t, 0, func() { want(t, v, value) })
+}
+
+// within fails the test unless do takes exactly so long.
+func within(t *testing.T, long time.Duration, do func()) {
+	t.Helper()
+	start := time.Now()
+	do()
+	if got := time.Since(start); got != long {
+		t.Errorf("got an answer after %v; want %v", got, long)
+	}
+}
+
+// The issuer that hangs: whoever has a good copy gets it at once, at the first hang and at
+// all later ones, whether or not somebody asks all the time.
+func TestGoodCopyServesAtOnce(t *testing.T) {
+	t.Parallel()
+	for _, every := range []time.Duration{time.Second, 9 * time.Second, 11 * time.Second, time.Minute, time.Hour} {
+		t.Run(every.String(), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := &source{}
+				v := newValue(s)
+				want(t, v, 1)
+				s.set(time.Hour, nil)
+				for begin := time.Now(); time.Since(begin) < 23*time.Hour; time.Sleep(every) {
+					soon(t, v, 1)
+				}
+				time.Sleep(10 * time.Second)
+				s.set(0, nil)
+				time.Sleep(10 * time.Second) // the pause after the last failure
+				count := s.fetches()
+				soon(t, v, 1)
+				synctest.Wait()
+				soon(t, v, count+1)
+			})
+		})
+	}
+}
+
+// The issuer that is slow, but not too slow: the new copy counts as soon as it is there.
+func TestSlowCopyIsTaken(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{}
+		v := newValue(s)
+		want(t, v, 1)
+		s.set(8*time.Second, nil)
+		time.Sleep(time.Hour)
+		soon(t, v, 1)
+		time.Sleep(8*time.Second - 1)
+		soon(t, v, 1)
+		time.Sleep(1)
+		synctest.Wait()
+		soon(t, v, 2)
+		if got := s.fetches(); got != 2 {
+			t.Errorf("got %d fetches; want 2", got)
+		}
 	})
 }
 
@@ -86,18 +168,20 @@ func TestOldValueServesWhileItsSourceIsAway(t *testing.T) {
 		want(t, v, 1)
 		s.set(0, errAway)
 		time.Sleep(time.Hour)
-		want(t, v, 1)
-		want(t, v, 1) // no new fetch for 10 s
+		soon(t, v, 1)
+		synctest.Wait()
+		soon(t, v, 1) // no new fetch for 10 s
 		if got := s.fetches(); got != 2 {
 			t.Errorf("got %d fetches; want 2", got)
 		}
 		time.Sleep(10 * time.Second)
-		want(t, v, 1)
+		soon(t, v, 1)
+		synctest.Wait()
 		if got := s.fetches(); got != 3 {
 			t.Errorf("after the pause: got %d fetches; want 3", got)
 		}
 		time.Sleep(23*time.Hour - 11*time.Second)
-		want(t, v, 1)
+		soon(t, v, 1)
 		time.Sleep(time.Second)
 		if _, err := v.Get(t.Context()); !errors.Is(err, errAway) {
 			t.Errorf("after a day: got %v; want the failure", err)
@@ -108,23 +192,107 @@ func TestOldValueServesWhileItsSourceIsAway(t *testing.T) {
 	})
 }
 
-func TestOldValueServesWhileItsSourceIsSlow(t *testing.T) {
+// A copy that is overdue: the newer one counts at once if the source answers within a
+// moment, and nobody waits for longer than that, nor at all once it is known that the
+// source does not answer.
+func TestOverdueCopy(t *testing.T) {
+	t.Parallel()
+	const moment = 500 * time.Millisecond
+	t.Run("answered at once", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			s := &source{}
+			v := newOverdue(s)
+			want(t, v, 1)
+			time.Sleep(2*time.Hour - 1)
+			s.set(time.Minute, errAway)
+			soon(t, v, 1) // not yet overdue
+			time.Sleep(time.Minute)
+			s.set(100*time.Millisecond, nil)
+			time.Sleep(2 * time.Hour)
+			within(t, 100*time.Millisecond, func() { want(t, v, 3) })
+		})
+	})
+	t.Run("hangs", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			s := &source{}
+			v := newOverdue(s)
+			want(t, v, 1)
+			s.set(time.Hour, nil)
+			time.Sleep(2 * time.Hour)
+			var group sync.WaitGroup
+			group.Go(func() { within(t, moment, func() { want(t, v, 1) }) })
+			time.Sleep(100 * time.Millisecond)
+			group.Go(func() { within(t, moment-100*time.Millisecond, func() { want(t, v, 1) }) })
+			group.Wait()
+			for range 1000 { // the rest of this hang, and all later ones
+				soon(t, v, 1)
+				time.Sleep(time.Second)
+			}
+			time.Sleep(2*time.Hour - time.Minute)
+			soon(t, v, 1)
+			time.Sleep(time.Minute)
+		})
+	})
+	t.Run("fails", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			s := &source{}
+			v := newOverdue(s)
+			want(t, v, 1)
+			s.set(0, errAway)
+			time.Sleep(2 * time.Hour)
+			for range 100 {
+				soon(t, v, 1)
+				time.Sleep(time.Minute)
+			}
+		})
+	})
+	t.Run("caller leaves", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			s := &source{}
+			v := newOverdue(s)
+			want(t, v, 1)
+			s.set(time.Hour, nil)
+			time.Sleep(2 * time.Hour)
+			brief, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			defer cancel()
+			within(t, time.Millisecond, func() {
+				if got, err := v.Get(brief); err != nil || got != 1 {
+					t.Errorf("got %d, %v; want the copy", got, err)
+				}
+			})
+			time.Sleep(time.Minute) // the fetch goes on without the caller
+		})
+	})
+}
+
+// A round tripper that ignores its context is given up: whoever has no copy waits no
+// longer, and the next fetch may begin.
+func TestDeafFetchIsGivenUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := &source{}
-		v := newValue(s)
-		want(t, v, 1)
-		s.set(8*time.Second, nil)
-		time.Sleep(time.Hour)
-		start := time.Now()
-		want(t, v, 1)
-		if waited := time.Since(start); waited != 5*time.Second {
-			t.Errorf("got a wait of %v; want 5 s", waited)
+		s, release := &source{}, make(chan struct{})
+		opts := options(s)
+		opts.Fetch = func(ctx context.Context) (int, error) {
+			n, err := s.fetch(ctx)
+			if n == 1 {
+				<-release
+			}
+			return n, err
 		}
-		want(t, v, 2) // joins the same fetch, which ends 3 s later
-		if waited := time.Since(start); waited != 8*time.Second || s.fetches() != 2 {
-			t.Errorf("got %d fetches in %v; want 2 in 8 s", s.fetches(), waited)
-		}
+		v := fresh.New(opts)
+		within(t, 11*time.Second, func() {
+			if _, err := v.Get(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("got %v; want a deadline", err)
+			}
+		})
+		want(t, v, 2)
+		close(release)
+		synctest.Wait()
+		want(t, v, 2) // what comes too late changes nothing
 	})
 }
 
@@ -169,21 +337,23 @@ func TestOneFetchServesAll(t *testing.T) {
 	})
 }
 
-// A caller whose own deadline ends while an old copy could serve hears of its deadline.
-func TestLeavingWhileOld(t *testing.T) {
+// Whoever has left gets a copy that can serve all the same, and begins no fetch that
+// nobody would wait for.
+func TestLeaving(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := &source{}
 		v := newValue(s)
-		want(t, v, 1)
-		s.set(time.Minute, nil)
-		time.Sleep(time.Hour)
-		limited, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		if _, err := v.Get(limited); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("got %v; want the caller's deadline", err)
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := v.Get(ended); !errors.Is(err, context.Canceled) || s.fetches() != 0 {
+			t.Errorf("without a copy: got %v, %d fetches; want its own cancellation, no fetch", err, s.fetches())
 		}
-		time.Sleep(time.Minute)
+		want(t, v, 1)
+		time.Sleep(time.Hour)
+		if got, err := v.Get(ended); err != nil || got != 1 {
+			t.Errorf("with a copy: got %d, %v; want the copy", got, err)
+		}
 	})
 }
 
@@ -232,13 +402,17 @@ func TestClockSetBack(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, clock := &source{}, newMovable()
-		v := fresh.New(time.Hour, 24*time.Hour, clock.Now, s.fetch)
+		v := newClocked(s, clock)
 		want(t, v, 1)
 		clock.move(-365 * 24 * time.Hour)
 		want(t, v, 1)
 		clock.move(time.Hour - 1)
 		want(t, v, 1)
+		synctest.Wait()
+		want(t, v, 1)
 		clock.move(1)
+		want(t, v, 1)
+		synctest.Wait()
 		want(t, v, 2)
 	})
 }
@@ -248,17 +422,22 @@ func TestClockSetBackAfterFailure(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, clock := &source{}, newMovable()
-		v := fresh.New(time.Hour, 24*time.Hour, clock.Now, s.fetch)
+		v := newClocked(s, clock)
 		want(t, v, 1)
 		s.set(0, errAway)
 		clock.move(2 * time.Hour)
 		want(t, v, 1)
+		synctest.Wait()
 		clock.move(-time.Hour + time.Minute) // fetched 61 min ago, failed in 59
 		want(t, v, 1)
 		s.set(0, nil)
 		clock.move(10*time.Second - 1)
 		want(t, v, 1)
+		synctest.Wait()
+		want(t, v, 1)
 		clock.move(1)
+		want(t, v, 1)
+		synctest.Wait()
 		want(t, v, 3)
 	})
 }
@@ -330,7 +509,7 @@ func TestFailuresWithoutCopyAndClockAway(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				s, clock := &source{err: errAway}, newMovable()
-				v := fresh.New(time.Hour, 24*time.Hour, clock.Now, s.fetch)
+				v := newClocked(s, clock)
 				for range 10 {
 					_, _ = v.Get(t.Context())
 				}
@@ -351,7 +530,7 @@ func TestSharedFetchHasNoPause(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := &source{err: errAway}
-		v := fresh.New(0, 0, time.Now, s.fetch)
+		v := fresh.New(fresh.Options[int]{Fetch: s.fetch, Now: time.Now})
 		for range 10 {
 			_, _ = v.Get(t.Context())
 		}
