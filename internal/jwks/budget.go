@@ -1,6 +1,11 @@
 package jwks
 
-import "time"
+import (
+	"time"
+
+	"github.com/authpi/authpi-idp-go/internal/fresh"
+	"github.com/authpi/authpi-idp-go/internal/jws"
+)
 
 const (
 	burst       = 2
@@ -46,4 +51,77 @@ func (b *budget) replenish(now time.Time) {
 	n := elapsed / replenished
 	b.left = int(min(time.Duration(b.left)+n, burst))
 	b.last = b.last.Add(n * replenished)
+}
+
+// payer is the token that causes a fetch, and pays if it does not help.
+type payer struct {
+	set   *Set
+	token jws.Token // a copy, as the caller may leave
+	none  bool      // there is none: any set helps Trusts
+	from  Source
+}
+
+func (s *Set) payerOf(t *jws.Token, from Source) payer {
+	if t == nil {
+		return payer{set: s, none: true, from: from}
+	}
+	return payer{set: s, token: *t, from: from}
+}
+
+func (p *payer) helpedBy(set *fresh.Copy[*snapshot]) bool {
+	return set != nil && (p.none || set.Value.has(&p.token))
+}
+
+// firstFetch are the terms of a fetch without a usable set. It was due anyway, so it is charged
+// only once it is known that it did not help. Fetches that fail again are paid for too, and once
+// the budget is used up, the last failure is the answer until it has filled up: else every token
+// that anybody makes up would be a request to an issuer in trouble. A token from the issuer may
+// always try: it has cost a login, and that would be lost.
+type firstFetch struct{ payer }
+
+// Allow reports whether there is something left of the budget.
+func (f *firstFetch) Allow() bool {
+	f.set.mu.Lock()
+	defer f.set.mu.Unlock()
+	return f.from == FromIssuer || !f.set.budgets[f.from].empty(f.set.now())
+}
+
+// Ended charges the fetch if it was wasted. A first failure is free; it is those who try again
+// that pay, unless they come with a token from the issuer.
+func (f *firstFetch) Ended(set *fresh.Copy[*snapshot], before error) {
+	helped := f.helpedBy(set)
+	f.set.mu.Lock()
+	defer f.set.mu.Unlock()
+	if set != nil && before != nil {
+		// What failures took is given back: whoever they kept waiting may come now.
+		f.set.budgets[Untrusted].refill()
+	}
+	if !helped && (set != nil || before != nil && f.from == Untrusted) {
+		f.set.budgets[f.from].take(f.set.now())
+	}
+}
+
+// extraFetch are the terms of a fetch for a token that the set at hand does not help. It is paid
+// for beforehand; what it cost is given back if it helps.
+type extraFetch struct {
+	payer
+	refused bool // the budget was used up
+}
+
+// Allow takes the fetch from the budget.
+func (f *extraFetch) Allow() bool {
+	f.set.mu.Lock()
+	defer f.set.mu.Unlock()
+	f.refused = !f.set.budgets[f.from].take(f.set.now())
+	return !f.refused
+}
+
+// Ended gives back what a fetch has cost that helped.
+func (f *extraFetch) Ended(set *fresh.Copy[*snapshot], _ error) {
+	if !f.helpedBy(set) {
+		return
+	}
+	f.set.mu.Lock()
+	defer f.set.mu.Unlock()
+	f.set.budgets[f.from].give()
 }

@@ -28,9 +28,9 @@ func TestClockMovedBack(t *testing.T) {
 		t.Error("a set from the future: got no trust; want it to count as fresh")
 	}
 	i.count(t, 0)
-	c.move(46 * time.Minute) // 45 min after that, not after a year
+	c.move(time.Hour) // after that, not after a year
 	if s.Trusts(t.Context(), k) {
-		t.Error("46 min after the clock was set: got trust in the withdrawn key")
+		t.Error("an hour after the clock was set: got trust in the withdrawn key")
 	}
 	i.count(t, 1)
 
@@ -50,7 +50,7 @@ func TestClockMovedBack(t *testing.T) {
 	}
 	i.count(t, 1)
 
-	// The pause between failures.
+	// The pause between failures begins again, but is no longer than ever.
 	i.answer("", errDown)
 	c.move(time.Hour)
 	check(t, s, newKey("b").sign(), jwks.Untrusted, "")
@@ -58,7 +58,10 @@ func TestClockMovedBack(t *testing.T) {
 	i.count(t, 1)
 	c.move(-5 * time.Second)
 	check(t, s, newKey("b").sign(), jwks.Untrusted, "")
-	check(t, s, newKey("b").sign(), jwks.Untrusted, "")
+	i.count(t, 0)
+	c.move(10 * time.Second)
+	i.publish(newKey("c"))
+	check(t, s, newKey("c").sign(), jwks.Untrusted, "")
 	i.count(t, 1)
 }
 

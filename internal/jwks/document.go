@@ -10,7 +10,6 @@ import (
 	"math"
 	"math/big"
 	"strings"
-	"time"
 
 	"github.com/authpi/authpi-idp-go/internal/jws"
 	"github.com/authpi/authpi-idp-go/internal/strictjson"
@@ -29,8 +28,6 @@ type snapshot struct {
 	keys    []*publicKey
 	byID    map[string][]*publicKey // those that have a kid
 	handles map[Key]struct{}        // of those that may verify
-	seq     uint64                  // of the fetch that brought it
-	fetched time.Time               // when that fetch began
 }
 
 // Key is a handle of the key that verified a token: comparable, and equal for the same key

@@ -28,13 +28,16 @@ func TestStaleSet(t *testing.T) {
 			if !s.Trusts(t.Context(), k) {
 				t.Error("got no trust")
 			}
+			synctest.Wait()
 		}
 		i.count(t, 1)
 		time.Sleep(10*time.Second - 1)
 		check(t, s, ed.sign(), jwks.Untrusted, "")
+		synctest.Wait()
 		i.count(t, 0)
 		time.Sleep(time.Nanosecond)
 		check(t, s, ed.sign(), jwks.Untrusted, "")
+		synctest.Wait()
 		i.count(t, 1)
 
 		// A document that is no good is no better than none.
@@ -42,12 +45,14 @@ func TestStaleSet(t *testing.T) {
 			i.answer(doc, nil)
 			time.Sleep(time.Minute)
 			check(t, s, ed.sign(), jwks.Untrusted, "")
+			synctest.Wait()
 			i.count(t, 1)
 		}
 
 		i.answer("", errDown)
-		time.Sleep(time.Until(synctestEpoch.Add(24 * time.Hour)))
+		time.Sleep(time.Until(synctestEpoch.Add(24*time.Hour - 1)))
 		check(t, s, ed.sign(), jwks.Untrusted, "")
+		synctest.Wait()
 		i.count(t, 1)
 
 		time.Sleep(time.Nanosecond)
