@@ -1,12 +1,12 @@
 module github.com/authpi/authpi-idp-go/authpiredis
 
-go 1.25.0
+go 1.26.0
 
 require github.com/redis/go-redis/v9 v9.22.0
 
 require (
-	github.com/go-jose/go-jose/v4 v4.1.8 // indirect
-	golang.org/x/oauth2 v0.36.0 // indirect
+	github.com/go-jose/go-jose/v4 v4.1.9 // indirect
+	golang.org/x/oauth2 v0.38.0 // indirect
 )
 
 require (
