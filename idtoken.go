@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"hash"
 	"time"
@@ -38,6 +39,9 @@ func (c *IdpClient) verifyIDToken(ctx context.Context, raw string, want expectat
 		return claims{}, err
 	}
 	got, _, err := c.signedClaims(ctx, want.op, &token, jwks.FromIssuer)
+	if jwks.IsUnknownKey(err) {
+		err = c.laggingKeys(ctx, token.Payload, want, err)
+	}
 	if err != nil {
 		return claims{}, err
 	}
@@ -49,6 +53,29 @@ func (c *IdpClient) verifyIDToken(ctx context.Context, raw string, want expectat
 	}
 	return got, nil
 }
+
+// laggingKeys is the error of an ID token whose key the issuer does not publish. It came
+// straight from the token endpoint, so the key may only be too new: a passing failure,
+// if the token says, without proof, what it should. Anything else is refused.
+func (c *IdpClient) laggingKeys(ctx context.Context, payload string, want expectation, refused error) error {
+	got, err := parseClaims(payload)
+	if err != nil {
+		return refused
+	}
+	issuer, err := c.issuer(ctx)
+	if err != nil {
+		return err
+	}
+	if got.issuer != issuer.id || !got.audience.contains(c.cfg.ClientID) || got.subject == "" {
+		return refused
+	}
+	if want.subject != "" && got.subject != want.subject {
+		return refused
+	}
+	return noAnswer(want.op+": keys", errLagging)
+}
+
+var errLagging = errors.New("kid: the issuer does not publish this key yet; try again")
 
 // checkIDToken goes through the claims: whose token it is, for whom, when, and for
 // which login (OpenID Connect Core section 3.1.3.7, points 2 to 13) or session

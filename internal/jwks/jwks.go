@@ -102,8 +102,9 @@ var (
 // never does, however bad the signature: the issuer would have to publish another key under the
 // same ID.
 //
-// A token that was refused is a [*jws.Error] with Part kid, alg or signature. If keys cannot be
-// had it is an [*UnavailableError], and if ctx ends first, an error that wraps ctx.Err().
+// A token that was refused is a [*jws.Error] with Part kid, alg or signature; see [IsUnknownKey].
+// If keys cannot be had it is an [*UnavailableError], and if ctx ends first, an error that wraps
+// ctx.Err().
 func (s *Set) Verify(ctx context.Context, t *jws.Token, from Source) (Key, error) {
 	arrived := s.published.Begun() // before anything else is read
 	set, err := s.usable(ctx, t, from)
@@ -128,6 +129,13 @@ func (s *Set) Verify(ctx context.Context, t *jws.Token, from Source) (Key, error
 		}
 		set = newer
 	}
+}
+
+// IsUnknownKey reports whether a token was refused because the issuer does not publish the key
+// that it names. Keys may lag: the issuer may publish it a moment later.
+func IsUnknownKey(err error) bool {
+	var refused *jws.Error
+	return errors.As(err, &refused) && refused.Part == "kid"
 }
 
 // Trusts reports whether k is still a key of the issuer's: the same material under the same kid
@@ -167,7 +175,9 @@ func (s *Set) newer(ctx context.Context, set *fresh.Copy[*snapshot], arrived uin
 	if err != nil {
 		return nil, unavailable(ctx, err)
 	}
-	if extra.refused && from == FromIssuer {
+	if extra.refused && from == FromIssuer && !t.HasKeyID {
+		// Another key may have signed it. With a kid it is known that the key was not
+		// published a moment ago, whether or not that is asked again.
 		return nil, &UnavailableError{errBudget}
 	}
 	return newer, nil

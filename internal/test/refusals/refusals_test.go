@@ -22,6 +22,7 @@ type refusal struct {
 	name   string // of the attack
 	source string // the section that asks for the check
 	code   string // of the error
+	login  string // its code at a login, where that is another one
 	part   string // what the error has to name
 	fault  edit
 	given  []edit // of both inputs, before the fault
@@ -45,7 +46,7 @@ type way struct {
 
 func refusalTable() []refusals {
 	return []refusals{
-		refusedCallbacks(), refusedAnswers(), refusedSignatures(), refusedForms(), refusedKeys(),
+		refusedCallbacks(), refusedAnswers(), refusedSignatures(), unknownKeys(), laggingKeys(), refusedForms(), refusedKeys(),
 		refusedIDTokens(), refusedLoginTokens(), refusedRefreshTokens(), refusedStoredTokens(), refusedAccessTokens(), refusedRequests(),
 		refusedLogoutTokens(), refusedLogoutPosts(), refusedUserInfo(), refusedDiscovery(), refusedConfigurations(),
 	}
@@ -75,6 +76,10 @@ func TestRefusals(t *testing.T) {
 func (r refusal) play(t *testing.T, ways []way, refused, accepted *atomic.Int64) {
 	for _, w := range ways {
 		t.Run(w.name, func(t *testing.T) {
+			r := r
+			if r.login != "" && w.name == byExchange.name {
+				r.code = r.login
+			}
 			s := r.scene(t)
 			r.fault(s)
 			r.wantRefused(t, s, w.try(s))
@@ -164,8 +169,11 @@ func documentedRefusals(table []refusals) map[string][]string {
 	lines := make(map[string][]string)
 	for _, part := range table {
 		for _, row := range part.rows {
-			lines[part.title] = append(lines[part.title],
-				fmt.Sprintf("| %s | %s | `%s`: %s |", row.name, row.source, row.code, row.part))
+			line := fmt.Sprintf("| %s | %s | `%s`: %s", row.name, row.source, row.code, row.part)
+			if row.login != "" {
+				line += fmt.Sprintf("; at a login `%s`", row.login)
+			}
+			lines[part.title] = append(lines[part.title], line+" |")
 		}
 	}
 	return lines
