@@ -19,10 +19,12 @@ type Coordinator struct {
 	Doubled []string // ids that one process asked for twice at once
 }
 
+// NewCoordinator returns one that knows no result.
 func NewCoordinator() *Coordinator {
 	return &Coordinator{Results: map[string][]byte{}, locks: map[string]chan struct{}{}, within: map[string]int{}}
 }
 
+// Do is for authpi.RefreshCoordinator.
 func (c *Coordinator) Do(ctx context.Context, id string, spend func(context.Context) ([]byte, error)) ([]byte, error) {
 	c.mu.Lock()
 	c.ids = append(c.ids, id)
@@ -54,6 +56,7 @@ func (c *Coordinator) Do(ctx context.Context, id string, spend func(context.Cont
 	return result, nil
 }
 
+// Published is how many results there are.
 func (c *Coordinator) Published() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -82,6 +85,7 @@ func (c *Coordinator) process(name string) authpi.RefreshCoordinator {
 // CoordinatorFunc is a coordinator that is one function.
 type CoordinatorFunc func(context.Context, string, func(context.Context) ([]byte, error)) ([]byte, error)
 
+// Do calls the function.
 func (do CoordinatorFunc) Do(ctx context.Context, id string, spend func(context.Context) ([]byte, error)) ([]byte, error) {
 	return do(ctx, id, spend)
 }

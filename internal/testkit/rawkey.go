@@ -22,6 +22,7 @@ type RawKey struct {
 	Private crypto.Signer
 }
 
+// RawHeader is the header that goes with NewRawKey.
 const RawHeader = `{"alg":"ES256","kid":"raw"}`
 
 // NewRawKey makes a key for ES256.
@@ -30,6 +31,7 @@ func NewRawKey(t testing.TB) RawKey {
 	return NewRawKeyFor(t, "ES256")
 }
 
+// NewRawKeyFor makes a key for any algorithm.
 func NewRawKeyFor(t testing.TB, alg string) RawKey {
 	t.Helper()
 	var private crypto.Signer
@@ -82,6 +84,7 @@ func keySet(keys ...any) string {
 	return string(text)
 }
 
+// Sign makes a token of a header and a payload, byte for byte.
 func (k RawKey) Sign(header, payload string) string {
 	input := Base64([]byte(header)) + "." + Base64([]byte(payload))
 	return input + "." + Base64(k.signature(input))

@@ -164,7 +164,7 @@ func bodyFaults() []fault {
 	}
 	long := func(length, said int64, status int) func(*victim) (*http.Response, error) {
 		return func(v *victim) (*http.Response, error) {
-			resp := v.with(testkit.Answer(v.r, status, ""), &endless{length})
+			resp := v.with(testkit.Reply(v.r, status, nil, ""), &endless{length})
 			resp.ContentLength = said
 			return resp, nil
 		}
@@ -214,7 +214,7 @@ func junkFaults() []fault {
 	says := func(text string, contentType string) func(*victim) (*http.Response, error) {
 		return func(v *victim) (*http.Response, error) {
 			v.processed()
-			resp := testkit.Answer(v.r, http.StatusOK, strings.ReplaceAll(text, "SENT", v.sent))
+			resp := testkit.Reply(v.r, http.StatusOK, nil, strings.ReplaceAll(text, "SENT", v.sent))
 			resp.Header.Set("Content-Type", contentType)
 			return resp, nil
 		}
@@ -259,7 +259,7 @@ func statusFaults() []fault {
 			if says != "" {
 				body = fmt.Sprintf(`{"error":%q,"error_description":%q,"error_uri":%q}`, says, "no "+v.sent, "https://idp.example/?"+v.sent)
 			}
-			resp := testkit.Answer(v.r, status, body)
+			resp := testkit.Reply(v.r, status, nil, body)
 			if retryAfter != "" {
 				resp.Header.Set("Retry-After", retryAfter)
 			}
@@ -280,14 +280,14 @@ func statusFaults() []fault {
 	add("user_blocked", 403, "user_blocked", "", 0)
 	add("invalid_grant with a 503", 503, "invalid_grant", "", 0)
 	all = append(all, fault{name: "another protocol", kind: refused, status: 101, answer: func(v *victim) (*http.Response, error) {
-		resp := testkit.Answer(v.r, 101, "")
+		resp := testkit.Reply(v.r, 101, nil, "")
 		connection, _ := io.Pipe() // heeds no context, as net/http's does not either
 		resp.Body = connection
 		return resp, nil
 	}})
 	for _, status := range []int{204, 205, 304} {
 		all = append(all, fault{name: fmt.Sprintf("status %d without body", status), kind: refused, status: status, answer: func(v *victim) (*http.Response, error) {
-			resp := testkit.Answer(v.r, status, "")
+			resp := testkit.Reply(v.r, status, nil, "")
 			resp.Body = http.NoBody
 			return resp, nil
 		}})
@@ -308,7 +308,7 @@ func redirectFaults() []fault {
 			all = append(all, fault{
 				name: fmt.Sprintf("%d to %q", status, location), kind: refused, status: status,
 				answer: func(v *victim) (*http.Response, error) {
-					resp := testkit.Answer(v.r, status, "moved with "+v.sent)
+					resp := testkit.Reply(v.r, status, nil, "moved with "+v.sent)
 					switch location {
 					case "":
 					case "the same address":
@@ -322,7 +322,7 @@ func redirectFaults() []fault {
 		}
 	}
 	return append(all, fault{name: "302 to what is no address", kind: silent, answer: func(v *victim) (*http.Response, error) {
-		resp := testkit.Answer(v.r, 302, "")
+		resp := testkit.Reply(v.r, 302, nil, "")
 		resp.Header.Set("Location", "http://[::1/%zz "+v.sent)
 		return resp, nil
 	}})

@@ -37,7 +37,7 @@ func (w *faultWire) RoundTrip(r *http.Request) (*http.Response, error) {
 	v := &victim{w: w, r: r, sent: testkit.SentBy(r)}
 	f := w.note(v)
 	if r.URL.Host != w.host {
-		return w.watch(testkit.Answer(r, http.StatusOK, "{}")), nil
+		return w.watch(testkit.Reply(r, http.StatusOK, nil, "{}")), nil
 	}
 	if f == nil {
 		return v.issuer()

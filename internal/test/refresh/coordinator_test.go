@@ -523,7 +523,7 @@ func (s *rtCheapIssuer) RoundTrip(r *http.Request) (*http.Response, error) {
 	s.n++
 	n := s.n
 	s.mu.Unlock()
-	return testkit.Answer(r, http.StatusOK, fmt.Sprintf(
+	return testkit.Reply(r, http.StatusOK, nil, fmt.Sprintf(
 		`{"access_token":"at-%d-%s","token_type":"Bearer%s","expires_in":1800,"refresh_token":"next-%d","junk":"%s"}`,
 		n, strings.Repeat("x", s.size), strings.Repeat("r", s.kind), n, strings.Repeat("j", s.junk))), nil
 }

@@ -439,11 +439,11 @@ func TestChainThatBitesItsTail(t *testing.T) {
 		requests := 0
 		e.Wire.Set(func(r *http.Request) (*http.Response, error) {
 			if !strings.HasSuffix(r.URL.Path, "/token") {
-				return testkit.Answer(r, http.StatusOK, `{"sub":"`+testkit.Subject+`"}`), nil
+				return testkit.Reply(r, http.StatusOK, nil, `{"sub":"`+testkit.Subject+`"}`), nil
 			}
 			requests++
 			next := map[string]string{"refresh-a": "refresh-b", "refresh-b": "refresh-a"}[testkit.Form(r).Get("refresh_token")]
-			return testkit.Answer(r, http.StatusOK, fmt.Sprintf(`{"access_token":"at-%d","expires_in":-1,"refresh_token":%q}`, requests, next)), nil
+			return testkit.Reply(r, http.StatusOK, nil, fmt.Sprintf(`{"access_token":"at-%d","expires_in":-1,"refresh_token":%q}`, requests, next)), nil
 		})
 		for range 5 {
 			_, _ = e.Create(tokens, nil)

@@ -173,7 +173,7 @@ func (a *rtAPI) RoundTrip(r *http.Request) (*http.Response, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.seen = append(a.seen, r.URL.Host+r.URL.Path+" "+r.Header.Get("Authorization"))
-	resp := testkit.Answer(r, http.StatusOK, `{}`)
+	resp := testkit.Reply(r, http.StatusOK, nil, `{}`)
 	if to := a.redirect[r.URL.Host+r.URL.Path]; to != "" {
 		resp.StatusCode = http.StatusTemporaryRedirect
 		resp.Header.Set("Location", to)

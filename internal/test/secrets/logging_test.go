@@ -89,14 +89,14 @@ func TestEchoedSecretsAreMasked(t *testing.T) {
 	}{
 		{"error_description", func(r *http.Request, form string) (*http.Response, error) {
 			body, _ := json.Marshal(map[string]string{"error": "invalid_request", "error_description": "bad " + form, "error_uri": "https://x/?" + form})
-			return testkit.Answer(r, http.StatusBadRequest, string(body)), nil
+			return testkit.Reply(r, http.StatusBadRequest, nil, string(body)), nil
 		}},
 		{"error code", func(r *http.Request, form string) (*http.Response, error) {
 			body, _ := json.Marshal(map[string]string{"error": form})
-			return testkit.Answer(r, http.StatusBadRequest, string(body)), nil
+			return testkit.Reply(r, http.StatusBadRequest, nil, string(body)), nil
 		}},
 		{"a page", func(r *http.Request, form string) (*http.Response, error) {
-			return testkit.Answer(r, http.StatusBadGateway, "<html>"+form), nil
+			return testkit.Reply(r, http.StatusBadGateway, nil, "<html>"+form), nil
 		}},
 		{"transport error", func(_ *http.Request, form string) (*http.Response, error) {
 			return nil, errors.New("cannot send " + form)
