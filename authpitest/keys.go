@@ -7,6 +7,8 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -131,6 +133,72 @@ func (s *Server) KeyIDs() []string {
 		ids = append(ids, k.id)
 	}
 	return ids
+}
+
+// ExportKeys returns the published keys with their private parts, as a JWK Set (RFC 7517),
+// for [Server.ImportKeys]. Whoever has them can sign tokens as this issuer.
+func (s *Server) ExportKeys() []byte {
+	s.mu.Lock()
+	published := s.keys.published
+	s.mu.Unlock()
+	var set jose.JSONWebKeySet
+	for _, k := range published {
+		set.Keys = append(set.Keys, jose.JSONWebKey{Key: k.private(), KeyID: k.id, Algorithm: k.alg, Use: "sig"})
+	}
+	return mustJSON(set)
+}
+
+// ImportKeys replaces all keys by those that [Server.ExportKeys] returned, perhaps in
+// another process. It returns an error, and changes nothing, if data is anything else.
+func (s *Server) ImportKeys(data []byte) error {
+	imported, err := readKeyring(data)
+	if err != nil {
+		return fmt.Errorf("authpitest: import keys: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keys = imported
+	return nil
+}
+
+// readKeyring takes what ExportKeys wrote: one key of each algorithm, and again.
+func readKeyring(data []byte) (keyring, error) {
+	var set jose.JSONWebKeySet
+	if json.Unmarshal(data, &set) != nil || len(set.Keys) == 0 || len(set.Keys)%len(algorithms) != 0 {
+		return keyring{}, errors.New("not a JWK Set with as many keys of each algorithm") // a cause might quote a key
+	}
+	k := keyring{current: map[string]*key{}}
+	for i, jwk := range set.Keys {
+		alg := algorithms[i%len(algorithms)]
+		private, ok := signer(jwk)
+		known := slices.ContainsFunc(k.all, func(k *key) bool { return k.id == jwk.KeyID })
+		if !ok || jwk.Algorithm != alg || jwk.KeyID == "" || known {
+			return keyring{}, fmt.Errorf("key %d is no private %s key with a kid of its own", i+1, alg)
+		}
+		one := &key{id: jwk.KeyID, alg: alg, private: func() crypto.Signer { return private }}
+		k.all = append(k.all, one)
+		if k.current[alg] == nil {
+			k.current[alg] = one
+		}
+	}
+	k.published = slices.Clone(k.all)
+	return k, nil
+}
+
+// signer returns the private key of a JWK whose type fits its algorithm.
+func signer(jwk jose.JSONWebKey) (crypto.Signer, bool) {
+	if !jwk.Valid() {
+		return nil, false
+	}
+	switch private := jwk.Key.(type) {
+	case *ecdsa.PrivateKey:
+		return private, jwk.Algorithm == algES256 && private.Curve == elliptic.P256()
+	case *rsa.PrivateKey:
+		return private, jwk.Algorithm == algRS256
+	case ed25519.PrivateKey:
+		return private, jwk.Algorithm == algEdDSA
+	}
+	return nil, false
 }
 
 func (s *Server) jwks(*exchange) *answer {
