@@ -182,7 +182,7 @@ func (s *Server) admit(x *exchange, p url.Values, userID string, b *browser) *an
 	ses := &session{
 		id: "s_" + random(), userID: userID, clientID: p.Get("client_id"),
 		scopes: scopes, resources: slices.Clone(p["resource"]), org: org,
-		nonce: p.Get("nonce"), acr: acr, authTime: login,
+		nonce: p.Get("nonce"), acr: acr, authTime: login, since: now,
 	}
 	s.sessions[ses.id] = ses
 	code := random()

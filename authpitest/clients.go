@@ -14,6 +14,9 @@ type Client struct {
 	// ID is the client_id. Secret is empty for a public client.
 	ID, Secret string
 
+	// Name is what the sign-in page calls the client; by default its ID.
+	Name string
+
 	// RedirectURIs are compared exactly. Empty: any absolute URI without a fragment.
 	RedirectURIs []string
 
@@ -32,6 +35,14 @@ func (s *Server) AddClient(c Client) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.clients[c.ID] = c
+}
+
+// RemoveClient unregisters a client. Its sessions stay, and their tokens cannot be
+// refreshed until the client is back.
+func (s *Server) RemoveClient(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.clients, id)
 }
 
 // ClientID returns the first client's ID, from [Options].

@@ -111,6 +111,20 @@ func (s *Server) ClearFaults() {
 	s.faults = nil
 }
 
+// PendingFaults returns the faults that have not happened yet, the oldest first. Their
+// Times is how many requests they still hit.
+func (s *Server) PendingFaults() []Fault {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var pending []Fault
+	for _, f := range s.faults {
+		copied := f.Fault
+		copied.Times = f.left
+		pending = append(pending, copied)
+	}
+	return pending
+}
+
 // takeFault returns the fault that this request suffers, or nil. The caller holds s.mu.
 func (s *Server) takeFault(endpoint, grant string) *Fault {
 	for i, f := range s.faults {

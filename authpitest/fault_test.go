@@ -348,3 +348,31 @@ func TestInjectUnknownNames(t *testing.T) {
 		}()
 	}
 }
+
+func TestPendingFaults(t *testing.T) {
+	t.Parallel()
+	c := inMemory(t, nil)
+	c.srv.Inject(authpitest.Fault{Endpoint: "token", Status: 503, Times: 2})
+	c.srv.Inject(authpitest.Fault{Endpoint: "jwks", Drop: true, Times: -1})
+	check := func(want ...authpitest.Fault) {
+		t.Helper()
+		got := c.srv.PendingFaults()
+		if len(got) != len(want) {
+			t.Fatalf("got %d faults; want %d", len(got), len(want))
+		}
+		for i, w := range want {
+			if got[i].Endpoint != w.Endpoint || got[i].Times != w.Times || got[i].Status != w.Status || got[i].Drop != w.Drop {
+				t.Errorf("fault %d: %s, %d times; want %s, %d times", i, got[i].Endpoint, got[i].Times, w.Endpoint, w.Times)
+			}
+		}
+	}
+	keys := authpitest.Fault{Endpoint: "jwks", Drop: true, Times: -1}
+	check(authpitest.Fault{Endpoint: "token", Status: 503, Times: 2}, keys)
+	c.post("/token")
+	c.srv.PendingFaults()[0].Times = 7 // a copy
+	check(authpitest.Fault{Endpoint: "token", Status: 503, Times: 1}, keys)
+	c.post("/token")
+	check(keys)
+	c.srv.ClearFaults()
+	check()
+}

@@ -1,7 +1,9 @@
 package authpitest
 
 import (
+	"cmp"
 	"crypto/sha256"
+	"slices"
 	"time"
 )
 
@@ -12,6 +14,7 @@ type session struct {
 	scopes, resources    []string // the whole grant
 	org, nonce, acr      string
 	authTime             time.Time // of the real login
+	since                time.Time // of its code
 	started              bool      // its code was redeemed
 	ended                bool
 	expires              time.Time // of the newest refresh token
@@ -40,6 +43,58 @@ func (s *Server) EndSession(userID string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.endSessions(userID)
+}
+
+// RevokeSession ends one session, by its ID (sid), and reports whether it was alive. The
+// user stays signed in at the issuer: a login with prompt=none starts another session.
+func (s *Server) RevokeSession(id string) bool {
+	now := s.now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ses := s.sessions[id]
+	if ses == nil || !ses.live(now) {
+		return false
+	}
+	ses.ended = true
+	return true
+}
+
+// Session is a sign-in of a user at a client. It holds no token.
+type Session struct {
+	// ID is the sid claim.
+	ID, UserID, ClientID string
+
+	// OrgID is the organization that the session was narrowed to, or empty.
+	OrgID string
+
+	// Scopes and Resources are what was granted.
+	Scopes, Resources []string
+
+	// Since is when the user came to the client, ExpiresAt when the newest refresh token
+	// expires.
+	Since, ExpiresAt time.Time
+}
+
+// LiveSessions returns the sessions whose tokens still work, the newest first.
+func (s *Server) LiveSessions() []Session {
+	now := s.now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var live []Session
+	for _, ses := range s.sessions {
+		if !ses.live(now) {
+			continue
+		}
+		live = append(live, Session{
+			ID: ses.id, UserID: ses.userID, ClientID: ses.clientID, OrgID: ses.org,
+			Scopes: slices.Clone(ses.scopes), Resources: slices.Clone(ses.resources),
+			Since: ses.since, ExpiresAt: ses.expires,
+		})
+	}
+	slices.SortFunc(live, func(a, b Session) int {
+		return cmp.Or(b.Since.Compare(a.Since), cmp.Compare(a.ID, b.ID))
+	})
+	return live
 }
 
 // SessionAlive tells whether the session that a refresh, access or ID token belongs to still
