@@ -36,8 +36,12 @@ func TestSignInPage(t *testing.T) {
 	if want, _ := url.Parse(c.authURL("resource", "https://a.example", "resource", "https://b.example")); form.Encode() != want.Query().Encode() {
 		t.Errorf("form: got %v; want %v", form, want.Query())
 	}
-	if !strings.Contains(r.body, `<button type="submit" name="user" value="usr_ada">Ada Lovelace`) {
-		t.Errorf("no button for ada in %s", r.body)
+	for _, want := range []string{
+		`<button type="submit" name="user" value="usr_ada"`, `>AL</span>`, `Ada Lovelace <code>usr_ada</code>`, "<strong>c_test</strong>",
+	} {
+		if !strings.Contains(r.body, want) {
+			t.Errorf("the page lacks %q:\n%s", want, r.body)
+		}
 	}
 	form.Set("user", "usr_ada")
 	back := c.do(c.request(http.MethodPost, "/authorize", form))
@@ -59,6 +63,26 @@ func TestSignInPage(t *testing.T) {
 	req.AddCookie(cookie)
 	if got := c.do(req).header.Get("Location"); !strings.Contains(got, "code=") {
 		t.Errorf("with cookie: got %q", got)
+	}
+}
+
+func TestSignInPageNames(t *testing.T) {
+	t.Parallel()
+	c := inMemory(t, nil)
+	c.srv.AddClient(authpitest.Client{ID: "c_test", Name: "Project board"})
+	for _, u := range []authpitest.User{
+		{ID: "usr_bare"}, {ID: "usr_noted", Name: "élodie de la Tour", Note: "Owner of Engines"}, {ID: "usr_blocked", Name: "Prince"},
+	} {
+		c.srv.AddUser(u)
+	}
+	c.srv.BlockUser("usr_blocked")
+	r, _ := c.page()
+	for _, want := range []string{
+		"<strong>Project board</strong> asks", ">U</span>", ">usr_bare </span>", ">ÉT</span>", ">Owner of Engines</span>", ">P</span>", ">blocked</span>",
+	} {
+		if !strings.Contains(r.body, want) {
+			t.Errorf("the page lacks %q:\n%s", want, r.body)
+		}
 	}
 }
 

@@ -23,6 +23,10 @@ type User struct {
 	PhoneNumber         string
 	PhoneNumberVerified bool
 
+	// Note is what the sign-in page says about the user, for example "Owner of Engines".
+	// It is no claim.
+	Note string
+
 	// CreatedAt and UpdatedAt are shown by userinfo. Zero: the time of AddUser.
 	CreatedAt, UpdatedAt time.Time
 
