@@ -28,8 +28,8 @@
 //
 // [Server.Inject] queues a [Fault]: a delay, an HTTP status, a cut connection before or after
 // the request was processed, a malformed answer, an ID token with wrong contents. Users can
-// be blocked or removed, sessions ended ([Server.EndSession]) and keys rotated
-// ([Server.RotateKeys]). [Server.Sign], [Server.AccessToken] and [Server.LogoutToken] make
+// be blocked or removed, sessions ended ([Server.EndSession], [Server.RevokeSession]) and keys
+// rotated ([Server.RotateKeys]). [Server.Sign], [Server.AccessToken] and [Server.LogoutToken] make
 // tokens without a login, good ones and forged ones. [Server.Requests], [Server.Grants] and
 // [Server.Redemptions] tell how often the client under test asked.
 //
@@ -43,7 +43,8 @@
 // behaviour open, such as what reuse of a refresh token triggers, this issuer follows the RFCs
 // and what other providers do; AuthPI itself may differ.
 //
-// It is for tests and local development. Anybody who reaches it may sign in as anyone.
+// It is for tests and local development. Anybody who reaches it may sign in as anyone. The
+// command in authpitest/issuer serves it to develop an app against.
 package authpitest
 
 import (

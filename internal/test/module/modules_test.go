@@ -101,8 +101,9 @@ func required(t *testing.T) map[string]string {
 func TestPackagesKeepToTheStandardLibrary(t *testing.T) {
 	t.Parallel()
 	for folder, extra := range map[string][]string{
-		"authpihttp": {modulePath},
-		"authpitest": {"github.com/go-jose/go-jose/v4"},
+		"authpihttp":        {modulePath},
+		"authpitest":        {"github.com/go-jose/go-jose/v4"},
+		"authpitest/issuer": {modulePath},
 	} {
 		for path, file := range testkit.Sources(t, folder) {
 			for _, spec := range file.Imports {
