@@ -36,7 +36,7 @@ func TestCluster(t *testing.T) {
 	}
 
 	t.Run("one slot for each id", func(t *testing.T) {
-		c := process(authpiredis.Options{RequireRedis: true})
+		c := process(authpiredis.Options{})
 		slots := map[int64]bool{}
 		for n := range 20 {
 			var during string
@@ -60,7 +60,7 @@ func TestCluster(t *testing.T) {
 	})
 
 	t.Run("woken at once", func(t *testing.T) {
-		o := authpiredis.Options{RequireRedis: true, Poll: time.Minute, Lease: time.Minute}
+		o := authpiredis.Options{Lease: time.Minute}
 		for n := range 5 {
 			h := hold(t, process(o), id(100+n))
 			var spender spender

@@ -84,7 +84,7 @@ func TestEmptyResultIsAResult(t *testing.T) {
 func TestErrorIsNotKept(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
-	o := authpiredis.Options{Poll: time.Minute, Lease: time.Minute}
+	o := authpiredis.Options{Lease: time.Minute}
 	a, b := s.process(o), s.process(o)
 	h := hold(t, a, id(1))
 	var spender spender
@@ -119,7 +119,7 @@ func TestSlowSpendKeepsItsLease(t *testing.T) {
 func TestHolderDies(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
-	o := authpiredis.Options{Lease: 600 * time.Millisecond, Poll: time.Minute}
+	o := authpiredis.Options{Lease: 600 * time.Millisecond}
 	var network network
 	h := hold(t, s.process(o, network.use), id(1))
 	var spender spender
@@ -139,7 +139,7 @@ func TestHolderDies(t *testing.T) {
 func TestWakeUp(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
-	o := authpiredis.Options{Poll: time.Minute, Lease: time.Minute}
+	o := authpiredis.Options{Lease: time.Minute}
 	h := hold(t, s.process(o), id(1))
 	var spender spender
 	waiting := []<-chan answer{
@@ -163,7 +163,7 @@ func TestWakeUp(t *testing.T) {
 func TestWakeUpWhileSubscribing(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
-	o := authpiredis.Options{Poll: time.Minute, Lease: time.Minute}
+	o := authpiredis.Options{Lease: time.Minute}
 	a, b := s.process(o), s.process(o)
 	var spender spender
 	for n := range 200 {
@@ -180,7 +180,7 @@ func TestWakeUpWhileSubscribing(t *testing.T) {
 func TestSubscriptionIsMadeAgain(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
-	o := authpiredis.Options{Poll: time.Minute, Lease: time.Minute}
+	o := authpiredis.Options{Lease: time.Minute}
 	h := hold(t, s.process(o), id(1))
 	got := do(s.process(o), id(1), spend("mine"))
 	s.subscribers(1)
@@ -200,7 +200,7 @@ func TestPollWithoutWakeUps(t *testing.T) {
 	}
 	mute := func(o *redis.Options) { o.Username, o.Password = "mute", "secret" }
 	var log logged
-	o := authpiredis.Options{Poll: 50 * time.Millisecond, Lease: time.Minute, Logger: log.logger()}
+	o := authpiredis.Options{Lease: time.Second, Logger: log.logger()}
 	h := hold(t, s.process(o, mute), id(1))
 	var spender spender
 	got := do(s.process(o, mute), id(1), spender.spend("mine"))
@@ -222,7 +222,7 @@ func TestLeastPermissions(t *testing.T) {
 		t.Fatal(err)
 	}
 	least := func(o *redis.Options) { o.Username, o.Password = "least", "secret" }
-	o := authpiredis.Options{Poll: time.Minute, Lease: time.Minute, RequireRedis: true}
+	o := authpiredis.Options{Lease: time.Minute}
 	h := hold(t, s.process(o, least), id(1))
 	got := do(s.process(o, least), id(1), spend("mine"))
 	s.subscribers(1)
@@ -263,7 +263,7 @@ func TestPanicFreesTheLease(t *testing.T) {
 func TestContextEnds(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
-	o := authpiredis.Options{Poll: time.Minute, Lease: time.Minute}
+	o := authpiredis.Options{Lease: time.Minute}
 	a, b := s.process(o), s.process(o)
 	h := hold(t, a, id(1))
 	var spender spender
@@ -320,10 +320,10 @@ func TestSpendGetsTheContext(t *testing.T) {
 	}
 }
 
-// Not parallel: it counts goroutines and connections.
+// Not parallel: it counts goroutines.
 func TestNothingIsLeftBehind(t *testing.T) {
 	s := startServer(t)
-	o := authpiredis.Options{Lease: 30 * time.Millisecond}
+	o := authpiredis.Options{Lease: 100 * time.Millisecond}
 	a, b := s.process(o), s.process(o)
 	receive(t, do(a, id(0), spend("warm")))
 	receive(t, do(b, id(0), spend("warm")))
@@ -336,7 +336,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 		}
 	}
 	wg.Wait()
-	if left := goroutines(0); left != "" {
+	if left := goroutines(2 * time.Second); left != "" {
 		t.Errorf("left at the end of Do:\n%s", left)
 	}
 	eventually(t, "goroutines as before", func() bool { return runtime.NumGoroutine() <= before })

@@ -10,7 +10,7 @@ import (
 )
 
 func Example() {
-	rdb := redis.NewClient(&redis.Options{Addr: "localhost:6379", ContextTimeoutEnabled: true})
+	rdb := redis.NewClient(&redis.Options{Addr: "localhost:6379"})
 	client, err := authpi.NewIdpClient(authpi.Config{
 		IssuerURL:   "https://idp.authpi.com/i_1",
 		ClientID:    "c_1",

@@ -5,10 +5,9 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/authpi/authpi-idp-go/authpiredis"
 )
@@ -17,7 +16,45 @@ func TestDownAtTheStart(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
 	var log logged
-	a, b := s.process(authpiredis.Options{Logger: log.logger()}, noRetries), s.process(authpiredis.Options{})
+	c := s.process(authpiredis.Options{Logger: log.logger()})
+	s.stop()
+	var spender spender
+	for range 3 {
+		_, err := c.Do(context.Background(), id(1), spender.spend("never"))
+		if !errors.Is(err, authpiredis.ErrUnavailable) || !errors.Is(err, syscall.ECONNREFUSED) ||
+			!strings.HasPrefix(err.Error(), "authpiredis: redis is unavailable: dial tcp "+s.addr) {
+			t.Errorf("got %v; want ErrUnavailable and its cause", err)
+		}
+	}
+	spender.want(t, 0)
+	log.want(t, "WARN", 1)
+	s.restart()
+	eventually(t, "the client connects again", func() bool { // its pool tries once a second
+		a := receive(t, do(c, id(1), spender.spend("now")))
+		return a.err == nil && a.value == "now"
+	})
+	spender.want(t, 1)
+	log.want(t, "INFO", 1)
+}
+
+// A Redis that restarts is waited for.
+func TestBrieflyDownAtTheStart(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	c := s.process(authpiredis.Options{}, noRetries)
+	s.stop()
+	got := do(c, id(1), spend("value"))
+	time.Sleep(300 * time.Millisecond)
+	s.restart()
+	receive(t, got).want(t, "value")
+}
+
+func TestAllowWithoutRedis(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	var log logged
+	a := s.process(authpiredis.Options{AllowWithoutRedis: true, Logger: log.logger()}, noRetries)
+	b := s.process(authpiredis.Options{})
 	s.stop()
 	spender := spender{after: 50 * time.Millisecond}
 	var wg sync.WaitGroup
@@ -35,11 +72,9 @@ func TestDownAtTheStart(t *testing.T) {
 	log.want(t, "WARN", 1)
 	log.want(t, "INFO", 0)
 
-	s.restart()
-	eventually(t, "the client connects again", func() bool { // its pool tries once a second
-		receive(t, do(a, id(1), spender.spend("again"))).want(t, "alone")
-		return strings.Contains(log.String(), "level=INFO")
-	})
+	s.restart() // what was spent alone is published, without another call
+	client := s.client()
+	eventually(t, "21 results", func() bool { return client.DBSize(context.Background()).Val() == 21 })
 	receive(t, do(b, id(1), spender.spend("again"))).want(t, "alone")
 	spender.want(t, 1)
 	log.want(t, "WARN", 1)
@@ -50,35 +85,11 @@ func TestDownAtTheStart(t *testing.T) {
 	log.want(t, "WARN", 2)
 }
 
-func TestDownAtTheStartRequired(t *testing.T) {
-	t.Parallel()
-	s := startServer(t)
-	var log logged
-	c := s.process(authpiredis.Options{RequireRedis: true, Logger: log.logger()}, noRetries)
-	s.stop()
-	var spender spender
-	for range 3 {
-		_, err := c.Do(context.Background(), id(1), spender.spend("never"))
-		if !errors.Is(err, authpiredis.ErrUnavailable) || !strings.HasPrefix(err.Error(), "authpiredis: redis is unavailable: ") {
-			t.Errorf("got %v; want ErrUnavailable and its cause", err)
-		}
-	}
-	spender.want(t, 0)
-	log.want(t, "WARN", 1)
-	s.restart()
-	eventually(t, "the client connects again", func() bool {
-		a := receive(t, do(c, id(1), spender.spend("now")))
-		return a.err == nil && a.value == "now"
-	})
-	spender.want(t, 1)
-	log.want(t, "INFO", 1)
-}
-
-// An error outside Redis ends an outage too: the next call finds out.
+// An error of spend ends a turn without Redis, too: the next call finds out.
 func TestErrorAlone(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
-	c := s.process(authpiredis.Options{}, noRetries)
+	c := s.process(authpiredis.Options{AllowWithoutRedis: true}, noRetries)
 	s.stop()
 	failure := errors.New("503")
 	if _, err := c.Do(context.Background(), id(1), func(context.Context) ([]byte, error) { return nil, failure }); !errors.Is(err, failure) {
@@ -101,70 +112,44 @@ func TestUnusableIsNotBusy(t *testing.T) {
 				t.Fatal(err)
 			}
 			var spender spender
-			_, err := s.process(authpiredis.Options{RequireRedis: true}, noRetries).Do(context.Background(), id(1), spender.spend("never"))
+			_, err := s.process(authpiredis.Options{}, noRetries).Do(context.Background(), id(1), spender.spend("never"))
 			if !errors.Is(err, authpiredis.ErrUnavailable) {
 				t.Errorf("got %v; want ErrUnavailable", err)
 			}
 			spender.want(t, 0)
-			receive(t, do(s.process(authpiredis.Options{}, noRetries), id(1), spender.spend("alone"))).want(t, "alone")
-		})
-	}
-}
-
-// A Redis that takes connections and says nothing.
-func TestHangingRedis(t *testing.T) {
-	t.Parallel()
-	for name, heeds := range map[string]bool{"client heeds contexts": true, "client does not": false} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := startServer(t)
-			client := s.client(func(o *redis.Options) { o.ContextTimeoutEnabled = heeds })
-			if err := client.Do(context.Background(), "CLIENT", "PAUSE", "4000", "ALL").Err(); err != nil {
-				t.Fatal(err)
-			}
-			var spender spender
-			o := authpiredis.Options{Timeout: 200 * time.Millisecond, RequireRedis: true}
-			began := time.Now()
-			if _, err := authpiredis.NewCoordinator(client, &o).Do(context.Background(), id(1), spender.spend("never")); !errors.Is(err, authpiredis.ErrUnavailable) {
-				t.Errorf("got %v; want ErrUnavailable", err)
-			}
-			o.RequireRedis = false
-			receive(t, do(authpiredis.NewCoordinator(client, &o), id(1), spender.spend("alone"))).want(t, "alone")
-			if took := time.Since(began); took > 2*time.Second {
-				t.Errorf("took %v; want little more than two timeouts of %v", took, o.Timeout)
-			}
-			spender.want(t, 1)
+			alone := s.process(authpiredis.Options{AllowWithoutRedis: true}, noRetries)
+			receive(t, do(alone, id(1), spender.spend("alone"))).want(t, "alone")
 		})
 	}
 }
 
 func TestDownWhileWaiting(t *testing.T) {
 	t.Parallel()
-	for name, required := range map[string]bool{"fall back": false, "required": true} {
+	for name, allowed := range map[string]bool{"allowed without": true, "required": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := startServer(t)
 			var log logged
-			o := authpiredis.Options{Lease: time.Second, Logger: log.logger(), RequireRedis: required}
-			h := hold(t, s.process(authpiredis.Options{Lease: time.Second}, noRetries), id(1))
+			o := authpiredis.Options{Lease: 3 * time.Second, Logger: log.logger(), AllowWithoutRedis: allowed}
+			h := hold(t, s.process(authpiredis.Options{}, noRetries), id(1))
 			var spender spender
 			got := do(s.process(o, noRetries), id(1), spender.spend("alone"))
 			s.subscribers(1)
 			s.stop()
 			began := time.Now()
 			a := receive(t, got)
-			// Renewals leave at least two thirds of the lease, less a poll.
-			if took := time.Since(began); took < 500*time.Millisecond || took > 4*time.Second {
-				t.Errorf("went on after %v; want about the lease of 1 s", took)
-			}
-			if required {
+			if allowed {
+				// It looked at the lease a tenth of it ago, or less.
+				if took := time.Since(began); took < o.Lease/2 {
+					t.Errorf("went on alone after %v; want it to wait for the lease of %v", took, o.Lease)
+				}
+				a.want(t, "alone")
+				spender.want(t, 1)
+			} else {
 				if !errors.Is(a.err, authpiredis.ErrUnavailable) {
 					t.Errorf("got %v; want ErrUnavailable", a.err)
 				}
 				spender.want(t, 0)
-			} else {
-				a.want(t, "alone")
-				spender.want(t, 1)
 			}
 			log.want(t, "WARN", 1)
 			h.end <- answer{value: "theirs"}
@@ -173,15 +158,14 @@ func TestDownWhileWaiting(t *testing.T) {
 	}
 }
 
-// A waiter cut off for less than the lease sees the result when it is back.
+// A waiter that is cut off for less than two seconds sees the result afterwards.
 func TestBrieflyAwayWhileWaiting(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
-	o := authpiredis.Options{Lease: 3 * time.Second}
-	h := hold(t, s.process(o), id(1))
+	h := hold(t, s.process(authpiredis.Options{}), id(1))
 	var network network
 	var spender spender
-	got := do(s.process(o, network.use), id(1), spender.spend("mine"))
+	got := do(s.process(authpiredis.Options{}, network.use), id(1), spender.spend("mine"))
 	s.subscribers(1)
 	network.set(true)
 	h.end <- answer{value: "theirs"}
@@ -192,38 +176,31 @@ func TestBrieflyAwayWhileWaiting(t *testing.T) {
 	spender.want(t, 0)
 }
 
+// The caller gets its result soon, and Redis gets it when it is back.
 func TestDownBeforePublishing(t *testing.T) {
 	t.Parallel()
-	for name, comesBack := range map[string]bool{"for good": false, "briefly": true} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := startServer(t)
-			var log logged
-			var network network
-			// A lease so long that no renewal fails first.
-			a := s.process(authpiredis.Options{Lease: time.Minute, Logger: log.logger()}, network.use, noRetries)
-			h := hold(t, a, id(1))
-			network.set(true)
-			h.end <- answer{value: "spent"}
-			began := time.Now()
-			if comesBack {
-				time.AfterFunc(150*time.Millisecond, func() { network.set(false) })
-			}
-			receive(t, h.got).want(t, "spent")
-			if took := time.Since(began); took > 2500*time.Millisecond {
-				t.Errorf("took %v; want 2 s at most", took)
-			}
-			log.want(t, "WARN", 1)
-			if comesBack {
-				log.want(t, "INFO", 1)
-				receive(t, do(s.process(authpiredis.Options{}), id(1), spend("mine"))).want(t, "spent")
-			}
-			// In this process it is known either way, and the lease goes with it.
-			network.set(false)
-			receive(t, do(a, id(1), spend("mine"))).want(t, "spent")
-			receive(t, do(s.process(authpiredis.Options{}), id(1), spend("mine"))).want(t, "spent")
-		})
+	s := startServer(t)
+	var log logged
+	var network network
+	// A lease so long that no renewal fails first.
+	a := s.process(authpiredis.Options{Lease: 5 * time.Second, Logger: log.logger()}, network.use, noRetries)
+	b := s.process(authpiredis.Options{})
+	h := hold(t, a, id(1))
+	network.set(true)
+	h.end <- answer{value: "spent"}
+	began := time.Now()
+	receive(t, h.got).want(t, "spent")
+	if took := time.Since(began); took > 4*time.Second {
+		t.Errorf("took %v; want about 2 s at most", took)
 	}
+	log.want(t, "WARN", 1)
+	var spender spender
+	receive(t, do(a, id(1), spender.spend("mine"))).want(t, "spent") // known in this process
+	other := do(b, id(1), spender.spend("mine"))
+	network.set(false)
+	receive(t, other).want(t, "spent")
+	spender.want(t, 0)
+	log.want(t, "INFO", 1)
 }
 
 // After a restart without its data Redis knows neither scripts nor leases. The
@@ -231,10 +208,9 @@ func TestDownBeforePublishing(t *testing.T) {
 func TestRestartWithoutData(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
-	o := authpiredis.Options{Lease: 300 * time.Millisecond}
+	o := authpiredis.Options{Lease: time.Second}
 	h := hold(t, s.process(o), id(1))
 	s.stop()
-	time.Sleep(500 * time.Millisecond)
 	s.restart()
 	client := s.client()
 	eventually(t, "the lease is back", func() bool { return client.DBSize(context.Background()).Val() == 1 })
@@ -261,7 +237,7 @@ func TestFrozenHolder(t *testing.T) {
 			var network network
 			frozen := hold(t, s.process(o, network.use), id(1))
 			network.set(true)
-			successor := hold(t, s.process(authpiredis.Options{Lease: time.Minute}), id(1))
+			successor := hold(t, s.process(authpiredis.Options{Lease: time.Second}), id(1))
 
 			first, second, winner := frozen, successor, "frozen"
 			if successorFirst {
@@ -294,7 +270,7 @@ func TestFrozenHolderFails(t *testing.T) {
 	var network network
 	frozen := hold(t, s.process(authpiredis.Options{Lease: 200 * time.Millisecond}, network.use), id(1))
 	network.set(true)
-	successor := hold(t, s.process(authpiredis.Options{Lease: time.Minute}), id(1))
+	successor := hold(t, s.process(authpiredis.Options{Lease: time.Second}), id(1))
 	network.set(false)
 	frozen.end <- answer{err: errors.New("timeout")}
 	receive(t, frozen.got)

@@ -8,137 +8,117 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// scripts are what runs inside Redis. Each may arrive twice: clients send a command
-// again when its answer is lost. KEYS are the result and the lease, ARGV[1] the
-// token of the one who asks.
-type scripts struct {
-	claim, publish, release *redis.Script
-}
+// Each script may run twice: clients send a command again when its answer is lost.
+// KEYS are the result and the lease. A lease's value is its holder's token and the
+// number of the renewal, with a dot between them. ARGV[1] is the token of the one
+// who asks.
 
-func newScripts() scripts {
-	return scripts{
-		claim:   redis.NewScript(claimScript),
-		publish: redis.NewScript(publishScript),
-		release: redis.NewScript(releaseScript),
-	}
-}
-
-// claimScript reads the result; where there is none it takes the lease, if it is
-// free, or renews it, if it is ours. ARGV: token, lease in ms.
-const claimScript = `
+// claimScript returns the result; if there is none it takes the lease, if it is
+// free or has the stale value, or renews it, if it is the caller's own. ARGV: token,
+// value, expiry in ms, stale value.
+var claimScript = redis.NewScript(`
 local result = redis.call('GET', KEYS[1])
 if result then
   return {'done', result}
 end
 local holder = redis.call('GET', KEYS[2])
-if not holder or holder == ARGV[1] then
-  redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
+if not holder or holder == ARGV[4] or string.sub(holder, 1, #ARGV[1] + 1) == ARGV[1] .. '.' then
+  redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
   return {'held'}
 end
-return {'busy', redis.call('PTTL', KEYS[2])}`
+return {'busy', holder, redis.call('PTTL', KEYS[2])}`)
 
-// publishScript never replaces a result: of two that spent the same token, the one
-// that was first is what the others have read. A user without the channel's
-// permission can still publish, hence pcall. ARGV: token, result, memory in ms,
+// offerScript publishes a result, and never replaces one: if two processes spent the
+// same token, the others have read the first result. A user without permission for
+// the channel can still publish, hence pcall. ARGV: token, result, memory in ms,
 // channel, id.
-const publishScript = `
+var offerScript = redis.NewScript(`
 local before = redis.call('GET', KEYS[1])
 if not before then
   redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 end
-if redis.call('GET', KEYS[2]) == ARGV[1] then
+local holder = redis.call('GET', KEYS[2])
+if holder and string.sub(holder, 1, #ARGV[1] + 1) == ARGV[1] .. '.' then
   redis.call('DEL', KEYS[2])
 end
 redis.pcall('PUBLISH', ARGV[4], ARGV[5])
 if before and before ~= ARGV[2] then
   return 0
 end
-return 1`
+return 1`)
 
-// releaseScript gives the lease back, if it is ours. ARGV: token, channel, id.
-const releaseScript = `
-if redis.call('GET', KEYS[2]) ~= ARGV[1] then
+// releaseScript gives the lease back, if it is the caller's own. ARGV: token,
+// channel, id.
+var releaseScript = redis.NewScript(`
+local holder = redis.call('GET', KEYS[2])
+if not holder or string.sub(holder, 1, #ARGV[1] + 1) ~= ARGV[1] .. '.' then
   return 0
 end
 redis.call('DEL', KEYS[2])
 redis.pcall('PUBLISH', ARGV[2], ARGV[3])
-return 1`
+return 1`)
 
-// claimed is what a claim found: a result, the lease in our hands, or in another's
-// for what is left of it.
+// claimed is what a claim found: a result, the lease in our hands, or another's.
 type claimed struct {
 	done, held bool
 	value      []byte
-	left       time.Duration
+	holder     string        // the other's lease
+	left       time.Duration // until Redis drops it; below zero: never
 }
 
-func (t *try) claim(ctx context.Context, limit time.Duration) (claimed, error) {
-	reply, err := t.call(ctx, limit, t.c.scripts.claim, t.token, t.c.opts.Lease.Milliseconds())
-	if err != nil {
-		return claimed{}, err
+func (c *Coordinator) claim(id, token string, renewal int, stale string) *command {
+	value := fmt.Sprintf("%s.%d", token, renewal)
+	return c.command(claimScript, id, token, value, c.opts.expiry().Milliseconds(), stale)
+}
+
+func (c *Coordinator) offer(id, token string, value []byte) *command {
+	return c.command(offerScript, id, token, value, c.opts.Memory.Milliseconds(), c.opts.channel(), id)
+}
+
+func (c *Coordinator) release(id, token string) *command {
+	return c.command(releaseScript, id, token, c.opts.channel(), id)
+}
+
+func (c *Coordinator) command(script *redis.Script, id string, args ...any) *command {
+	return &command{
+		script: script, keys: c.opts.keys(id), args: args,
+		then: func(cmd *command) { c.outage.note(cmd.sent, cmd.err) },
 	}
-	parts, _ := reply.([]any)
+}
+
+// claimed reads the reply to a claim.
+func (c *command) claimed() (claimed, error) {
+	if c.err != nil {
+		return claimed{}, c.err
+	}
+	parts, _ := c.reply.([]any)
+	texts := make([]string, 2)
+	for n := range min(len(parts), len(texts)) {
+		texts[n], _ = parts[n].(string)
+	}
 	switch {
-	case len(parts) == 1 && parts[0] == "held":
+	case len(parts) == 1 && texts[0] == "held":
 		return claimed{held: true}, nil
-	case len(parts) == 2 && parts[0] == "done":
-		if value, ok := parts[1].(string); ok {
-			return claimed{done: true, value: []byte(value)}, nil
-		}
-	case len(parts) == 2 && parts[0] == "busy":
-		if ms, ok := parts[1].(int64); ok {
-			return claimed{left: time.Duration(ms) * time.Millisecond}, nil
+	case len(parts) == 2 && texts[0] == "done":
+		return claimed{done: true, value: []byte(texts[1])}, nil
+	case len(parts) == 3 && texts[0] == "busy":
+		if ms, ok := parts[2].(int64); ok {
+			return claimed{holder: texts[1], left: time.Duration(ms) * time.Millisecond}, nil
 		}
 	}
-	return claimed{}, fmt.Errorf("unexpected reply of type %T", reply)
+	return claimed{}, fmt.Errorf("unexpected reply of type %T", c.reply)
 }
 
-// offer publishes value. It reports false where another result was there before.
-func (t *try) offer(ctx context.Context, value []byte, limit time.Duration) (stands bool, err error) {
-	o := &t.c.opts
-	reply, err := t.call(ctx, limit, t.c.scripts.publish, t.token, value, o.Memory.Milliseconds(), t.c.wakeups.channel, t.id)
-	return reply == int64(1), err
-}
+// short is enough of an id to find a session's lines in a log.
+func short(id string) string { return id[:min(12, len(id))] }
 
-// release is for a lease that leads to no result. Where it fails, the lease runs
-// out.
-func (t *try) release(ctx context.Context, limit time.Duration) {
-	_, _ = t.call(context.WithoutCancel(ctx), limit, t.c.scripts.release, t.token, t.c.wakeups.channel, t.id)
-}
-
-// call runs a script for at most limit, whether or not the client heeds contexts.
-func (t *try) call(ctx context.Context, limit time.Duration, script *redis.Script, args ...any) (any, error) {
-	type reply struct {
-		value any
-		err   error
-	}
-	began := time.Now()
-	limited, cancel := context.WithTimeout(ctx, limit)
-	replies := make(chan reply, 1)
-	go func() {
-		defer cancel()
-		value, err := script.Run(limited, t.c.client, t.keys(), args...).Result()
-		replies <- reply{value, err}
-	}()
-	var got reply
+// await returns when woken, after d, or when ctx ends.
+func await(ctx context.Context, wake <-chan struct{}, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
 	select {
-	case got = <-replies:
-	case <-limited.Done():
-		select {
-		case got = <-replies:
-		default:
-			got.err = limited.Err()
-		}
+	case <-wake:
+	case <-timer.C:
+	case <-ctx.Done():
 	}
-	got.err = t.c.dials.explain(began, got.err)
-	if got.err == nil || ctx.Err() == nil { // else the caller left: that says nothing of Redis
-		t.c.outage.note(ctx, began, got.err)
-	}
-	return got.value, got.err
-}
-
-// keys lie in one Cluster slot, by the hash tag.
-func (t *try) keys() []string {
-	base := t.c.opts.Prefix + "{" + t.id + "}:"
-	return []string{base + "result", base + "lease"}
 }

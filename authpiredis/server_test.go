@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"net"
@@ -23,8 +24,10 @@ import (
 
 func TestMain(m *testing.M) {
 	redis.SetLogger(silence{}) // the client's own remarks on the servers we stop
+	flag.Parse()
+	_ = flag.Set("test.parallel", "8") // these tests wait more than they work
 	code := m.Run()
-	if left := goroutines(2 * time.Second); left != "" && code == 0 {
+	if left := goroutines(5 * time.Second); left != "" && code == 0 {
 		fmt.Fprintf(os.Stderr, "goroutines left behind:\n%s\n", left)
 		code = 1
 	}
@@ -147,12 +150,8 @@ func (s *server) client(edit ...func(*redis.Options)) *redis.Client {
 // otherwise tries for seconds.
 func noRetries(o *redis.Options) { o.MaxRetries, o.DialerRetries = -1, 1 }
 
-// process is one of several that share the Redis. A busy machine does not make it
-// take a slow Redis for a dead one.
+// process is one of several that share the Redis.
 func (s *server) process(o authpiredis.Options, edit ...func(*redis.Options)) *authpiredis.Coordinator {
-	if o.Timeout == 0 {
-		o.Timeout = 10 * time.Second
-	}
 	return authpiredis.NewCoordinator(s.client(edit...), &o)
 }
 

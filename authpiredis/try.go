@@ -2,174 +2,175 @@ package authpiredis
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"sync"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
-// try is one call of Do: it takes the lease and spends, or waits for whoever
-// holds it.
+// try is one call of Do: it takes the lease and spends, or waits for the process
+// that holds it.
 type try struct {
-	c     *Coordinator
-	id    string
-	token string // the lease's value while it is ours
+	c      *Coordinator
+	id     string
+	token  string // begins the lease's value while it is ours
+	watch  watch
+	failed failure
 }
+
+// failure is what stands between this call and Redis.
+type failure struct {
+	err       error     // the last one; nil: Redis has answered
+	downSince time.Time // zero: Redis is slow at most
+}
+
+const (
+	downPatience = 2 * time.Second        // a Redis that restarts is waited for
+	retryPause   = 100 * time.Millisecond // after an error
+)
 
 func (t *try) run(ctx context.Context, spend func(context.Context) ([]byte, error)) ([]byte, error) {
 	opts := &t.c.opts
 	var wake <-chan struct{}
 	leave := func() {}
 	defer func() { leave() }()
-	var until time.Time // the other holder's lease has run out by then, as far as is known
 	for {
-		seen, err := t.claim(ctx, opts.Timeout)
-		if seen.done {
+		seen, sentAt, err := t.claim(ctx)
+		if err == nil && seen.done {
 			return seen.value, nil
 		}
 		if ctx.Err() != nil {
-			if seen.held || err != nil { // it may have arrived
-				t.release(ctx, leaveWait)
-			}
-			return nil, fmt.Errorf("authpiredis: waiting for another process: %w", ctx.Err())
+			return nil, t.gaveUp(ctx, seen.held, err)
 		}
-		var pause time.Duration
-		switch left := time.Until(until); {
-		case seen.held:
+		t.failed.note(sentAt, err)
+		pause := retryPause
+		switch {
+		case err == nil && seen.held && time.Since(sentAt) < opts.Lease/2:
 			leave()
-			return t.spend(ctx, spend, false)
+			return t.spend(ctx, spend, sentAt)
+		case err == nil && seen.held:
+			continue // who knows whether it still is
 		case err == nil:
-			until = time.Now().Add(seen.left + opts.Lease/slack)
-			pause = seen.left
+			t.watch.saw(time.Now(), seen, opts)
+			pause = opts.lookEvery()
 			if wake == nil {
 				wake, leave = t.c.wakeups.join(t.id)
 			}
-		case left > 0:
-			// Unreachable, but another was at work: what it does shows only later.
-			pause = left
-		case opts.RequireRedis:
+		case !t.isDown():
+		case !opts.AllowWithoutRedis:
 			return nil, fmt.Errorf("authpiredis: %w: %w", ErrUnavailable, err)
-		default:
+		case time.Since(t.watch.looked) > opts.Lease: // if another was at work
 			leave()
-			return t.spend(ctx, spend, true)
+			return t.spend(ctx, spend, time.Now())
 		}
-		await(ctx, wake, min(pause, opts.Poll))
+		await(ctx, wake, pause)
 	}
 }
 
-// slack is the part of a lease that is added to what is left of it before it
-// counts as over unseen.
-const slack = 5
-
-// How a result is offered to a Redis that answered before.
-const (
-	publishTries = 3
-	publishTime  = 2 * time.Second // for all of them
-	publishPause = 300 * time.Millisecond
-)
-
-// awayDivisor shortens Timeout for a Redis that did not answer before: in
-// an outage every refresh waits for it once more.
-const awayDivisor = 4
-
-// spend does the work, keeps the lease alive meanwhile, and publishes the result.
-// Where Redis is away it does the same: should Redis come back in time, the others
-// find the lease.
-func (t *try) spend(ctx context.Context, spend func(context.Context) ([]byte, error), away bool) ([]byte, error) {
-	limit := t.c.opts.Timeout
-	if away {
-		limit /= awayDivisor
+// claim asks for the result or the lease. If ctx ends first, a lease that arrives
+// later is given back.
+func (t *try) claim(ctx context.Context) (seen claimed, sentAt time.Time, err error) {
+	cmd := t.c.claim(t.id, t.token, 0, t.watch.stale(time.Now()))
+	cmd.gone = ctx.Done()
+	cmd.orphan = func(cmd *command) {
+		if seen, _ := cmd.claimed(); seen.held {
+			t.c.pipe.send(t.c.release(t.id, t.token))
+		}
 	}
-	stop := t.keepAlive(ctx)
-	final := false
+	t.c.pipe.send(cmd)
+	if !cmd.wait(ctx.Done()) {
+		return claimed{}, cmd.sent, ctx.Err()
+	}
+	seen, err = cmd.claimed()
+	return seen, cmd.sent, err
+}
+
+// gaveUp returns the error of a call whose ctx has ended; err is that of its last
+// claim.
+func (t *try) gaveUp(ctx context.Context, held bool, err error) error {
+	if held {
+		t.c.pipe.send(t.c.release(t.id, t.token))
+	}
+	waited, cause := "another process", ctx.Err()
+	if err != nil {
+		waited = "Redis"
+	}
+	if t.failed.err != nil { // more telling than that the time is over
+		cause = fmt.Errorf("%w: %w", cause, t.failed.err)
+	}
+	return fmt.Errorf("authpiredis: waiting for %s: %w", waited, cause)
+}
+
+func (f *failure) note(sentAt time.Time, err error) {
+	f.err = err
+	switch {
+	case err == nil || isSlow(err):
+		f.downSince = time.Time{}
+	case f.downSince.IsZero():
+		f.downSince = sentAt
+	}
+}
+
+// isDown reports whether Redis has been unreachable for long enough to believe it.
+func (t *try) isDown() bool {
+	down := t.failed.downSince
+	return !down.IsZero() &&
+		(time.Since(down) > downPatience || t.c.outage.lasts() || errors.Is(t.failed.err, redis.ErrClosed))
+}
+
+// spend does the work while the keeper renews the lease, and publishes the result.
+// Without Redis it does the same: should Redis come back in time, the others find
+// the lease.
+func (t *try) spend(ctx context.Context, spend func(context.Context) ([]byte, error), claimedAt time.Time) ([]byte, error) {
+	h := t.c.keeper.add(t.id, t.token, claimedAt)
+	spent := false
 	defer func() {
-		stop()
-		if !final { // an error, or a panic on its way: another may try
-			t.release(ctx, limit)
+		if !spent { // an error, or a panic on its way: another may try
+			t.c.keeper.release(h)
 		}
 	}()
 	value, err := spend(ctx)
 	if err != nil {
 		return nil, err
 	}
-	final = true
-	stop()
-	if !t.publish(ctx, value, away) {
-		t.c.unsent.put(t.id, value, t.c.opts.Memory)
-	}
+	spent = true
+	t.c.keeper.publish(h, value)
 	return value, nil
 }
 
-// keepAlive renews the lease until it is stopped. A lease that another holds by now
-// changes nothing for the spend, whose request is out; one that nobody holds is
-// taken again.
-func (t *try) keepAlive(ctx context.Context) (stop func()) {
-	quit, ended := make(chan struct{}), make(chan struct{})
-	every := max(t.c.opts.Lease/3, time.Millisecond)
-	ctx = context.WithoutCancel(ctx)
-	go func() {
-		defer close(ended)
-		ticker := time.NewTicker(every)
-		defer ticker.Stop()
-		lost := false
-		for {
-			select {
-			case <-quit:
-				return
-			case <-ticker.C:
-			}
-			seen, err := t.claim(ctx, min(every, t.c.opts.Timeout))
-			if err == nil && !seen.held && !lost {
-				lost = true
-				t.c.opts.Logger.WarnContext(ctx, "authpiredis: another process took over a refresh under way; the token may be spent twice",
-					"key", short(t.id))
-			}
-		}
-	}()
-	// A renewal under way is waited for: one that arrived after the release would
-	// hold up the others for a whole lease.
-	return sync.OnceFunc(func() {
-		close(quit)
-		<-ended
-	})
+// watch finds out that another's lease is stale: it was not renewed for
+// Options.Lease, and this process looked on long enough to be sure of that. Redis's
+// clock alone does not count, since renewals do not arrive while Redis, or the whole
+// machine, stands still.
+type watch struct {
+	holder string    // the lease as last seen; empty: none yet
+	until  time.Time // it is not stale before
+	looked time.Time
 }
 
-// publish offers the result to the others, and tells whether Redis has one now:
-// this, or another that was there before. The caller's context may end: others
-// depend on it.
-func (t *try) publish(ctx context.Context, value []byte, away bool) bool {
-	tries, limit := publishTries, t.c.opts.Timeout
-	if away {
-		tries, limit = 1, limit/awayDivisor
+func (w *watch) saw(now time.Time, seen claimed, o *Options) {
+	quiet := now.Add(o.quiet())
+	switch {
+	case seen.holder != w.holder:
+		left := o.Lease
+		if seen.left >= 0 { // what Redis knows of the time before
+			left = min(o.Lease, seen.left-(o.expiry()-o.Lease))
+		}
+		w.until = now.Add(left)
+		fallthrough
+	case now.Sub(w.looked) > o.gap():
+		if w.until.Before(quiet) {
+			w.until = quiet
+		}
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishTime)
-	defer cancel()
-	log := t.c.opts.Logger
-	for n := range tries {
-		if n > 0 {
-			await(ctx, nil, publishPause)
-		}
-		stands, err := t.offer(ctx, value, limit)
-		if err == nil && !stands {
-			log.WarnContext(ctx, "authpiredis: another process published a result of the same refresh first; it stays", "key", short(t.id))
-		}
-		if err == nil {
-			return true
-		}
-		log.DebugContext(ctx, "authpiredis: a result could not be published", "key", short(t.id), "error", err)
-	}
-	return false
+	w.holder, w.looked = seen.holder, now
 }
 
-// await returns when woken, after d, or when ctx ends.
-func await(ctx context.Context, wake <-chan struct{}, d time.Duration) {
-	timer := time.NewTimer(max(d, time.Millisecond))
-	defer timer.Stop()
-	select {
-	case <-wake:
-	case <-timer.C:
-	case <-ctx.Done():
+// stale returns the lease that may be taken over, or nothing.
+func (w *watch) stale(now time.Time) string {
+	if now.Before(w.until) {
+		return ""
 	}
+	return w.holder
 }
-
-// short is enough of an id to find a session's lines in a log.
-func short(id string) string { return id[:min(12, len(id))] }

@@ -8,10 +8,10 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// wakeups hears when a lease ends. All who wait in this process share one
+// wakeups is told when a lease ends. All who wait in this process share one
 // subscription, open only while somebody waits; a message is the id that it is
-// about. One channel for all ids: a subscription that is open already then needs no
-// round trip, and no waiter a connection of its own.
+// about. One channel serves all ids: once the subscription is open, another waiter
+// needs neither a round trip nor a connection of its own.
 type wakeups struct {
 	client  redis.UniversalClient
 	channel string
@@ -31,8 +31,8 @@ func newWakeups(client redis.UniversalClient, channel string) *wakeups {
 	return &wakeups{client: client, channel: channel, waiting: make(map[string]chan struct{})}
 }
 
-// join gives a channel that receives when there may be news of id, and once when
-// the subscription stands: only from then on no message is missed, so that is when
+// join returns a channel that receives when there may be news of id, and once when
+// the subscription is open: only from then on no message is missed, so that is when
 // to look again. There is one waiter for each id, see turns.
 func (w *wakeups) join(id string) (wake <-chan struct{}, leave func()) {
 	news := make(chan struct{}, 1)

@@ -25,7 +25,6 @@ func serve(issuerURL string) error {
 	if err != nil {
 		return err
 	}
-	opts.ContextTimeoutEnabled = true // the coordinator's time limits hold then
 	rdb := redis.NewClient(opts)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

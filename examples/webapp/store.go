@@ -33,7 +33,6 @@ func openStore(ctx context.Context, kind, url string) (store, error) {
 		if err != nil {
 			return store{}, err
 		}
-		opts.ContextTimeoutEnabled = true
 		client := redis.NewClient(opts)
 		return store{goredisstore.New(client), authpiredis.NewCoordinator(client, nil)}, client.Ping(ctx).Err()
 	case "postgres":

@@ -29,9 +29,7 @@ func TestKilledProcesses(t *testing.T) {
 		t.Parallel()
 		dsn, db := startPostgres(t)
 		idp, server := newIssuer(t, authpitest.Options{}), startRedis(t)
-		// A Redis that hangs for longer than Timeout is no Redis: each process then
-		// spends for itself, and sessions are lost that this test does not mean.
-		s := setup{Postgres: dsn, Redis: server.addr, Lease: 1500 * time.Millisecond, Timeout: time.Second}
+		s := setup{Postgres: dsn, Redis: server.addr, Lease: 1500 * time.Millisecond}
 		newMassacre(t, idp, s, sessionsOf(db), 2).run(times(t, "AUTHPI_SHARED_KILLS", 60))
 	})
 	t.Run("two processes and PostgreSQL", func(t *testing.T) {

@@ -92,6 +92,21 @@ func (s *redisServer) restart(forget bool) {
 	}
 }
 
+// scripts is how many scripts the server has run.
+func (s *redisServer) scripts() int {
+	s.t.Helper()
+	client := redis.NewClient(&redis.Options{Addr: s.addr})
+	defer func() { _ = client.Close() }()
+	stats := client.InfoMap(context.Background(), "commandstats").Val()["Commandstats"]
+	calls := 0
+	for _, name := range []string{"cmdstat_evalsha", "cmdstat_eval"} {
+		var n int
+		_, _ = fmt.Sscanf(stats[name], "calls=%d", &n)
+		calls += n
+	}
+	return calls
+}
+
 // dump is every key with its value, and the file of all that was ever written.
 func (s *redisServer) dump() (text string, values int) {
 	s.t.Helper()

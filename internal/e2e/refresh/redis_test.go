@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/authpitest"
 )
 
@@ -67,13 +68,54 @@ func TestProcessesShareRedis(t *testing.T) {
 	}
 }
 
+// All sessions of four processes expire at once, with default options, and Redis on
+// the same cores.
+func TestBurst(t *testing.T) {
+	idp, server := newIssuer(t, authpitest.Options{}), startRedis(t)
+	all := startWorkers(t, setup{Issuer: idp.URL, ClientID: idp.ClientID(), Redis: server.addr}, four[:]...)
+	defer stop(all)
+	sessions := 10_000
+	if raceDetector {
+		sessions = 1_000 // it makes everything ten times slower
+	}
+	var sets []authpi.TokenSet
+	for range times(t, "AUTHPI_BURST", sessions) {
+		sets = append(sets, expired(idp.signIn()))
+	}
+	for _, p := range all {
+		p.send(order{Op: opLoad, All: sets})
+		p.await(evReady)
+	}
+	for _, p := range all {
+		p.send(order{Op: opBurst})
+	}
+	failed := make(map[string]int)
+	var took []time.Duration
+	for _, p := range all {
+		r := p.await(evCreated)
+		took = append(took, r.Took.Round(time.Millisecond))
+		for _, f := range r.Failures {
+			failed[f.String()]++
+		}
+	}
+	spent, between, inside := idp.doubles()
+	t.Logf("%d processes x %d sessions: %v each; %d tokens spent, %d by two processes, %d twice by one; failures: %v",
+		len(all), len(sets), took, spent, between, inside, failed)
+	if between > 0 || inside > 0 {
+		t.Errorf("%d tokens were spent by two processes, %d twice by one; want none", between, inside)
+	}
+	if spent != len(sets) || len(failed) > 0 {
+		t.Errorf("%d of %d sessions refreshed; failures: %v", spent, len(sets), failed)
+	}
+}
+
 // The lease is renewed while the issuer thinks.
 func TestLeaseShorterThanTheAnswer(t *testing.T) {
 	t.Parallel()
 	idp, server := newIssuer(t, authpitest.Options{}), startRedis(t)
 	const lease, answer = time.Second, 3500 * time.Millisecond
 	all := startWorkers(t, setup{
-		Issuer: idp.URL, ClientID: idp.ClientID(), Redis: server.addr, Lease: lease, Timeout: lease / 3,
+		Issuer: idp.URL, ClientID: idp.ClientID(), Redis: server.addr, Lease: lease,
 	}, four[:]...)
 	defer stop(all)
 	tokens := idp.signIn()
@@ -93,7 +135,7 @@ func TestFrozenHolder(t *testing.T) {
 	idp, server := newIssuer(t, authpitest.Options{}), startRedis(t)
 	const lease, callers = time.Second, 10
 	all := startWorkers(t, setup{
-		Issuer: idp.URL, ClientID: idp.ClientID(), Redis: server.addr, Lease: lease, Timeout: lease / 3,
+		Issuer: idp.URL, ClientID: idp.ClientID(), Redis: server.addr, Lease: lease,
 	}, "holder", "next", "late")
 	defer stop(all)
 	holder, next, late := all[0], all[1], all[2]
@@ -151,6 +193,34 @@ func wantRefused(t testing.TB, who string, r report, callers int) {
 	}
 }
 
+// A holder that was stopped for longer than its lease, with its answer in the socket,
+// renews the lease when it goes on, although another process has come by then.
+func TestHolderGoesOn(t *testing.T) {
+	t.Parallel()
+	idp, server := newIssuer(t, authpitest.Options{}), startRedis(t)
+	const lease, callers = 2 * time.Second, 10
+	all := startWorkers(t, setup{Issuer: idp.URL, ClientID: idp.ClientID(), Redis: server.addr, Lease: lease}, "holder", "next")
+	defer stop(all)
+	holder, next := all[0], all[1]
+	tokens := idp.signIn()
+	spent := label(tokens.RefreshToken)
+	slowly(idp, 0, lease/4) // so that the holder is stopped before it has the answer
+	ask := order{Op: opCreate, Tokens: expired(tokens), Callers: callers}
+
+	holder.send(ask)
+	eventually(t, "the holder's request", func() bool { return len(idp.uses(spent)) == 1 })
+	holder.signal(syscall.SIGSTOP)
+	time.Sleep(2 * lease)
+	before := server.scripts()
+	next.send(ask)
+	eventually(t, "the next process's claim", func() bool { return server.scripts() > before })
+	holder.signal(syscall.SIGCONT)
+
+	said := []report{holder.await(evCreated), next.await(evCreated)}
+	wantOneRequest(t, idp, tokens.RefreshToken)
+	wantOneSet(t, said, callers, idp.uses(spent)[0].next)
+}
+
 // A holder that is frozen for less than its lease loses nothing.
 func TestHolderFrozenBriefly(t *testing.T) {
 	t.Parallel()
@@ -200,13 +270,13 @@ func TestRedisRestarts(t *testing.T) {
 		required bool
 		rounds   int
 	}{
-		{"default", false, rounds - rounds/2},
-		{"RequireRedis", true, rounds / 2},
+		{"AllowWithoutRedis", false, rounds - rounds/2},
+		{"default", true, rounds / 2},
 	} {
 		t.Run(kind.name, func(t *testing.T) {
 			all := startWorkers(t, setup{
 				Issuer: idp.URL, ClientID: idp.ClientID(),
-				Redis: server.addr, Lease: lease, Timeout: lease / 4, RequireRedis: kind.required,
+				Redis: server.addr, Lease: lease, WithoutRedis: !kind.required,
 			}, four[:]...)
 			defer stop(all)
 			spentBy := map[bool]map[int]int{true: {}, false: {}} // rounds by whether Redis forgot all, and by the number that spent

@@ -36,8 +36,7 @@ type setup struct {
 
 	Redis        string        `json:"redis,omitempty"` // address of the server to coordinate over
 	Lease        time.Duration `json:"lease,omitempty"`
-	Timeout      time.Duration `json:"timeout,omitempty"`
-	RequireRedis bool          `json:"require_redis,omitempty"`
+	WithoutRedis bool          `json:"without_redis,omitempty"` // AllowWithoutRedis
 
 	Postgres string `json:"postgres,omitempty"` // where the sessions table is
 	Advisory bool   `json:"advisory,omitempty"` // coordinate over Postgres too
@@ -47,10 +46,11 @@ type setup struct {
 
 // order is what a worker is told to do, one JSON object to a line.
 type order struct {
-	Op      string          `json:"op"`
-	Tokens  authpi.TokenSet `json:"tokens"`
-	Callers int             `json:"callers,omitempty"`
-	Spread  time.Duration   `json:"spread,omitempty"` // the callers arrive over so long
+	Op      string            `json:"op"`
+	Tokens  authpi.TokenSet   `json:"tokens"`
+	All     []authpi.TokenSet `json:"all,omitempty"`
+	Callers int               `json:"callers,omitempty"`
+	Spread  time.Duration     `json:"spread,omitempty"` // the callers arrive over so long
 
 	Sessions []string      `json:"sessions,omitempty"`
 	For      time.Duration `json:"for,omitempty"`
@@ -59,6 +59,8 @@ type order struct {
 
 const (
 	opCreate = "create" // CreateAgent by so many callers, all with Tokens
+	opLoad   = "load"   // get All ready
+	opBurst  = "burst"  // CreateAgent once for each of them, at the same time
 	opHammer = "hammer" // CreateAgent again and again, with what the store has
 	opSpin   = "spin"   // Refresh without end, with what the store has for Sessions[0]
 )
@@ -93,6 +95,7 @@ type worker struct {
 	setup
 	client *authpi.IdpClient
 	store  store
+	loaded []authpi.TokenSet
 
 	mu  sync.Mutex // guards out
 	out *json.Encoder
@@ -125,6 +128,11 @@ func work(config string) int {
 		switch o.Op {
 		case opCreate:
 			go func() { w.tell(w.create(o)) }()
+		case opLoad:
+			w.loaded = o.All
+			w.tell(report{Event: evReady})
+		case opBurst:
+			go func() { w.tell(w.burst()) }()
 		case opHammer:
 			go func() { w.tell(w.hammer(o)) }()
 		case opSpin:
@@ -158,9 +166,9 @@ func (w *worker) begin(config string) error {
 	}
 	if w.Redis != "" {
 		cfg.Coordinator = authpiredis.NewCoordinator(
-			redis.NewClient(&redis.Options{Addr: w.Redis, ContextTimeoutEnabled: true}),
+			redis.NewClient(&redis.Options{Addr: w.Redis}),
 			&authpiredis.Options{
-				Lease: w.Lease, Timeout: w.Timeout, RequireRedis: w.RequireRedis,
+				Lease: w.Lease, AllowWithoutRedis: w.WithoutRedis,
 				Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 			},
 		)
@@ -213,6 +221,30 @@ func (w *worker) create(o order) report {
 			}
 			said.Sets[label(agent.Tokens.RefreshToken)]++
 			said.Tokens = &agent.Tokens
+		})
+	}
+	callers.Wait()
+	said.Took = time.Since(began)
+	return said
+}
+
+// burst is many users at once, each with one request.
+func (w *worker) burst() report {
+	var mu sync.Mutex // guards said
+	said := report{Event: evCreated}
+	began := time.Now()
+	var callers sync.WaitGroup
+	for _, tokens := range w.loaded {
+		callers.Go(func() {
+			_, err := w.client.CreateAgent(context.Background(), tokens, &authpi.AgentOptions{
+				OnRefresh: func(context.Context, authpi.TokenSet) error { return nil },
+			})
+			mu.Lock()
+			defer mu.Unlock()
+			said.Calls++
+			if err != nil {
+				said.Failures = append(said.Failures, failureOf(err))
+			}
 		})
 	}
 	callers.Wait()
