@@ -100,8 +100,12 @@ func TestEveryRequestNamesTheLibrary(t *testing.T) {
 			mu.Lock()
 			defer mu.Unlock()
 			seen[strings.TrimPrefix(r.URL.Path, "/i_test")] = r.Header.Get("User-Agent")
-			if r.Header.Get("Accept") != "application/json" {
-				t.Errorf("%s: got Accept %q; want JSON", r.URL.Path, r.Header.Get("Accept"))
+			want := "application/json"
+			if strings.HasSuffix(r.URL.Path, "/userinfo") {
+				want += ", application/jwt"
+			}
+			if got := r.Header.Get("Accept"); got != want {
+				t.Errorf("%s: got Accept %q; want %q", r.URL.Path, got, want)
 			}
 			return next.RoundTrip(r)
 		})}

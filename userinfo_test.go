@@ -96,3 +96,120 @@ func TestUserInfoAnswers(t *testing.T) {
 		testkit.WantCode(t, err, "invalid_token", "access_token")
 	}
 }
+
+// An answer that is a signed JWT (OpenID Connect Core section 5.3.2) is verified as an ID
+// token is, and used by UserInfo and for a set without ID token.
+func TestSignedUserInfo(t *testing.T) {
+	t.Parallel()
+	const access = "the-access-token"
+	now := testkit.NewClock().Now()
+	date := func(name string, d time.Duration) testkit.Change { return testkit.SetClaim(name, now.Add(d).Unix()) }
+	tests := []struct {
+		name       string
+		change     testkit.Change
+		code, says string // code "": accepted
+	}{
+		{"least", nil, "", ""},
+		{"several audiences", testkit.SetClaim("aud", []string{"https://api.example", "c_test"}), "", ""},
+		{"typ JWT", testkit.SetHeader("typ", "JWT"), "", ""},
+		{"RS256", testkit.SetHeader("alg", "RS256"), "", ""},
+		{"dates that hold", testkit.Both(date("exp", time.Minute), date("iat", 0), date("nbf", 0)), "", ""},
+		{"no iss", testkit.DropClaim("iss"), "invalid_token", "iss"},
+		{"another issuer", testkit.SetClaim("iss", "https://idp.authpi.test/i_other"), "invalid_token", "iss"},
+		{"no aud", testkit.DropClaim("aud"), "invalid_token", "aud"},
+		{"another client", testkit.SetClaim("aud", "c_other"), "invalid_token", "aud"},
+		{"no sub", testkit.DropClaim("sub"), "invalid_response", "sub"},
+		{"another subject", testkit.SetClaim("sub", "usr_eve"), "subject_mismatch", "usr_eve"},
+		{"exp passed", date("exp", -time.Minute), "invalid_token", "exp"},
+		{"exp no date", testkit.SetClaim("exp", "soon"), "invalid_token", "exp"},
+		{"iat ahead", date("iat", time.Minute), "invalid_token", "iat"},
+		{"iat no date", testkit.SetClaim("iat", nil), "invalid_token", "iat"},
+		{"nbf ahead", date("nbf", time.Minute), "invalid_token", "nbf"},
+		{"unsigned", testkit.SetHeader("alg", "none"), "invalid_token", "alg"},
+		{"HMAC", testkit.SetHeader("alg", "HS256"), "invalid_token", "alg"},
+		{"an algorithm that is not accepted", testkit.SetHeader("alg", "EdDSA"), "invalid_token", "alg"},
+		{"broken signature", testkit.SetHeader("_signature", "bad"), "invalid_token", "signature"},
+		{"an access token", testkit.SetHeader("typ", "at+jwt"), "invalid_token", "typ"},
+		{"a logout token", testkit.SetHeader("typ", "logout+jwt"), "invalid_token", "typ"},
+		{"a key that is not published yet", testkit.SetHeader("kid", "next"), "transport_error", "kid"},
+		{"such a key, and another client", testkit.Both(testkit.SetHeader("kid", "next"), testkit.SetClaim("aud", "c_other")), "invalid_token", "kid"},
+		{"such a key, and another subject", testkit.Both(testkit.SetHeader("kid", "next"), testkit.SetClaim("sub", "usr_eve")), "invalid_token", "kid"},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			clock := testkit.NewClock()
+			issuer := testkit.NewIssuer(t, &authpitest.Options{Now: clock.Now})
+			client := testkit.NewClient(t, issuer, func(cfg *authpi.Config) {
+				cfg.Now, cfg.SigningAlgorithms = clock.Now, []string{"ES256", "RS256"}
+			})
+			claims, header := map[string]any{
+				"iss": issuer.URL, "aud": "c_test", "sub": testkit.Subject, "email": "ada@example.org", "name": "Ada",
+				"organizations": []map[string]any{{"id": "org_9", "scopes": []string{"owner"}}},
+			}, map[string]any{}
+			if tc.change != nil {
+				tc.change(header, claims)
+			}
+			issuer.Inject(authpitest.Fault{
+				Endpoint: "userinfo", Times: -1, Body: issuer.Sign(claims, header) + "\n", ContentType: "Application/JWT; charset=utf-8",
+			})
+			tokens := authpi.TokenSet{AccessToken: access, ExpiresAt: clock.Now().Add(time.Hour), SubjectHint: testkit.Subject}
+			agent, agentErr := client.CreateAgent(t.Context(), tokens, nil)
+			info, err := client.UserInfo(t.Context(), &authpi.Agent{ID: testkit.Subject, Tokens: tokens})
+			if tc.code != "" {
+				testkit.WantCode(t, err, tc.code, tc.says)
+				testkit.WantCode(t, agentErr, tc.code, tc.says)
+				testkit.WantSilent(t, err, access)
+				return
+			}
+			if err != nil || agentErr != nil {
+				t.Fatalf("got %v and %v; want it accepted", err, agentErr)
+			}
+			if info.Email != "ada@example.org" || info.Name != "Ada" || agent.Email != info.Email || !agent.IsOwnerOf("org_9") {
+				t.Errorf("got %+v and %v; want what the token says", info, agent)
+			}
+		})
+	}
+}
+
+// What is neither JSON nor a JWT is named by its type.
+func TestUserInfoContentTypes(t *testing.T) {
+	t.Parallel()
+	const access = "the-access-token"
+	jwt := testkit.Unsigned(`{"sub":"usr_1"}`)
+	tests := []struct {
+		name, typ, body string
+		says            []string // nil: accepted
+	}{
+		{"JSON by another name", "application/vnd.idp+json; v=1", `{"sub":"usr_1"}`, nil},
+		{"JSON without type", "", `{"sub":"usr_1"}`, nil},
+		{"a page", "text/html; charset=utf-8", "<html>", []string{"JSON object", "content type text/html"}},
+		{"a JWT without type", "", jwt, []string{"JSON object", "no content type"}},
+		{"a JWT said to be JSON", "application/json", jwt, []string{"JSON object"}},
+		{"a JWT by another name", "application/jose", jwt, []string{"content type application/jose"}},
+		{"JSON said to be a JWT", "application/jwt", `{"sub":"usr_1"}`, []string{"no signed JWT"}},
+		{"encrypted", "application/jwt", "a.b.c.d.e", []string{"no signed JWT", "three parts"}},
+		{"nothing", "application/jwt", "", []string{"no signed JWT"}},
+		{"a type that holds the token", "x/" + access, "<html>", []string{"content type x/[redacted]"}},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			client := testkit.Scripted(t, nil, func(r *http.Request) (*http.Response, error) {
+				if got := r.Header.Get("Accept"); got != "application/json, application/jwt" {
+					t.Errorf("got Accept %q; want both", got)
+				}
+				return testkit.Reply(r, 200, http.Header{"Content-Type": {tc.typ}}, tc.body), nil
+			})
+			got, err := client.UserInfo(t.Context(), &authpi.Agent{ID: "usr_1", Tokens: authpi.TokenSet{AccessToken: access}})
+			if tc.says == nil {
+				if err != nil || got.Subject != "usr_1" {
+					t.Errorf("got %+v, %v; want usr_1", got, err)
+				}
+				return
+			}
+			testkit.WantCode(t, err, "invalid_response", tc.says...)
+			testkit.WantSilent(t, err, access, jwt)
+		})
+	}
+}

@@ -171,6 +171,12 @@ func refusedToken(op string, err error) error {
 	return noAnswer(op+": keys", err)
 }
 
+// isNoJWT tells a text that is no JWT at all from one that is and does not hold.
+func isNoJWT(err error) bool {
+	var refused *jws.Error
+	return errors.As(err, &refused) && slices.Contains([]string{"format", "length", "header", "payload"}, refused.Part)
+}
+
 // checkIssuer wants the very issuer (RFC 8725 section 3.8): issuers may share signing
 // keys, so this is what keeps one tenant's tokens out of another.
 func (c *IdpClient) checkIssuer(ctx context.Context, got *claims, op string) error {
@@ -210,6 +216,19 @@ func (c *IdpClient) checkTimes(got *claims, op string, asked time.Time) error {
 		return refuse("nbf", "lies ahead, at "+got.notBefore.time().Format(time.RFC3339))
 	}
 	return nil
+}
+
+// checkTimesSaid is for a signed answer that needs no dates: those that it has count.
+func (c *IdpClient) checkTimesSaid(got *claims, op string) error {
+	said, now := *got, numericDate{seconds: c.now().Unix(), present: true, valid: true}
+	if !said.issuedAt.present {
+		said.issuedAt = now
+	}
+	if !said.expiry.present {
+		now.seconds++
+		said.expiry = now
+	}
+	return c.checkTimes(&said, op, time.Time{})
 }
 
 func earlier(a, b time.Time) time.Time {

@@ -96,6 +96,7 @@ type Request struct {
 	URL    string
 	Form   *Params
 	Bearer string // access token for the Authorization header
+	Accept string // media types beside application/json; usually empty
 
 	BasicID, BasicSecret string // client_secret_basic, where BasicID is set
 }
@@ -105,6 +106,15 @@ type Answer struct {
 	Status     int
 	Body       string
 	RetryAfter time.Duration // zero where the answer names none
+
+	contentType string
+}
+
+// MediaType returns the Content-Type without its parameters, in lower case, and empty
+// where the answer has none. It is the server's text.
+func (a Answer) MediaType() string {
+	typ, _, _ := strings.Cut(a.contentType, ";")
+	return strings.ToLower(strings.TrimSpace(typ))
 }
 
 // Do sends the request and reads the answer. Every status is an answer; an
@@ -159,6 +169,8 @@ func (c *Caller) once(ctx context.Context, r Request) (answer Answer, err error)
 		// RFC 8259 section 8.1 lets a reader ignore a byte order mark.
 		Body:       string(bytes.TrimPrefix(body, []byte("\xEF\xBB\xBF"))),
 		RetryAfter: retryAfter(resp.Header.Get("Retry-After"), c.now()),
+
+		contentType: resp.Header.Get("Content-Type"),
 	}, nil
 }
 
@@ -196,7 +208,11 @@ func (r Request) build(ctx context.Context) (*http.Request, error) {
 	if err != nil {
 		return nil, errors.New("the endpoint's URL cannot be used")
 	}
-	req.Header.Set("Accept", "application/json")
+	accept := "application/json"
+	if r.Accept != "" {
+		accept += ", " + r.Accept
+	}
+	req.Header.Set("Accept", accept)
 	if r.Form != nil {
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}

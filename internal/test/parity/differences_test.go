@@ -72,6 +72,17 @@ var parityVerification = []parityDifference{
 		id: "D4", file: "wire", instead: parityRefused("OAuthError invalid_response 200"),
 		cases: []string{"get_user_info/sub empty"},
 	},
+	{ // difference: D8
+		id: "D8", file: "wire",
+		instead: []string{
+			"error=none", "result.aud=c_parity", "result.email=a@parity.test", "result.email_verified=true",
+			"result.exp=1760003600", "result.iat=1760000000", "result.iss=https://login.parity.test/i_parity",
+			"result.nonce=no-1", "result.org_id=org_a", "result.organizations[0].id=org_a",
+			"result.organizations[0].joined_at=1700000000", "result.organizations[0].scopes[0]=owner",
+			"result.organizations[0].title=Chief", "result.sub=usr_1",
+		},
+		cases: []string{"get_user_info/signed answer"},
+	},
 }
 
 var parityConfiguration = []parityDifference{
