@@ -85,13 +85,13 @@ type Value[T any] struct {
 	current atomic.Pointer[Copy[T]] // nil until a fetch has succeeded; replaced under mu
 	begun   atomic.Uint64           // how many fetches have begun; added to under mu
 
-	mu        sync.Mutex // guards all below; not held during a fetch
-	flight    *flight[T] // nil if no fetch is under way
-	err       error      // what the last fetch failed with; nil if it succeeded
-	failedSeq uint64     // the number of the last fetch that failed
-	failedAt  time.Time  // when that ended
-	ended     time.Time  // the same by the process's clock
-	misses    int        // fetches in a row that failed with no copy to serve
+	mu        sync.Mutex        // guards all below; not held during a fetch
+	flight    *flight[*Copy[T]] // nil if no fetch is under way
+	err       error             // what the last fetch failed with; nil if it succeeded
+	failedSeq uint64            // the number of the last fetch that failed
+	failedAt  time.Time         // when that ended
+	ended     time.Time         // the same by the process's clock
+	misses    int               // fetches in a row that failed with no copy to serve
 }
 
 // New returns an empty Value; nothing is fetched yet.
@@ -142,8 +142,8 @@ func (v *Value[T]) Copy(ctx context.Context, terms Terms[T]) (*Copy[T], error) {
 	case <-f.late:
 	case <-ctx.Done():
 	}
-	if newer := f.outcome(); newer != nil {
-		return newer, nil
+	if f.ended() && f.err == nil {
+		return f.value, nil
 	}
 	return c, nil
 }
@@ -151,7 +151,7 @@ func (v *Value[T]) Copy(ctx context.Context, terms Terms[T]) (*Copy[T], error) {
 // renewal returns the fetch to wait for, begun now if need be, and the copy that
 // serves meanwhile, if one can. Without a fetch the copy is to be used as it is, and
 // if there is none, err says why.
-func (v *Value[T]) renewal(ctx context.Context, terms Terms[T]) (f *flight[T], c *Copy[T], err error) {
+func (v *Value[T]) renewal(ctx context.Context, terms Terms[T]) (f *flight[*Copy[T]], c *Copy[T], err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	c = v.current.Load()
@@ -177,7 +177,7 @@ func (v *Value[T]) renewal(ctx context.Context, terms Terms[T]) (f *flight[T], c
 
 // first returns the fetch that a caller waits for who can be served by no copy. v.mu
 // is held.
-func (v *Value[T]) first(ctx context.Context, terms Terms[T]) (*flight[T], error) {
+func (v *Value[T]) first(ctx context.Context, terms Terms[T]) (*flight[*Copy[T]], error) {
 	if v.flight != nil {
 		return v.flight, nil
 	}
@@ -217,7 +217,7 @@ func (v *Value[T]) Newer(ctx context.Context, old *Copy[T], arrived uint64, term
 	return f.wait(ctx)
 }
 
-func (v *Value[T]) extra(ctx context.Context, old *Copy[T], arrived uint64, terms Terms[T]) (*flight[T], *Copy[T], error) {
+func (v *Value[T]) extra(ctx context.Context, old *Copy[T], arrived uint64, terms Terms[T]) (*flight[*Copy[T]], *Copy[T], error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if c := v.current.Load(); c.seq > old.seq {
@@ -233,6 +233,55 @@ func (v *Value[T]) extra(ctx context.Context, old *Copy[T], arrived uint64, term
 		return nil, nil, nil
 	}
 	return v.begin(ctx, terms), nil, nil
+}
+
+// begin starts a fetch. v.mu is held, and there is no other flight.
+func (v *Value[T]) begin(ctx context.Context, terms Terms[T]) *flight[*Copy[T]] {
+	seq, at := v.begun.Add(1), v.opts.Now()
+	v.flight = launch(ctx, fetchTimeout, func(ctx context.Context) (*Copy[T], error) {
+		value, err := v.opts.Fetch(ctx)
+		return &Copy[T]{Value: value, seq: seq, at: at}, err
+	}, func(ctx context.Context, c *Copy[T], err error) {
+		v.end(ctx, seq, terms, c, err)
+	})
+	return v.flight
+}
+
+// end records how a fetch ended. No other can begin before it has.
+func (v *Value[T]) end(ctx context.Context, seq uint64, terms Terms[T], c *Copy[T], err error) {
+	if terms != nil {
+		v.mu.Lock()
+		before := v.err
+		v.mu.Unlock()
+		terms.Ended(c, before)
+	}
+	serving := v.record(seq, c, err)
+	if v.opts.Report != nil {
+		v.opts.Report(ctx, c, serving, err)
+	}
+}
+
+// record takes over the outcome of a fetch, and returns the older copy that still
+// serves if it failed.
+func (v *Value[T]) record(seq uint64, c *Copy[T], err error) (serving *Copy[T]) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.flight, v.err = nil, err
+	if err == nil {
+		v.misses = 0
+		if v.opts.Usable > 0 {
+			v.current.Store(c)
+		}
+		return nil
+	}
+	v.failedSeq, v.failedAt, v.ended = seq, v.opts.Now(), time.Now()
+	if old := v.current.Load(); old != nil && v.age(old) < v.opts.Usable {
+		return old
+	}
+	if v.opts.Usable > 0 {
+		v.misses++
+	}
+	return nil
 }
 
 // failedWithin reports whether the last fetch failed less than d ago. v.mu is held.
