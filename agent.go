@@ -284,7 +284,7 @@ func (c *IdpClient) hydrate(ctx context.Context, agent *Agent) (*Agent, error) {
 	if agent.Tokens.IDToken != "" || agent.Tokens.SubjectHint == "" {
 		return agent, nil
 	}
-	from, err := c.userInfoClaims(ctx, agent.Tokens.AccessToken, agent.ID)
+	from, err := c.identity(ctx, agent.Tokens, nil)
 	if err != nil {
 		return nil, err
 	}

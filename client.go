@@ -54,6 +54,7 @@ type IdpClient struct {
 	keys          *jwks.Set
 	verified      *verifiedTokens
 	rotations     *rotations
+	identities    *identities
 	log           *slog.Logger
 	now           func() time.Time
 }
@@ -83,6 +84,7 @@ func NewIdpClient(cfg Config) (*IdpClient, error) {
 	c.keys = jwks.New(c.fetchKeys, c.now, c.log)
 	c.verified = newVerifiedTokens(c.now)
 	c.rotations = newRotations(cfg)
+	c.identities = newIdentities(cfg)
 	return c, nil
 }
 
@@ -308,13 +310,6 @@ func (c *IdpClient) redirectOr(op, uri string) (string, error) {
 		return uri, nil
 	}
 	return "", invalidRequest(op, "RedirectURI is none of the client's: add it to Config.RedirectURIs")
-}
-
-func (c *IdpClient) needEndpoint(name, url string) (string, error) {
-	if url == "" {
-		return "", &ConfigurationError{"Endpoints." + name, "is empty: the issuer offers no such endpoint"}
-	}
-	return url, nil
 }
 
 // resourcesOr gives a copy of the call's resources, or the client's for nil.

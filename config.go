@@ -269,6 +269,13 @@ func (cfg *Config) endpoints() Endpoints {
 	}
 }
 
+func (c *IdpClient) needEndpoint(name, url string) (string, error) {
+	if url == "" {
+		return "", &ConfigurationError{"Endpoints." + name, "is empty: the issuer offers no such endpoint"}
+	}
+	return url, nil
+}
+
 func (c *IdpClient) autoRefresh(mode RefreshMode) bool {
 	if mode == RefreshDefault {
 		mode = c.cfg.AutoRefresh

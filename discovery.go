@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/authpi/authpi-idp-go/internal/discovery"
@@ -58,6 +59,15 @@ func (c *IdpClient) issuer(ctx context.Context) (issuerIdentity, error) {
 		return issuerIdentity{}, discoveryError(err)
 	}
 	return issuerIdentity{id: m.Issuer, inResponse: m.IssInResponse}, nil
+}
+
+// isIssuer reports whether id names the client's issuer, but for the one trailing slash
+// that discovery may state. It makes no request.
+func (c *IdpClient) isIssuer(id string) bool {
+	if c.discovers() {
+		return strings.TrimSuffix(id, "/") == strings.TrimRight(c.cfg.IssuerURL, "/")
+	}
+	return id == c.endpoints.Issuer
 }
 
 // readyToVerify tells whether it is known whose tokens to expect, and where their

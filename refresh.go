@@ -310,9 +310,7 @@ func (c *IdpClient) ownerOf(rotated *rotation) (*Agent, error) {
 }
 
 // identify completes a renewed agent that came without ID token from the user info
-// endpoint. What that leaves out of e-mail address and organization stays as it
-// was before; memberships never do. Where nobody stored the tokens, the error
-// carries them.
+// endpoint. Where nobody stored the tokens, the error carries them.
 func (c *IdpClient) identify(ctx context.Context, renewed *Agent, r *renewal) (*Agent, error) {
 	if renewed.Tokens.IDToken != "" {
 		return renewed, nil
@@ -322,26 +320,14 @@ func (c *IdpClient) identify(ctx context.Context, renewed *Agent, r *renewal) (*
 		defer cancel()
 		ctx = detached
 	}
-	before, tokens := r.agent, renewed.Tokens
-	from, err := c.userInfoClaims(ctx, tokens.AccessToken, before.ID)
+	from, err := c.identity(ctx, renewed.Tokens, r.agent)
 	if err != nil && r.onRefresh == nil {
-		err = &RefreshError{cause: err, tokens: &tokens}
+		err = &RefreshError{cause: err, tokens: &renewed.Tokens}
 	}
 	if err != nil {
 		return nil, err
 	}
-	agent := c.newAgent(&from, tokens)
-	if agent.Email == "" {
-		agent.Email = before.Email
-	}
-	if !from.emailVerified.present && agent.Email == before.Email {
-		agent.EmailVerified = before.EmailVerified
-	}
-	if !from.saysOrgID {
-		agent.OrgID = before.OrgID
-	}
-	agent.SessionID, agent.AuthTime = before.SessionID, before.AuthTime
-	return agent, nil
+	return c.newAgent(&from, renewed.Tokens), nil
 }
 
 func refreshFailed(code errorCode, description string, cause error) *RefreshError {

@@ -2,12 +2,16 @@ package authpi
 
 import (
 	"context"
+	"crypto/sha256"
+	"errors"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/authpi/authpi-idp-go/internal/endpoint"
+	"github.com/authpi/authpi-idp-go/internal/fresh"
 	"github.com/authpi/authpi-idp-go/internal/jws"
+	"github.com/authpi/authpi-idp-go/internal/recent"
 	"github.com/authpi/authpi-idp-go/internal/redact"
 	"github.com/authpi/authpi-idp-go/internal/strictjson"
 )
@@ -176,6 +180,160 @@ func (u *UserInfo) readProfile(body string) {
 			}
 		}
 	}
+}
+
+// identities remembers whom access tokens belong to where no ID token says so. It is
+// keyed by the token's digest, so nothing in here can be used as a token.
+type identities struct {
+	known  *recent.Map[[sha256.Size]byte, *identity]
+	asking *fresh.Group[question, *identity]
+}
+
+// question is what one request to the user info endpoint answers: whether an access
+// token is subject's.
+type question struct {
+	token   [sha256.Size]byte
+	subject string
+}
+
+// identity is what is known of one access token's owner. It never changes.
+type identity struct {
+	claims claims
+	until  time.Time // from then on only the facts of the login count
+}
+
+// loginMemory is how long the facts of a login are remembered once the access token
+// has expired: as long as AuthPI's sessions may idle.
+const loginMemory = 12 * time.Hour
+
+func newIdentities(cfg Config) *identities {
+	return &identities{
+		known:  recent.New[[sha256.Size]byte, *identity](recent.Limits{Entries: 16384, Bytes: 64 << 20}, cfg.Now),
+		asking: fresh.NewGroup[question, *identity](cfg.RefreshTimeout),
+	}
+}
+
+// identity returns whose a set without ID token is. The user info endpoint is asked once
+// in an access token's life, by one request for all callers. Before, if not nil, is the
+// agent before the refresh: what the endpoint leaves out of e-mail address and
+// organization, and the facts of the login, which it does not know, stay as they were.
+// Memberships never do.
+func (c *IdpClient) identity(ctx context.Context, tokens TokenSet, before *Agent) (claims, error) {
+	key, subject := jws.SHA256(tokens.AccessToken), tokens.SubjectHint
+	if before != nil {
+		subject = before.ID
+	}
+	known := c.identities.of(key, c.now())
+	if known == nil {
+		var err error
+		known, err = c.identities.asking.Do(ctx, question{key, subject}, func(ctx context.Context) (*identity, error) {
+			return c.askIdentity(ctx, key, tokens, subject)
+		})
+		if err != nil {
+			return claims{}, asUserInfoError(err)
+		}
+	}
+	if known.claims.subject != subject {
+		return claims{}, subjectMismatch(subject, known.claims.subject, tokens.AccessToken)
+	}
+	from := known.claims
+	if before != nil {
+		c.carryOver(&from, before)
+		c.identities.remember(key, from, known.until)
+	}
+	from.organizations = cloneOrganizations(from.organizations)
+	return from, nil
+}
+
+// of returns what is known of an access token's owner, nil if the endpoint has to be
+// asked.
+func (m *identities) of(key [sha256.Size]byte, now time.Time) *identity {
+	known, ok := m.known.Get(key)
+	if !ok || !now.Before(known.until) {
+		return nil
+	}
+	return known
+}
+
+func (m *identities) remember(key [sha256.Size]byte, from claims, until time.Time) *identity {
+	known := &identity{claims: from, until: until}
+	m.known.Put(key, known, 4*len(from.text)+512, until.Add(loginMemory))
+	return known
+}
+
+// askIdentity asks the user info endpoint and remembers what it says.
+func (c *IdpClient) askIdentity(ctx context.Context, key [sha256.Size]byte, tokens TokenSet, subject string) (*identity, error) {
+	if known := c.identities.of(key, c.now()); known != nil {
+		return known, nil // another caller's whole request may have fitted in between
+	}
+	from, err := c.userInfoClaims(ctx, tokens.AccessToken, subject)
+	if err != nil {
+		return nil, err
+	}
+	if from.sessionID == "" {
+		from.sessionID = c.sessionOf(tokens.AccessToken, subject)
+	}
+	return c.identities.remember(key, from, tokens.ExpiresAt), nil
+}
+
+// sessionOf returns the sid of an access token that the user info endpoint has just
+// accepted, if it is a JWT. AuthPI's are.
+func (c *IdpClient) sessionOf(accessToken, subject string) string {
+	payload, err := jws.UnverifiedPayload(accessToken)
+	if err != nil {
+		return ""
+	}
+	got, err := parseClaims(payload)
+	if err != nil || got.subject != subject || !c.isIssuer(got.issuer) {
+		return ""
+	}
+	return strings.Clone(got.sessionID) // a part would keep the whole in memory
+}
+
+// carryOver fills in what the user info endpoint left out. An agent that was itself made
+// without ID token knows less than what is remembered of its access token.
+func (c *IdpClient) carryOver(from *claims, before *Agent) {
+	was := claimsOf(before)
+	if known, ok := c.identities.known.Get(jws.SHA256(before.Tokens.AccessToken)); ok && before.claims == "" && known.claims.subject == before.ID {
+		was = known.claims
+	}
+	if from.email == "" {
+		from.email = was.email
+	}
+	if !from.emailVerified.present && from.email == was.email {
+		from.emailVerified = was.emailVerified
+	}
+	if !from.saysOrgID {
+		from.orgID = was.orgID
+	}
+	if was.sessionID != "" {
+		from.sessionID = was.sessionID
+	}
+	if was.authTime.valid {
+		from.authTime = was.authTime
+	}
+}
+
+// claimsOf is what an agent knows that the user info endpoint may leave out.
+func claimsOf(agent *Agent) claims {
+	was := claims{
+		email: agent.Email, emailVerified: optionalBool{value: agent.EmailVerified, present: true},
+		orgID: agent.OrgID, sessionID: agent.SessionID,
+	}
+	if !agent.AuthTime.IsZero() {
+		was.authTime = numericDate{seconds: agent.AuthTime.Unix(), present: true, valid: true}
+	}
+	return was
+}
+
+// asUserInfoError types what is no error of ours: the caller's leaving, or a panic.
+func asUserInfoError(err error) error {
+	for _, ours := range []any{new(*OAuthError), new(*SubjectMismatchError), new(*ConfigurationError)} {
+		if errors.As(err, ours) {
+			return err
+		}
+	}
+	return noAnswer(opUserInfo, err)
 }
 
 // validBearer is the syntax of RFC 6749 appendix A.12, printable ASCII: anything

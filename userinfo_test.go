@@ -1,9 +1,12 @@
 package authpi_test
 
 import (
+	"context"
 	"errors"
 	"net/http"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
@@ -212,4 +215,186 @@ func TestUserInfoContentTypes(t *testing.T) {
 			testkit.WantSilent(t, err, access, jwt)
 		})
 	}
+}
+
+// withoutIDToken is a session at an issuer whose refresh brings none, with the set as it
+// was stored after the first refresh.
+func withoutIDToken(t *testing.T) (*authpitest.Server, *authpi.IdpClient, *authpi.Agent, authpi.TokenSet) {
+	t.Helper()
+	issuer := testkit.NewIssuer(t, &authpitest.Options{OmitIDTokenOnRefresh: true})
+	client := testkit.NewClient(t, issuer, nil)
+	signedIn := testkit.SignIn(t, client, issuer, nil)
+	if signedIn.SessionID == "" || signedIn.AuthTime.IsZero() {
+		t.Fatalf("got session %q, signed in at %v; want both", signedIn.SessionID, signedIn.AuthTime)
+	}
+	time.Sleep(31 * time.Minute)
+	var stored authpi.TokenSet
+	agent, err := client.CreateAgent(t.Context(), signedIn.Tokens, &authpi.AgentOptions{
+		OnRefresh: func(_ context.Context, tokens authpi.TokenSet) error { stored = tokens; return nil },
+	})
+	if err != nil || stored.IDToken != "" || stored.SubjectHint != testkit.Subject {
+		t.Fatalf("got %v, stored %v; want a set without ID token", err, stored)
+	}
+	wantSame(t, agent, signedIn)
+	return issuer, client, signedIn, stored
+}
+
+func wantSame(t *testing.T, got, want *authpi.Agent) {
+	t.Helper()
+	if got == nil || got.ID != want.ID || got.Email != want.Email || got.EmailVerified != want.EmailVerified || got.OrgID != want.OrgID ||
+		got.SessionID != want.SessionID || !got.AuthTime.Equal(want.AuthTime) || len(got.Organizations) != len(want.Organizations) {
+		t.Errorf("got %+v; want the identity of %+v", got, want)
+	}
+}
+
+// Where a refresh brought no ID token, 1,000 page views on one access token ask the user
+// info endpoint once, go on while it is down, and keep SessionID and AuthTime.
+func TestIdentityIsAskedForOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		issuer, client, signedIn, stored := withoutIDToken(t)
+		view := func() {
+			agent, err := client.CreateAgent(t.Context(), stored, nil)
+			if err != nil {
+				t.Errorf("got %v; want Ada", err)
+				return
+			}
+			wantSame(t, agent, signedIn)
+			agent.Organizations[0].Scopes[0] = "changed" // nobody else's
+			if agent.Tokens != stored {
+				t.Errorf("got %v; want the stored tokens", agent.Tokens)
+			}
+		}
+		for range 500 {
+			view()
+		}
+		issuer.Inject(authpitest.Fault{Endpoint: "userinfo", Times: -1, Status: 503})
+		var views sync.WaitGroup
+		for range 500 {
+			views.Go(view)
+		}
+		views.Wait()
+		if got := issuer.Requests("userinfo"); got != 1 {
+			t.Errorf("got %d user info requests; want 1", got)
+		}
+		if agent, err := client.CreateAgent(t.Context(), stored, nil); err != nil || agent.Organizations[0].Scopes[0] == "changed" {
+			t.Errorf("got %v, %v; want nobody's changes", agent, err)
+		}
+		if _, err := client.UserInfo(t.Context(), signedIn); err == nil {
+			t.Error("UserInfo: got no error; want the endpoint asked")
+		}
+
+		// The next access token is asked about anew, and the rest stays as it was.
+		issuer.ClearFaults()
+		issuer.ResetCounters()
+		time.Sleep(10 * time.Hour)
+		issuer.SetOrganizations(testkit.Subject, authpitest.Organization{ID: "org_3"}, authpitest.Organization{ID: "org_4"})
+		agent, err := client.CreateAgent(t.Context(), stored, nil)
+		if err != nil || issuer.Requests("userinfo") != 1 || agent.Organizations[0].ID != "org_3" {
+			t.Errorf("got %v, %v, %d requests; want the new memberships, asked for once", agent, err, issuer.Requests("userinfo"))
+		}
+		wantSame(t, agent, signedIn)
+	})
+}
+
+// A process that knows nothing yet, 1,000 views at once: one request. When the user signed
+// in only the first process knows; the session is named by the access token too.
+func TestIdentityIsSharedByAllCallers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		issuer, _, signedIn, stored := withoutIDToken(t)
+		other := testkit.NewClient(t, issuer, nil)
+		issuer.ResetCounters()
+		issuer.Inject(authpitest.Fault{Endpoint: "userinfo", Delay: time.Second})
+		leaving, leave := context.WithCancel(t.Context())
+		var views sync.WaitGroup
+		views.Go(func() { // asks, and leaves
+			if _, err := other.CreateAgent(leaving, stored, nil); !errors.Is(err, context.Canceled) {
+				t.Errorf("got %v; want its own leaving", err)
+			}
+		})
+		synctest.Wait()
+		for range 1000 {
+			views.Go(func() {
+				agent, err := other.CreateAgent(t.Context(), stored, nil)
+				if err != nil {
+					t.Errorf("got %v; want Ada", err)
+					return
+				}
+				if agent.SessionID != signedIn.SessionID || !agent.AuthTime.IsZero() {
+					t.Errorf("got session %q, signed in at %v; want %q, not known", agent.SessionID, agent.AuthTime, signedIn.SessionID)
+				}
+			})
+		}
+		synctest.Wait()
+		leave()
+		views.Wait()
+		if got := issuer.Requests("userinfo"); got != 1 {
+			t.Errorf("got %d user info requests; want 1", got)
+		}
+	})
+}
+
+// A set with another subject beside the same access token does not spoil the request of
+// the others.
+func TestIdentityOfAnotherSubject(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		issuer, _, _, stored := withoutIDToken(t)
+		other := testkit.NewClient(t, issuer, nil)
+		issuer.Inject(authpitest.Fault{Endpoint: "userinfo", Delay: time.Second, Times: -1})
+		foreign := stored
+		foreign.SubjectHint = "usr_eve"
+		var views sync.WaitGroup
+		views.Go(func() {
+			_, err := other.CreateAgent(t.Context(), foreign, nil)
+			testkit.WantCode(t, err, "subject_mismatch")
+		})
+		synctest.Wait()
+		if agent, err := other.CreateAgent(t.Context(), stored, nil); err != nil || agent.ID != testkit.Subject {
+			t.Errorf("got %v, %v; want Ada", agent, err)
+		}
+		views.Wait()
+	})
+}
+
+// A failure is not remembered, and neither is another user's identity handed out.
+func TestIdentityThatFails(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		issuer, _, _, stored := withoutIDToken(t)
+		other := testkit.NewClient(t, issuer, nil)
+		issuer.Inject(authpitest.Fault{Endpoint: "userinfo", Status: 503})
+		if _, err := other.CreateAgent(t.Context(), stored, nil); authpi.SessionEnded(err) || err == nil {
+			t.Errorf("got %v; want a passing failure", err)
+		}
+		for range 2 {
+			if _, err := other.CreateAgent(t.Context(), stored, nil); err != nil {
+				t.Errorf("got %v; want Ada", err)
+			}
+			foreign := stored
+			foreign.SubjectHint = "usr_eve"
+			_, err := other.CreateAgent(t.Context(), foreign, nil)
+			testkit.WantCode(t, err, "subject_mismatch")
+		}
+	})
+}
+
+// The memory ends with the access token, and holds no token.
+func TestIdentityMemoryEnds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		issuer, client, _, stored := withoutIDToken(t)
+		never := &authpi.AgentOptions{AutoRefresh: authpi.RefreshOff}
+		issuer.ResetCounters()
+		time.Sleep(29 * time.Minute)
+		if _, err := client.CreateAgent(t.Context(), stored, never); err != nil || issuer.Requests("userinfo") != 0 {
+			t.Errorf("got %v, %d requests; want none", err, issuer.Requests("userinfo"))
+		}
+		time.Sleep(2 * time.Minute)
+		_, _ = client.CreateAgent(t.Context(), stored, never)
+		if issuer.Requests("userinfo") != 1 {
+			t.Errorf("after expiry: got %d requests; want 1", issuer.Requests("userinfo"))
+		}
+	})
 }

@@ -103,22 +103,25 @@ func TestLeavingInsideReload(t *testing.T) {
 	}
 }
 
-// The identity of a set without ID token is asked for by each caller itself. Only who spent the
-// token sees that through.
+// The identity of a set without ID token is asked for once, and whoever waits for it may leave,
+// but for who spent the token: that caller sees it through.
 func TestLateCallerMayLeaveUserInfo(t *testing.T) {
 	testkit.Bubble(t, &authpitest.Options{OmitIDTokenOnRefresh: true}, nil, func(t *testing.T, e *testkit.Env) {
 		tokens := e.Expired()
-		e.MustCreate(tokens, nil)
+		e.Issuer.Inject(authpitest.Fault{Endpoint: "userinfo", Status: 503})
+		_, err := e.CreateBy(t.Context(), e.Client, tokens, nil)
+		testkit.WantCode(t, err, "userinfo_error")
 		e.Issuer.Inject(authpitest.Fault{Endpoint: "userinfo", Delay: time.Second})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
-		_, err := e.CreateBy(ctx, e.Client, tokens, nil)
+		_, err = e.CreateBy(ctx, e.Client, tokens, nil)
 		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v; want context.DeadlineExceeded", err)
 		}
 		if lines := e.Log.With("ID token of a refresh could not be checked"); len(lines) != 0 {
 			t.Errorf("no ID token came, and got the warning %s", lines)
 		}
+		time.Sleep(time.Second) // for the request, which goes on
 	})
 }
 
