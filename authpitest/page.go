@@ -132,6 +132,7 @@ button:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
 .person { display: flex; gap: 0.75rem; align-items: center; text-align: start; }
 .person > span:last-child { min-width: 0; }
 .initials { flex: none; display: grid; place-items: center; width: 2.5rem; height: 2.5rem; border-radius: 50%; color: var(--on-hue); font-size: 0.9375rem; font-weight: 600; }
+.initials::before { content: attr(data-initials) / ""; }
 .name { display: block; font-weight: 600; line-height: 1.35; }
 .soft { display: block; color: var(--soft); font-size: 0.875rem; line-height: 1.4; }
 code { font: 0.75rem ui-monospace, monospace; color: var(--soft); font-weight: 400; white-space: nowrap; }
@@ -162,7 +163,7 @@ var page = template.Must(template.New("page").Parse(`<!DOCTYPE html>
 {{end}}{{if .Users}}<fieldset>
 <legend>Continue as</legend>
 <ul>
-{{range .Users}}<li><button type="submit" name="user" value="{{.ID}}" class="person"><span class="initials hue-{{.Hue}}" aria-hidden="true">{{.Initials}}</span>
+{{range .Users}}<li><button type="submit" name="user" value="{{.ID}}" class="person"><span class="initials hue-{{.Hue}}" data-initials="{{.Initials}}"></span>
 <span><span class="name">{{.Name}} {{if ne .Name .ID}}<code>{{.ID}}</code>{{end}}</span>
 {{with .Email}}<span class="soft">{{.}}</span>{{end}}{{with .Note}}<span class="soft">{{.}}</span>{{end}}{{if .Blocked}}<span class="soft">blocked</span>{{end}}</span></button></li>
 {{end}}</ul>

@@ -37,7 +37,7 @@ func TestSignInPage(t *testing.T) {
 		t.Errorf("form: got %v; want %v", form, want.Query())
 	}
 	for _, want := range []string{
-		`<button type="submit" name="user" value="usr_ada"`, `>AL</span>`, `Ada Lovelace <code>usr_ada</code>`, "<strong>c_test</strong>",
+		`<button type="submit" name="user" value="usr_ada"`, `data-initials="AL"`, `Ada Lovelace <code>usr_ada</code>`, "<strong>c_test</strong>",
 	} {
 		if !strings.Contains(r.body, want) {
 			t.Errorf("the page lacks %q:\n%s", want, r.body)
@@ -78,7 +78,7 @@ func TestSignInPageNames(t *testing.T) {
 	c.srv.BlockUser("usr_blocked")
 	r, _ := c.page()
 	for _, want := range []string{
-		"<strong>Project board</strong> asks", ">U</span>", ">usr_bare </span>", ">ÉT</span>", ">Owner of Engines</span>", ">P</span>", ">blocked</span>",
+		"<strong>Project board</strong> asks", `data-initials="U"`, ">usr_bare </span>", `data-initials="ÉT"`, ">Owner of Engines</span>", `data-initials="P"`, ">blocked</span>",
 	} {
 		if !strings.Contains(r.body, want) {
 			t.Errorf("the page lacks %q:\n%s", want, r.body)
