@@ -131,19 +131,35 @@ var ownCode = regexp.MustCompile(`authpi-idp-go(\.\(\*|/internal/[^t]|/internal/
 func WantNoGoroutines(t testing.TB) {
 	t.Helper()
 	stacks := ""
-	for range 200 {
+	if !within(patience, func() bool {
 		buf := make([]byte, 4<<20)
 		stacks = string(buf[:runtime.Stack(buf, true)])
-		ours := false
-		for _, one := range strings.Split(stacks, "\n\n") {
-			ours = ours || ownCode.MatchString(one)
-		}
-		if !ours {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
+		return !ownCode.MatchString(stacks)
+	}) {
+		t.Errorf("goroutines left behind:\n%s", stacks)
 	}
-	t.Errorf("goroutines left behind:\n%s", stacks)
+}
+
+// patience is how long a test waits for what a busy machine does late. It is no measure
+// of anything: what takes so long never comes.
+const patience = time.Minute
+
+// Eventually waits until something holds, and ends the test if it never does. Inside a
+// bubble the waiting costs no time.
+func Eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	if !within(patience, holds) {
+		t.Fatalf("waited %s in vain: %s", patience, what)
+	}
+}
+
+func within(limit time.Duration, holds func() bool) bool {
+	for start := time.Now(); !holds(); time.Sleep(100 * time.Microsecond) {
+		if time.Since(start) > limit {
+			return false
+		}
+	}
+	return true
 }
 
 // Heap is what is in use of the heap, in bytes.

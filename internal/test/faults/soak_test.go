@@ -50,21 +50,12 @@ func TestSoak(t *testing.T) {
 	// What is started from here on can be told from other tests' goroutines.
 	pprof.Do(t.Context(), pprof.Labels("soak", "yes"), func(ctx context.Context) {
 		s := newSoak(t)
-		before, heap := 0, uint64(0)
-		go func() {
-			time.Sleep(long / 2) // the caches are full, or will not be
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			before, heap = soakGoroutines(), soakHeap()
-		}()
-		s.run(ctx, long)
-		after := soakGoroutines()
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		heapAfter := soakHeap()
-		if limit := before + 4*soakWorkers; after > limit {
-			t.Errorf("%d goroutines, %d half-way; want at most %d", after, before, limit)
-		}
+		s.run(ctx, long/2) // the caches are full, or will not be
+		before, heap := soakGoroutines(), soakHeap()
+		s.run(ctx, long/2)
+		after, heapAfter := soakGoroutines(), soakHeap()
+		limit := before + 4*soakWorkers
+		testkit.Eventually(t, "no more goroutines than half-way", func() bool { return soakGoroutines() <= limit })
 		if limit := heap + 16<<20; set != "" && heapAfter > limit {
 			t.Errorf("heap of %d MiB, %d MiB half-way; want it flat", heapAfter>>20, heap>>20)
 		}
@@ -106,7 +97,6 @@ func newSoak(t *testing.T) *soak {
 	s.client = testkit.NewClient(t, s.issuer, func(cfg *authpi.Config) {
 		cfg.HTTPClient = &http.Client{Transport: s}
 		cfg.RefreshBuffer = time.Second
-		cfg.RefreshTimeout = 10 * time.Second
 	})
 	for _, f := range allFaults() {
 		// What the issuer itself says is no fault: it does end sessions.
@@ -335,17 +325,10 @@ func (s *soak) close(t *testing.T) {
 	t.Helper()
 	s.real.CloseIdleConnections()
 	s.issuer.Close()
-	left := 0
-	for range 300 { // requests that nobody waits for end by themselves
-		if left = soakGoroutines(); left <= 1 {
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
+	testkit.Eventually(t, "requests that nobody waits for end by themselves", func() bool {
 		s.real.CloseIdleConnections()
-	}
-	var b bytes.Buffer
-	_ = pprof.Lookup("goroutine").WriteTo(&b, 1)
-	t.Errorf("%d goroutines are left; want this one alone:\n%s", left, b.String())
+		return soakGoroutines() <= 1
+	})
 }
 
 var soakLabelled = regexp.MustCompile(`(?m)^(\d+) @.*\n# labels:.*"soak":"yes"`)

@@ -90,10 +90,7 @@ func (crowd rtCrowd) run(t *testing.T, e *testkit.Env, tokens authpi.TokenSet) {
 	}
 	wg.Add(crowd.callers)
 	go call(0)
-	// Caller 0 leads: its request has arrived. A busy machine may take its time.
-	for e.Issuer.Grants("refresh_token") == 0 {
-		time.Sleep(100 * time.Microsecond)
-	}
+	testkit.Eventually(t, "caller 0 leads: its request arrives", func() bool { return e.Issuer.Grants("refresh_token") > 0 })
 	if after := leaves(0); after > 0 {
 		defer time.AfterFunc(after, leave).Stop()
 	}
