@@ -26,10 +26,7 @@ func launch[T any](ctx context.Context, timeout time.Duration, fetch func(contex
 	return f
 }
 
-var (
-	errNoAnswer = errors.New("the fetch ended without an answer")
-	errDeaf     = fmt.Errorf("the fetch did not stop at its deadline: %w", context.DeadlineExceeded)
-)
+var errNoAnswer = errors.New("the fetch ended without an answer")
 
 // run fetches and ends f, whatever the fetch does: neither a panic in it nor a round
 // tripper that ignores its context may leave callers waiting.
@@ -49,7 +46,9 @@ func (f *flight[T]) run(ctx context.Context, timeout time.Duration, fetch func(c
 	err := errNoAnswer
 	lateness := time.AfterFunc(moment, func() { close(f.late) })
 	defer lateness.Stop()
-	deafness := time.AfterFunc(timeout+grace, func() { end(*new(T), errDeaf) })
+	deafness := time.AfterFunc(timeout+grace, func() {
+		end(*new(T), fmt.Errorf("the fetch did not stop at its deadline: %w", context.DeadlineExceeded))
+	})
 	defer deafness.Stop()
 	defer func() {
 		if fault := recover(); fault != nil {
