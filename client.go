@@ -26,12 +26,15 @@ package authpi
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
 
 	"github.com/authpi/authpi-idp-go/internal/discovery"
 	"github.com/authpi/authpi-idp-go/internal/endpoint"
@@ -86,6 +89,60 @@ func NewIdpClient(cfg Config) (*IdpClient, error) {
 	c.rotations = newRotations(cfg)
 	c.identities = newIdentities(cfg)
 	return c, nil
+}
+
+// Check reports whether the client can work: at start-up, and as a readiness probe. It
+// looks at the discovery document and its issuer, the endpoints and the keys, as the
+// client itself uses them: while good copies are at hand it makes no request.
+//
+// A [*ConfigurationError] names the field that is wrong: IssuerURL for no such host, no
+// discovery document, another issuer's, or no key; Endpoints and a name for an endpoint
+// that the document has elsewhere, or a key set that cannot be used; SigningAlgorithms
+// where none is that of a key. An issuer that is unreachable for now is an [*OAuthError]:
+// try again.
+func (c *IdpClient) Check(ctx context.Context) error {
+	field := "Endpoints.JWKS"
+	if c.discovers() {
+		field = "IssuerURL"
+		m, err := c.metadata.Get(ctx)
+		if err != nil {
+			return addressError(field, opDiscovery, err)
+		}
+		if err := c.checkStated(m); err != nil {
+			return err
+		}
+	} else if _, err := c.needEndpoint("JWKS", c.endpoints.JWKS); err != nil {
+		return err
+	}
+	err := c.keys.Check(ctx, c.cfg.SigningAlgorithms)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, jwks.ErrNoFit):
+		return &ConfigurationError{"SigningAlgorithms", "has no algorithm that one of the issuer's keys is for"}
+	case errors.Is(err, jwks.ErrNoKeys):
+		return &ConfigurationError{field, "leads to a key set without a key that can verify tokens"}
+	case errors.Is(err, jwks.ErrDocument):
+		return &ConfigurationError{field, "leads to a key set that cannot be read: " + redact.Text(err.Error())}
+	}
+	return addressError(field, "keys", err)
+}
+
+// KeySet returns the issuer's keys for [oidc.NewVerifier] and whatever else takes
+// go-oidc's interface. They are those that this client verifies with: shared, kept up to
+// date, fetched within a budget, for Config.SigningAlgorithms only. Only the signature is
+// verified; go-oidc itself accepts RS256 alone, unless its SupportedSigningAlgs say more.
+func (c *IdpClient) KeySet() oidc.KeySet { return keySet{c} }
+
+type keySet struct{ client *IdpClient }
+
+// VerifySignature returns the payload of a token that a key of the issuer has signed.
+func (k keySet) VerifySignature(ctx context.Context, jwt string) ([]byte, error) {
+	got, _, err := k.client.bearerClaims(ctx, "key set", jwt)
+	if err != nil {
+		return nil, err
+	}
+	return []byte(got.text), nil
 }
 
 // String names issuer and client.

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
@@ -610,4 +611,177 @@ func TestIntrospect(t *testing.T) {
 			t.Errorf("%s: got %v; want %s with status %d", tc.name, err, tc.code, tc.status)
 		}
 	}
+}
+
+// Check names what is wrong, and tells it from an issuer that is unreachable for now.
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	replaced := func(old, text string) authpitest.Fault {
+		return authpitest.Fault{Malform: func(body []byte) []byte { return []byte(strings.ReplaceAll(string(body), old, text)) }}
+	}
+	on := func(endpoint string, fault authpitest.Fault) *authpitest.Fault {
+		fault.Endpoint, fault.Times = endpoint, -1
+		return &fault
+	}
+	status := func(status int) authpitest.Fault { return authpitest.Fault{Status: status, Body: "no"} }
+	given := func(change func(*authpi.Endpoints)) func(*authpi.Config, authpi.Endpoints) {
+		return func(cfg *authpi.Config, found authpi.Endpoints) {
+			cfg.Endpoints = found
+			change(&cfg.Endpoints)
+		}
+	}
+	tests := []struct {
+		name        string
+		fault       *authpitest.Fault
+		config      func(cfg *authpi.Config, found authpi.Endpoints) // nil: none
+		field, says string                                           // field "": nothing is wrong
+		code        string                                           // of a passing failure
+	}{
+		{name: "all is well"},
+		{name: "endpoints given", config: given(func(*authpi.Endpoints) {})},
+		{name: "an endpoint that the document leaves out", fault: on("discovery", replaced("userinfo_endpoint", "x"))},
+		{name: "no document", fault: on("discovery", status(404)), field: "IssuerURL", says: "404"},
+		{name: "forbidden", fault: on("discovery", status(403)), field: "IssuerURL", says: "403"},
+		{name: "moved", fault: on("discovery", status(301)), field: "IssuerURL", says: "301"},
+		{name: "a page", fault: on("discovery", authpitest.Fault{Body: "<html>", ContentType: "text/html"}), field: "IssuerURL", says: "JSON"},
+		{name: "another issuer", fault: on("discovery", replaced("/i_test\"", "/i_other\"")), field: "IssuerURL", says: "i_other"},
+		{name: "plain http", fault: on("discovery", replaced("https://idp.authpi.test/i_test/jwks", "http://idp.authpi.test/i_test/jwks")),
+			field: "IssuerURL", says: "jwks_uri"},
+		{name: "another token endpoint", fault: on("discovery", replaced("/i_test/token", "/i_test/oauth/token")), field: "Endpoints.Token", says: "/oauth/token"},
+		{name: "another logout", fault: on("discovery", replaced("/i_test/logout", "/i_test/bye")), field: "Endpoints.EndSession", says: "/bye"},
+		{name: "busy", fault: on("discovery", status(503)), code: "invalid_response"},
+		{name: "too many requests", fault: on("discovery", status(429)), code: "invalid_response"},
+		{name: "unreachable", fault: on("discovery", authpitest.Fault{Refuse: true}), code: "transport_error"},
+		{name: "no keys there", fault: on("jwks", status(404)), field: "IssuerURL", says: "404"},
+		{name: "no keys there, given", fault: on("jwks", status(404)), config: given(func(*authpi.Endpoints) {}), field: "Endpoints.JWKS", says: "404"},
+		{name: "no keys given", config: given(func(e *authpi.Endpoints) { e.JWKS = "" }), field: "Endpoints.JWKS", says: "empty"},
+		{name: "no key", fault: on("jwks", authpitest.Fault{Body: `{"keys":[]}`}), field: "IssuerURL", says: "without a key"},
+		{name: "no key set", fault: on("jwks", authpitest.Fault{Body: `[]`}), field: "IssuerURL", says: "cannot be read"},
+		{name: "no such algorithm", config: func(cfg *authpi.Config, _ authpi.Endpoints) { cfg.SigningAlgorithms = []string{"ES512"} },
+			field: "SigningAlgorithms", says: "no algorithm"},
+		{name: "keys busy", fault: on("jwks", status(502)), code: "invalid_response"},
+		{name: "keys unreachable", fault: on("jwks", authpitest.Fault{Refuse: true}), code: "transport_error"},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			issuer := testkit.NewIssuer(t, nil)
+			found, err := authpi.DiscoverEndpoints(t.Context(), issuer.URL, issuer.Client())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tc.fault != nil {
+				issuer.Inject(*tc.fault)
+			}
+			client := testkit.NewClient(t, issuer, func(cfg *authpi.Config) {
+				if tc.config != nil {
+					tc.config(cfg, found)
+				}
+			})
+			err = client.Check(t.Context())
+			switch {
+			case tc.field != "":
+				testkit.WantField(t, err, tc.field)
+				if !strings.Contains(err.Error(), tc.says) {
+					t.Errorf("got %v; want it to say %q", err, tc.says)
+				}
+			case tc.code != "":
+				testkit.WantCode(t, err, tc.code)
+				if authpi.SessionEnded(err) {
+					t.Errorf("got %v; want a passing failure", err)
+				}
+			case err != nil:
+				t.Errorf("got %v; want nothing wrong", err)
+			}
+		})
+	}
+}
+
+func TestCheckNoSuchHost(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		err   net.DNSError
+		field string
+	}{
+		"no such host":            {net.DNSError{Err: "no such host", Name: "idp.exmaple", IsNotFound: true}, "IssuerURL"},
+		"the resolver is no help": {net.DNSError{Err: "server misbehaving", Name: "idp.example", IsTemporary: true}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client := testkit.Scripted(t, func(cfg *authpi.Config) { cfg.Endpoints = authpi.Endpoints{} },
+				func(*http.Request) (*http.Response, error) {
+					return nil, &net.OpError{Op: "dial", Net: "tcp", Err: &tc.err}
+				})
+			err := client.Check(t.Context())
+			if tc.field == "" {
+				testkit.WantCode(t, err, "transport_error", "misbehaving")
+				return
+			}
+			testkit.WantField(t, err, tc.field)
+			if !strings.Contains(err.Error(), "idp.exmaple") {
+				t.Errorf("got %v; want the host named", err)
+			}
+		})
+	}
+}
+
+// A readiness probe asks as often as it likes: it makes no request while good copies are at
+// hand, and the issuer may be away for hours.
+func TestCheckAsProbe(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		issuer := testkit.NewIssuer(t, nil)
+		client := testkit.NewClient(t, issuer, nil)
+		probe := func() {
+			t.Helper()
+			if err := client.Check(t.Context()); err != nil {
+				t.Errorf("got %v; want the client ready", err)
+			}
+		}
+		for range 100 {
+			probe()
+		}
+		if got := issuer.Requests("discovery") + issuer.Requests("jwks"); got != 2 {
+			t.Errorf("got %d requests for 100 probes; want 2", got)
+		}
+		issuer.Inject(authpitest.Fault{Times: -1, Status: 503})
+		for range 23 * 60 {
+			time.Sleep(time.Minute)
+			probe()
+		}
+		time.Sleep(time.Hour)
+		testkit.WantCode(t, client.Check(t.Context()), "invalid_response", "503")
+		left, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := client.Check(left); !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v; want the caller's leaving", err)
+		}
+	})
+}
+
+// KeySet verifies signatures as the client does: by accepted algorithms, with keys that are
+// fetched once, within the budget.
+func TestKeySet(t *testing.T) {
+	t.Parallel()
+	issuer := testkit.NewIssuer(t, nil)
+	keys := testkit.NewClient(t, issuer, func(cfg *authpi.Config) { cfg.SigningAlgorithms = []string{"ES256"} }).KeySet()
+	token := issuer.AccessToken(map[string]any{"x": "y"})
+	for range 3 {
+		payload, err := keys.VerifySignature(t.Context(), token)
+		if err != nil || !strings.Contains(string(payload), `"x":"y"`) {
+			t.Fatalf("got %s, %v; want the payload", payload, err)
+		}
+		payload[0] = 'x' // the caller's own
+	}
+	for range 10 {
+		_, err := keys.VerifySignature(t.Context(), issuer.Sign(map[string]any{}, map[string]any{"kid": "forged"}))
+		testkit.WantCode(t, err, "invalid_token", "kid")
+	}
+	if got := issuer.Requests("jwks"); got > 3 {
+		t.Errorf("got %d key fetches; want 3 at most", got)
+	}
+	_, err := keys.VerifySignature(t.Context(), issuer.Sign(map[string]any{}, map[string]any{"alg": "RS256"}))
+	testkit.WantCode(t, err, "invalid_token", "alg")
+	_, err = keys.VerifySignature(t.Context(), token+"A")
+	testkit.WantCode(t, err, "invalid_token", "signature")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -28,7 +29,7 @@ func DiscoverEndpoints(ctx context.Context, issuerURL string, client *http.Clien
 	}
 	m, err := discovery.Fetch(ctx, endpoint.NewCaller(client, version, time.Now), issuerURL, false)
 	if err != nil {
-		return Endpoints{}, discoveryError(err)
+		return Endpoints{}, discoveryError(opDiscovery, err)
 	}
 	return Endpoints{
 		Issuer:        m.Issuer,
@@ -56,7 +57,7 @@ func (c *IdpClient) issuer(ctx context.Context) (issuerIdentity, error) {
 	}
 	m, err := c.metadata.Get(ctx)
 	if err != nil {
-		return issuerIdentity{}, discoveryError(err)
+		return issuerIdentity{}, discoveryError(opDiscovery, err)
 	}
 	return issuerIdentity{id: m.Issuer, inResponse: m.IssInResponse}, nil
 }
@@ -121,14 +122,15 @@ func (c *IdpClient) fetchKeys(ctx context.Context) ([]byte, error) {
 		return nil, err
 	}
 	if answer.Status != http.StatusOK {
-		return nil, fmt.Errorf("the key set's endpoint answered with status %d", answer.Status)
+		return nil, &discovery.DocumentError{URL: url, Status: answer.Status, Reason: fmt.Sprintf("status %d", answer.Status)}
 	}
 	return []byte(answer.Body), nil
 }
 
+const opDiscovery = "discovery"
+
 // discoveryError names what package discovery found.
-func discoveryError(err error) error {
-	const op = "discovery"
+func discoveryError(op string, err error) error {
 	var document *discovery.DocumentError
 	var issuer *discovery.IssuerError
 	switch {
@@ -138,4 +140,38 @@ func discoveryError(err error) error {
 		return &OAuthError{Code: codeInvalidIssuer, Description: redact.Text(err.Error()), op: op, cause: err}
 	}
 	return requestFailed(op, err)
+}
+
+// addressError is a *ConfigurationError about field where the address in it is wrong, and
+// a passing failure where the issuer is unreachable for now.
+func addressError(field, op string, err error) error {
+	var host *net.DNSError
+	if errors.As(err, &host) && host.IsNotFound {
+		return &ConfigurationError{field, fmt.Sprintf("names a host that does not exist: %q", redact.Text(host.Name))}
+	}
+	err = discoveryError(op, err)
+	var failed *OAuthError
+	if errors.As(err, &failed) && !failed.passing() {
+		return &ConfigurationError{field, "does not lead to what is wanted: " + failed.Description}
+	}
+	return err
+}
+
+// checkStated wants each endpoint that the document states to be the one that is used.
+// One that it leaves out may be there all the same.
+func (c *IdpClient) checkStated(m discovery.Metadata) error {
+	for _, e := range []struct{ name, used, stated string }{
+		{"Authorization", c.endpoints.Authorization, m.Authorization},
+		{"Token", c.endpoints.Token, m.Token},
+		{"UserInfo", c.endpoints.UserInfo, m.UserInfo},
+		{"Revocation", c.endpoints.Revocation, m.Revocation},
+		{"Introspection", c.endpoints.Introspection, m.Introspection},
+		{"EndSession", c.endpoints.EndSession, m.EndSession},
+	} {
+		if e.stated != "" && e.stated != e.used {
+			return &ConfigurationError{"Endpoints." + e.name, fmt.Sprintf(
+				"is not set, and the issuer has another one than %q: %q; see DiscoverEndpoints", e.used, redact.Text(e.stated))}
+		}
+	}
+	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
 
 	authpi "github.com/authpi/authpi-idp-go"
@@ -427,6 +428,44 @@ func ExampleIdpClient_VerifyLogoutToken() {
 }
 
 // AuthPI needs no discovery. An issuer with other paths does:
+// A program that verifies with go-oidc, by the keys that this client keeps.
+func ExampleIdpClient_KeySet() {
+	srv, client := exampleIssuer(nil)
+	defer srv.Close()
+	agent := exampleSignIn(srv, client)
+
+	verifier := oidc.NewVerifier(srv.URL, client.KeySet(), &oidc.Config{
+		ClientID:             srv.ClientID(),
+		SupportedSigningAlgs: []string{oidc.ES256, oidc.RS256, oidc.EdDSA},
+	})
+	token, err := verifier.Verify(context.Background(), agent.Tokens.IDToken)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(token.Subject)
+	// Output: usr_ada
+}
+
+// At start-up, before the first user comes.
+func ExampleIdpClient_Check() {
+	srv, client := exampleIssuer(nil)
+	defer srv.Close()
+	fmt.Println(client.Check(context.Background()))
+
+	mistyped, err := authpi.NewIdpClient(authpi.Config{IssuerURL: srv.URL + "/i_mistyped", ClientID: "c_1"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	err = mistyped.Check(context.Background())
+	var wrong *authpi.ConfigurationError
+	if errors.As(err, &wrong) {
+		fmt.Println(wrong.Field)
+	}
+	// Output:
+	// <nil>
+	// IssuerURL
+}
+
 func ExampleDiscoverEndpoints() {
 	srv := authpitest.NewServer(nil)
 	defer srv.Close()

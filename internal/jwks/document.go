@@ -5,7 +5,6 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"math"
 	"math/big"
@@ -127,10 +126,10 @@ func parse(doc string) (*snapshot, error) {
 		}
 	}
 	if err := r.End(); err != nil {
-		return nil, fmt.Errorf("jwks: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrDocument, err)
 	}
 	if !found {
-		return nil, errors.New("jwks: no array of keys")
+		return nil, fmt.Errorf("%w: no array of keys", ErrDocument)
 	}
 	return sn, nil
 }

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -90,10 +91,14 @@ func (e *UnavailableError) Error() string {
 // Unwrap returns the cause.
 func (e *UnavailableError) Unwrap() error { return e.Err }
 
+// What may be wrong with a key set; see [Set.Check].
 var (
-	errBudget = errors.New("keys cannot be fetched again yet")
-	errNoKeys = errors.New("the key set holds no key that can verify")
+	ErrNoKeys   = errors.New("the key set holds no key that can verify")
+	ErrNoFit    = errors.New("the key set holds no key for an accepted algorithm")
+	ErrDocument = errors.New("jwks: the document cannot be read")
 )
+
+var errBudget = errors.New("keys cannot be fetched again yet")
 
 // Verify verifies t's signature with the key of the issuer that it names, or if it names none,
 // with any that fits its algorithm. It checks no claim.
@@ -123,7 +128,7 @@ func (s *Set) Verify(ctx context.Context, t *jws.Token, from Source) (Key, error
 		case newer == nil && len(set.Value.handles) == 0:
 			// An issuer that signs tokens and publishes no key has an accident. No token
 			// passes, but none counts as forged either, for a session may hang on it.
-			return Key{}, &UnavailableError{errNoKeys}
+			return Key{}, &UnavailableError{ErrNoKeys}
 		case newer == nil:
 			return Key{}, refusal
 		}
@@ -151,6 +156,23 @@ func (s *Set) Trusts(ctx context.Context, k Key) bool {
 	}
 	_, ok := set.Value.handles[k]
 	return ok
+}
+
+// Check reports whether tokens could be verified now by one of algs: nil if the issuer publishes
+// a key that fits, [ErrNoKeys] if it publishes none that can verify, and [ErrNoFit] if there are
+// only others. If keys cannot be had it is an [*UnavailableError]; a document that cannot be read
+// is an [ErrDocument] in it.
+func (s *Set) Check(ctx context.Context, algs []string) error {
+	set, err := s.usable(ctx, nil, Untrusted)
+	switch {
+	case err != nil:
+		return err
+	case len(set.Value.handles) == 0:
+		return ErrNoKeys
+	case !slices.ContainsFunc(algs, func(alg string) bool { return anyFits(set.Value.keys, alg) }):
+		return ErrNoFit
+	}
+	return nil
 }
 
 // usable returns a set that may be trusted now. The token that is to be verified, if any, pays
