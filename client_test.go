@@ -349,7 +349,7 @@ func TestTransportErrorsAreMasked(t *testing.T) {
 	})
 	for name, call := range testkit.FormCalls(t.Context(), client) {
 		err := call()
-		e := testkit.WantCode(t, err, "transport_error", "dump: ")
+		e := testkit.WantCode(t, err, "transport_error", "[redacted]")
 		testkit.WantHidden(t, name+err.Error()+e.Description, "hush-hush", "the-code", "the-verifier", "the-refresh-token", "the-token")
 	}
 	_, err := client.UserInfo(t.Context(), &authpi.Agent{ID: "usr_1", Tokens: authpi.TokenSet{AccessToken: "the-access-token"}})
