@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/authpi/authpi-idp-go/authpitest"
-	"github.com/authpi/authpi-idp-go/examples/postgres"
 )
 
 func TestProcessesSharePostgres(t *testing.T) {
@@ -63,10 +62,11 @@ const keepHistory = `
 CREATE TABLE history (n bigserial PRIMARY KEY, id text, before text, after text);
 CREATE FUNCTION keep_history() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-	INSERT INTO history (id, before, after) VALUES (NEW.id, OLD.tokens->>'refresh_token', NEW.tokens->>'refresh_token');
+	INSERT INTO history (id, before, after) VALUES (NEW.key,
+		convert_from(OLD.data, 'UTF8')::jsonb->'tokens'->>'refresh_token', convert_from(NEW.data, 'UTF8')::jsonb->'tokens'->>'refresh_token');
 	RETURN NEW;
 END $$;
-CREATE TRIGGER keep_history AFTER UPDATE ON authpi_sessions FOR EACH ROW EXECUTE FUNCTION keep_history();`
+CREATE TRIGGER keep_history AFTER UPDATE ON authpi_store FOR EACH ROW EXECUTE FUNCTION keep_history();`
 
 // Four processes use sessions whose tokens expire all the time: with Reload and a
 // conditional update alone, and with a coordinator besides.
@@ -93,12 +93,12 @@ func TestReload(t *testing.T) {
 			all := startWorkers(t, s, four[:]...)
 			defer stop(all)
 
-			sessions := postgres.Sessions{DB: db}
+			sessions := sessionsOf(db, idp)
 			first := make(map[string]string) // a session's first refresh token
 			var ids []string
 			for n := range 24 {
 				id, tokens := fmt.Sprintf("s%d", n), idp.signIn()
-				if err := sessions.Save(t.Context(), id, tokens); err != nil {
+				if err := sessions.Create(t.Context(), id, tokens); err != nil {
 					t.Fatal(err)
 				}
 				ids, first[id] = append(ids, id), tokens.RefreshToken

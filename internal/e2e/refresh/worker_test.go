@@ -103,8 +103,23 @@ type worker struct {
 
 // store is where OnRefresh persists.
 type store interface {
-	Load(ctx context.Context, id string) (authpi.TokenSet, error)
-	Save(ctx context.Context, id string, tokens authpi.TokenSet) error
+	create(ctx context.Context, id string, tokens authpi.TokenSet) error
+	load(ctx context.Context, id string) (authpi.TokenSet, *authpi.AgentOptions, error)
+}
+
+// table is the sessions of examples/postgres.
+type table struct{ *postgres.Sessions }
+
+func (t table) create(ctx context.Context, id string, tokens authpi.TokenSet) error {
+	return t.Create(ctx, id, tokens)
+}
+
+func (t table) load(ctx context.Context, id string) (authpi.TokenSet, *authpi.AgentOptions, error) {
+	session, err := t.Load(ctx, id)
+	if err != nil {
+		return authpi.TokenSet{}, nil, err
+	}
+	return session.Tokens, session.Options(), nil
 }
 
 // work is the life of a worker: it ends with its standard input.
@@ -149,16 +164,16 @@ func (w *worker) begin(config string) error {
 		IssuerURL: w.Issuer, ClientID: w.ClientID, RefreshBuffer: -1,
 		HTTPClient: &http.Client{Transport: named(w.Name), Timeout: 30 * time.Second},
 	}
+	var db *sql.DB
 	if w.Postgres != "" {
-		db, err := sql.Open("pgx", w.Postgres)
-		if err != nil {
+		var err error
+		if db, err = sql.Open("pgx", w.Postgres); err != nil {
 			return err
 		}
 		db.SetMaxOpenConns(10)
 		db.SetMaxIdleConns(10)
-		w.store = &postgres.Sessions{DB: db}
 		if w.Advisory {
-			cfg.Coordinator = &postgres.Coordinator{DB: db}
+			cfg.Coordinator = &postgres.Coordinator{DB: db, Limit: w.Lease}
 		}
 	}
 	if w.Folder != "" {
@@ -175,6 +190,9 @@ func (w *worker) begin(config string) error {
 	}
 	client, err := authpi.NewIdpClient(cfg)
 	w.client = client
+	if db != nil {
+		w.store = table{&postgres.Sessions{Store: &postgres.Store{DB: db}, Client: client}}
+	}
 	return err
 }
 
@@ -254,10 +272,6 @@ func (w *worker) burst() report {
 
 // hammer is an app that loads its session for each request and passes it on.
 func (w *worker) hammer(o order) report {
-	sessions, ok := w.store.(*postgres.Sessions)
-	if !ok {
-		return report{Event: evBroken, Failures: []failure{{Text: "hammer needs the sessions table"}}}
-	}
 	var mu sync.Mutex // guards said
 	said := report{Event: evHammered, Ended: make(map[string]string)}
 	end := time.Now().Add(o.For)
@@ -267,9 +281,9 @@ func (w *worker) hammer(o order) report {
 			callers.Go(func() {
 				for time.Now().Before(end) {
 					ctx := context.Background()
-					tokens, err := sessions.Load(ctx, id)
+					tokens, opts, err := w.store.load(ctx, id)
 					if err == nil {
-						_, err = w.client.CreateAgent(ctx, tokens, sessions.Options(id, tokens))
+						_, err = w.client.CreateAgent(ctx, tokens, opts)
 					}
 					mu.Lock()
 					said.Calls++
@@ -297,22 +311,19 @@ func (w *worker) hammer(o order) report {
 // the process.
 func (w *worker) spin(session string) {
 	ctx := context.Background()
-	opts := &authpi.RefreshOptions{OnRefresh: func(ctx context.Context, tokens authpi.TokenSet) error {
-		if err := w.store.Save(ctx, session, tokens); err != nil {
-			return err
-		}
-		w.tell(report{Event: evStored, Session: session, Token: label(tokens.RefreshToken)})
-		return nil
-	}}
-	if w.Postgres != "" {
-		opts.Reload = func(ctx context.Context) (authpi.TokenSet, error) { return w.store.Load(ctx, session) }
-	}
 	for {
-		tokens, err := w.store.Load(ctx, session)
+		tokens, stored, err := w.store.load(ctx, session)
 		if err != nil {
 			w.tell(report{Event: evBroken, Failures: []failure{{Text: err.Error()}}})
 			return
 		}
+		opts := &authpi.RefreshOptions{Reload: stored.Reload, OnRefresh: func(ctx context.Context, tokens authpi.TokenSet) error {
+			if err := stored.OnRefresh(ctx, tokens); err != nil {
+				return err
+			}
+			w.tell(report{Event: evStored, Session: session, Token: label(tokens.RefreshToken)})
+			return nil
+		}}
 		agent, err := w.client.CreateAgent(ctx, tokens, &authpi.AgentOptions{AutoRefresh: authpi.RefreshOff})
 		if err == nil {
 			agent, err = w.client.Refresh(ctx, agent, opts)
@@ -328,21 +339,26 @@ func (w *worker) spin(session string) {
 			return
 		}
 		w.tell(said)
+		time.Sleep(20 * time.Millisecond)
 	}
 }
 
 // folder keeps each session in a file of its own, whole whatever happens.
 type folder string
 
-func (f folder) Load(_ context.Context, id string) (authpi.TokenSet, error) {
+func (f folder) load(_ context.Context, id string) (authpi.TokenSet, *authpi.AgentOptions, error) {
+	opts := &authpi.AgentOptions{
+		OnRefresh: func(ctx context.Context, tokens authpi.TokenSet) error { return f.create(ctx, id, tokens) },
+	}
 	data, err := os.ReadFile(filepath.Join(string(f), id))
 	if err != nil {
-		return authpi.TokenSet{}, err
+		return authpi.TokenSet{}, opts, err
 	}
-	return authpi.ParseTokenSet(data)
+	tokens, err := authpi.ParseTokenSet(data)
+	return tokens, opts, err
 }
 
-func (f folder) Save(_ context.Context, id string, tokens authpi.TokenSet) error {
+func (f folder) create(_ context.Context, id string, tokens authpi.TokenSet) error {
 	data, err := json.Marshal(tokens)
 	if err != nil {
 		return err
