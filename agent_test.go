@@ -128,8 +128,7 @@ func TestCreateAgentOfMachine(t *testing.T) {
 // A set without ID token takes its identity from the user info endpoint.
 func TestCreateAgentFromUserInfo(t *testing.T) {
 	t.Parallel()
-	issuer := testkit.NewIssuer(t, nil)
-	client := testkit.NewClient(t, issuer, nil)
+	issuer, client := testkit.New(t, nil, nil)
 	tokens := testkit.SignIn(t, client, issuer, nil).Tokens
 	tokens.IDToken, tokens.SubjectHint = "", testkit.Subject
 	issuer.ResetCounters()
@@ -171,8 +170,7 @@ func TestCreateAgentFromUserInfo(t *testing.T) {
 
 func TestCreateAgentWhileTheIssuerIsDown(t *testing.T) {
 	t.Parallel()
-	issuer := testkit.NewIssuer(t, nil)
-	client := testkit.NewClient(t, issuer, nil)
+	issuer, client := testkit.New(t, nil, nil)
 	tokens := testkit.SignIn(t, client, issuer, nil).Tokens
 	issuer.Close()
 	fresh := testkit.NewClient(t, issuer, nil) // after a restart

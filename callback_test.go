@@ -58,8 +58,7 @@ func TestExchangeCallbackChecks(t *testing.T) {
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			issuer := testkit.NewIssuer(t, &authpitest.Options{AnnounceIss: tc.announce})
-			client := testkit.NewClient(t, issuer, nil)
+			issuer, client := testkit.New(t, &authpitest.Options{AnnounceIss: tc.announce}, nil)
 			callback, auth := testkit.StartLogin(t, client, issuer, nil)
 			issuer.ResetCounters()
 			verifier, code := auth.CodeVerifier, callback.Get("code")
@@ -82,8 +81,7 @@ func TestExchangeCallbackChecks(t *testing.T) {
 
 func TestProviderErrorInCallback(t *testing.T) {
 	t.Parallel()
-	issuer := testkit.NewIssuer(t, nil)
-	client := testkit.NewClient(t, issuer, nil)
+	issuer, client := testkit.New(t, nil, nil)
 	callback, auth := testkit.StartLogin(t, client, issuer, nil)
 	callback.Set("error", "consent_required")
 	callback.Set("error_description", "ask them")
@@ -164,8 +162,7 @@ func TestErrorOfAnotherIssuer(t *testing.T) {
 
 func TestIssuerRefusesLogin(t *testing.T) {
 	t.Parallel()
-	issuer := testkit.NewIssuer(t, nil)
-	client := testkit.NewClient(t, issuer, nil)
+	issuer, client := testkit.New(t, nil, nil)
 	auth, err := client.CreateAuthorizationURL([]string{"openid"}, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -203,8 +200,7 @@ func TestExchangeCallbackMaxAge(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			clock := testkit.NewClock()
-			issuer := testkit.NewIssuer(t, &authpitest.Options{Now: clock.Now})
-			client := testkit.NewClient(t, issuer, func(cfg *authpi.Config) { cfg.Now = clock.Now })
+			issuer, client := testkit.New(t, &authpitest.Options{Now: clock.Now}, func(cfg *authpi.Config) { cfg.Now = clock.Now })
 			callback, auth := testkit.StartLogin(t, client, issuer, &authpi.AuthorizationOptions{MaxAge: tc.maxAge})
 			issuer.Inject(authpitest.Fault{IDToken: testkit.At("auth_time", -tc.before)})
 			_, err := client.ExchangeCallback(t.Context(), callback, auth)
@@ -219,8 +215,7 @@ func TestExchangeCallbackMaxAge(t *testing.T) {
 	t.Run("stored as JSON meanwhile", func(t *testing.T) {
 		t.Parallel()
 		clock := testkit.NewClock()
-		issuer := testkit.NewIssuer(t, &authpitest.Options{Now: clock.Now})
-		client := testkit.NewClient(t, issuer, func(cfg *authpi.Config) { cfg.Now = clock.Now })
+		issuer, client := testkit.New(t, &authpitest.Options{Now: clock.Now}, func(cfg *authpi.Config) { cfg.Now = clock.Now })
 		callback, auth := testkit.StartLogin(t, client, issuer, &authpi.AuthorizationOptions{MaxAge: time.Minute})
 		data, err := auth.MarshalJSON()
 		if err != nil {
@@ -238,8 +233,7 @@ func TestExchangeCallbackMaxAge(t *testing.T) {
 
 func TestExchangeCode(t *testing.T) {
 	t.Parallel()
-	issuer := testkit.NewIssuer(t, nil)
-	client := testkit.NewClient(t, issuer, nil)
+	issuer, client := testkit.New(t, nil, nil)
 
 	callback, auth := testkit.StartLogin(t, client, issuer, nil)
 	agent, err := client.ExchangeCode(t.Context(), callback.Get("code"), auth.CodeVerifier, nil)
@@ -294,8 +288,7 @@ func TestExchangeCode(t *testing.T) {
 // What is missing is named, and an error is quoted only where there is one.
 func TestCallbackErrorsSayWhatIsWrong(t *testing.T) {
 	t.Parallel()
-	issuer := testkit.NewIssuer(t, nil)
-	client := testkit.NewClient(t, issuer, nil)
+	issuer, client := testkit.New(t, nil, nil)
 	callback, auth := testkit.StartLogin(t, client, issuer, nil)
 	callback.Del("code")
 	_, err := client.ExchangeCallback(t.Context(), callback, auth)
@@ -318,8 +311,7 @@ func TestExchangeCallbackOfASpoiltURL(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			issuer := testkit.NewIssuer(t, nil)
-			client := testkit.NewClient(t, issuer, nil)
+			issuer, client := testkit.New(t, nil, nil)
 			callback, auth := testkit.StartLogin(t, client, issuer, nil)
 			auth.URL = query
 			issuer.Inject(authpitest.Fault{IDToken: testkit.DropClaim("auth_time")})
@@ -330,8 +322,7 @@ func TestExchangeCallbackOfASpoiltURL(t *testing.T) {
 	}
 	t.Run("too large", func(t *testing.T) {
 		t.Parallel()
-		issuer := testkit.NewIssuer(t, nil)
-		client := testkit.NewClient(t, issuer, nil)
+		issuer, client := testkit.New(t, nil, nil)
 		callback, auth := testkit.StartLogin(t, client, issuer, nil)
 		auth.URL = "https://idp.example/authorize?max_age=99999999999999999999"
 		issuer.Inject(authpitest.Fault{IDToken: testkit.DropClaim("auth_time")})
@@ -355,8 +346,7 @@ func TestResourcesAreRepeatedInOrder(t *testing.T) {
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			issuer := testkit.NewIssuer(t, nil)
-			client := testkit.NewClient(t, issuer, func(cfg *authpi.Config) { cfg.Resources = own })
+			issuer, client := testkit.New(t, nil, func(cfg *authpi.Config) { cfg.Resources = own })
 			callback, auth := testkit.StartLogin(t, client, issuer, &authpi.AuthorizationOptions{Resources: tc.perCall})
 			u, err := url.Parse(auth.URL)
 			if err != nil {
@@ -504,8 +494,7 @@ func TestEchoesOfTokenRequestsAreMasked(t *testing.T) {
 // The code is not spent where a later step could not work anyway.
 func TestExchangeWhileDiscoveryIsAway(t *testing.T) {
 	t.Parallel()
-	issuer := testkit.NewIssuer(t, nil)
-	client := testkit.NewClient(t, issuer, nil)
+	issuer, client := testkit.New(t, nil, nil)
 	callback, auth := testkit.StartLogin(t, client, issuer, nil)
 	issuer.Inject(authpitest.Fault{Endpoint: "discovery", Times: -1, Status: 503, Body: "busy"})
 	named := url.Values{"iss": {issuer.URL}} // which cannot be compared now
@@ -607,8 +596,7 @@ func TestTokenAnswers(t *testing.T) {
 
 func TestExchangeWithoutRedirectURI(t *testing.T) {
 	t.Parallel()
-	issuer := testkit.NewIssuer(t, nil)
-	client := testkit.NewClient(t, issuer, func(cfg *authpi.Config) { cfg.RedirectURI = "" })
+	issuer, client := testkit.New(t, nil, func(cfg *authpi.Config) { cfg.RedirectURI = "" })
 	_, err := client.ExchangeCode(t.Context(), "code", "verifier", nil)
 	testkit.WantField(t, err, "RedirectURI")
 	_, err = client.CreateAuthorizationURL([]string{"openid"}, nil)
@@ -621,8 +609,7 @@ func TestExchangeWithoutRedirectURI(t *testing.T) {
 // Organizations reach the agent with the fields that the issuer sent, odd ones left out.
 func TestOddOrganizationsDoNotEndASignIn(t *testing.T) {
 	t.Parallel()
-	issuer := testkit.NewIssuer(t, nil)
-	client := testkit.NewClient(t, issuer, nil)
+	issuer, client := testkit.New(t, nil, nil)
 	callback, auth := testkit.StartLogin(t, client, issuer, nil)
 	issuer.Inject(authpitest.Fault{IDToken: testkit.SetClaim("organizations", []any{
 		"org_0", nil, 7, map[string]any{"scopes": []string{"owner"}}, map[string]any{"id": 7, "scopes": []string{"owner"}},
@@ -662,8 +649,7 @@ func TestExchangeCallbackOrganization(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			issuer := testkit.NewIssuer(t, nil)
-			client := testkit.NewClient(t, issuer, nil)
+			issuer, client := testkit.New(t, nil, nil)
 			callback, auth := testkit.StartLogin(t, client, issuer, &authpi.AuthorizationOptions{Org: tc.org})
 			issuer.Inject(authpitest.Fault{IDToken: func(_, claims map[string]any) { claims["org_id"] = tc.came }})
 			_, err := client.ExchangeCallback(t.Context(), callback, auth)
@@ -691,8 +677,7 @@ func TestExchangeCallbackTooLong(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			issuer := testkit.NewIssuer(t, nil)
-			client := testkit.NewClient(t, issuer, nil)
+			issuer, client := testkit.New(t, nil, nil)
 			callback, auth := testkit.StartLogin(t, client, issuer, nil)
 			tc.change(callback)
 			_, err := client.ExchangeCallback(t.Context(), callback, auth)
@@ -709,8 +694,7 @@ func TestExchangeCallbackTooLong(t *testing.T) {
 func TestRedirectURIs(t *testing.T) {
 	t.Parallel()
 	const other = "https://b.example/auth/callback"
-	issuer := testkit.NewIssuer(t, nil)
-	client := testkit.NewClient(t, issuer, func(cfg *authpi.Config) { cfg.RedirectURIs = []string{other} })
+	issuer, client := testkit.New(t, nil, func(cfg *authpi.Config) { cfg.RedirectURIs = []string{other} })
 	for _, tc := range []struct{ name, asked, kept, sent string }{
 		{"another", other, other, other},
 		{"the first", testkit.RedirectURI, "", testkit.RedirectURI},

@@ -315,8 +315,7 @@ func TestOnlyWhatNeverLeftIsSentAgain(t *testing.T) {
 	}
 	t.Run("the second attempt succeeds", func(t *testing.T) {
 		t.Parallel()
-		issuer := testkit.NewIssuer(t, nil)
-		client := testkit.NewClient(t, issuer, nil)
+		issuer, client := testkit.New(t, nil, nil)
 		callback, auth := testkit.StartLogin(t, client, issuer, nil)
 		issuer.Inject(authpitest.Fault{Endpoint: "token", Refuse: true})
 		if _, err := client.ExchangeCallback(t.Context(), callback, auth); err != nil {
@@ -416,8 +415,7 @@ func TestCancellation(t *testing.T) {
 
 func TestClientCredentials(t *testing.T) {
 	t.Parallel()
-	issuer := testkit.NewIssuer(t, &authpitest.Options{ClientSecret: "hush-hush"})
-	client := testkit.NewClient(t, issuer, func(cfg *authpi.Config) { cfg.Resources = []string{"https://own.example"} })
+	issuer, client := testkit.New(t, &authpitest.Options{ClientSecret: "hush-hush"}, func(cfg *authpi.Config) { cfg.Resources = []string{"https://own.example"} })
 	agent, err := client.ClientCredentials(t.Context(), []string{"machines:run", "x:y"}, "https://b.example", "https://a.example")
 	if err != nil {
 		t.Fatalf("ClientCredentials: %v", err)
@@ -462,8 +460,7 @@ func TestClientCredentials(t *testing.T) {
 
 func TestRevokeToken(t *testing.T) {
 	t.Parallel()
-	issuer := testkit.NewIssuer(t, nil)
-	client := testkit.NewClient(t, issuer, nil)
+	issuer, client := testkit.New(t, nil, nil)
 	agent := testkit.SignIn(t, client, issuer, nil)
 	if err := client.RevokeToken(t.Context(), agent.Tokens.RefreshToken, "refresh_token"); err != nil {
 		t.Fatalf("RevokeToken: %v", err)
@@ -489,8 +486,7 @@ func TestRevokeToken(t *testing.T) {
 
 func TestCreateLogoutURL(t *testing.T) {
 	t.Parallel()
-	issuer := testkit.NewIssuer(t, &authpitest.Options{TrailingSlash: true})
-	client := testkit.NewClient(t, issuer, nil)
+	issuer, client := testkit.New(t, &authpitest.Options{TrailingSlash: true}, nil)
 	base := "https://idp.authpi.test/i_test/logout"
 	for _, tc := range []struct {
 		name string
@@ -532,8 +528,7 @@ func TestCreateLogoutURL(t *testing.T) {
 // One client serves any number of goroutines: the race detector is the judge.
 func TestConcurrentUse(t *testing.T) {
 	t.Parallel()
-	issuer := testkit.NewIssuer(t, &authpitest.Options{ClientSecret: "hush-hush"})
-	client := testkit.NewClient(t, issuer, nil)
+	issuer, client := testkit.New(t, &authpitest.Options{ClientSecret: "hush-hush"}, nil)
 	agent := testkit.SignIn(t, client, issuer, nil)
 	token := issuer.AccessToken(nil)
 	var group sync.WaitGroup
@@ -567,8 +562,7 @@ func TestConcurrentUse(t *testing.T) {
 func TestIntrospect(t *testing.T) {
 	t.Parallel()
 	clock := testkit.NewClock()
-	issuer := testkit.NewIssuer(t, &authpitest.Options{Now: clock.Now})
-	client := testkit.NewClient(t, issuer, func(cfg *authpi.Config) { cfg.Now = clock.Now })
+	issuer, client := testkit.New(t, &authpitest.Options{Now: clock.Now}, func(cfg *authpi.Config) { cfg.Now = clock.Now })
 	agent := testkit.SignIn(t, client, issuer, nil)
 	got, err := client.Introspect(t.Context(), agent.Tokens.AccessToken, "access_token")
 	if err != nil {
@@ -730,8 +724,7 @@ func TestCheckNoSuchHost(t *testing.T) {
 func TestCheckAsProbe(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		issuer := testkit.NewIssuer(t, nil)
-		client := testkit.NewClient(t, issuer, nil)
+		issuer, client := testkit.New(t, nil, nil)
 		probe := func() {
 			t.Helper()
 			if err := client.Check(t.Context()); err != nil {

@@ -299,8 +299,7 @@ func TestEndpointsNotOffered(t *testing.T) {
 // RFC 8252: native apps come back by a private-use scheme or a loopback port.
 func TestNativeRedirect(t *testing.T) {
 	t.Parallel()
-	issuer := testkit.NewIssuer(t, nil)
-	client := testkit.NewClient(t, issuer, func(cfg *authpi.Config) { cfg.RedirectURI = "com.example.app:/callback" })
+	issuer, client := testkit.New(t, nil, func(cfg *authpi.Config) { cfg.RedirectURI = "com.example.app:/callback" })
 	auth, err := client.CreateAuthorizationURL([]string{"openid"}, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -87,8 +87,7 @@ func TestCreateAuthorizationURL(t *testing.T) {
 
 func TestAuthorizationURLSecrets(t *testing.T) {
 	t.Parallel()
-	issuer := testkit.NewIssuer(t, nil)
-	client := testkit.NewClient(t, issuer, nil)
+	issuer, client := testkit.New(t, nil, nil)
 	urlSafe := regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`) // 32 bytes
 	seen := map[string]bool{}
 	for range 200 {

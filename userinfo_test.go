@@ -221,8 +221,7 @@ func TestUserInfoContentTypes(t *testing.T) {
 // was stored after the first refresh.
 func withoutIDToken(t *testing.T) (*authpitest.Server, *authpi.IdpClient, *authpi.Agent, authpi.TokenSet) {
 	t.Helper()
-	issuer := testkit.NewIssuer(t, &authpitest.Options{OmitIDTokenOnRefresh: true})
-	client := testkit.NewClient(t, issuer, nil)
+	issuer, client := testkit.New(t, &authpitest.Options{OmitIDTokenOnRefresh: true}, nil)
 	signedIn := testkit.SignIn(t, client, issuer, nil)
 	if signedIn.SessionID == "" || signedIn.AuthTime.IsZero() {
 		t.Fatalf("got session %q, signed in at %v; want both", signedIn.SessionID, signedIn.AuthTime)

@@ -37,8 +37,7 @@ func TestClockSkew(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			clock := testkit.NewClock()
-			issuer := testkit.NewIssuer(t, &authpitest.Options{Now: clock.Now, AccessTokenLifetime: time.Minute})
-			client := testkit.NewClient(t, issuer, func(cfg *authpi.Config) { cfg.Now, cfg.ClockSkew = clock.Now, tc.skew })
+			issuer, client := testkit.New(t, &authpitest.Options{Now: clock.Now, AccessTokenLifetime: time.Minute}, func(cfg *authpi.Config) { cfg.Now, cfg.ClockSkew = clock.Now, tc.skew })
 			token := issuer.AccessToken(nil)
 			clock.Advance(time.Minute + tc.late)
 			_, err := client.VerifyAccessToken(t.Context(), token, "")
@@ -54,8 +53,7 @@ func TestClockSkew(t *testing.T) {
 
 func TestVerifyAccessToken(t *testing.T) {
 	t.Parallel()
-	issuer := testkit.NewIssuer(t, nil)
-	client := testkit.NewClient(t, issuer, nil)
+	issuer, client := testkit.New(t, nil, nil)
 	orgs := []map[string]any{{"id": "org_1", "scopes": []string{"projects:read"}, "title": nil, "joined_at": 1700000000}}
 	token := issuer.AccessToken(map[string]any{
 		"sub": "key_1", "sid": "s_1", "org_id": "org_1", "organizations": orgs, "scope": "email projects:write", "act": "x",
@@ -94,8 +92,7 @@ func signChanged(t testing.TB, issuer *authpitest.Server, token string, typ any,
 
 func TestAccessTokenAudience(t *testing.T) {
 	t.Parallel()
-	issuer := testkit.NewIssuer(t, nil)
-	client := testkit.NewClient(t, issuer, nil)
+	issuer, client := testkit.New(t, nil, nil)
 	api, own := issuer.AccessToken(map[string]any{"aud": "https://api.example"}), issuer.AccessToken(nil)
 	for range 2 {
 		if _, err := client.VerifyAccessToken(t.Context(), api, "https://api.example"); err != nil {
@@ -113,8 +110,7 @@ func TestAccessTokenAudience(t *testing.T) {
 // Whatever else people send in an Authorization header is told by its name.
 func TestOtherCredentialsAsBearer(t *testing.T) {
 	t.Parallel()
-	issuer := testkit.NewIssuer(t, nil)
-	client := testkit.NewClient(t, issuer, nil)
+	issuer, client := testkit.New(t, nil, nil)
 	agent := testkit.SignIn(t, client, issuer, nil)
 	tests := []struct{ name, token, says string }{
 		{"personal token", "ptk_0123456789abcdef", "personal token"},
@@ -149,8 +145,7 @@ func TestVerifiedTokenIsNotRemembered(t *testing.T) {
 	t.Run("beyond its expiry", func(t *testing.T) {
 		t.Parallel()
 		clock := testkit.NewClock()
-		issuer := testkit.NewIssuer(t, &authpitest.Options{Now: clock.Now})
-		client := testkit.NewClient(t, issuer, func(cfg *authpi.Config) { cfg.Now = clock.Now })
+		issuer, client := testkit.New(t, &authpitest.Options{Now: clock.Now}, func(cfg *authpi.Config) { cfg.Now = clock.Now })
 		token := issuer.AccessToken(nil)
 		for _, step := range []struct {
 			advance time.Duration
@@ -166,8 +161,7 @@ func TestVerifiedTokenIsNotRemembered(t *testing.T) {
 	t.Run("beyond its key's withdrawal", func(t *testing.T) {
 		t.Parallel()
 		clock := testkit.NewClock()
-		issuer := testkit.NewIssuer(t, &authpitest.Options{Now: clock.Now, AccessTokenLifetime: 24 * time.Hour})
-		client := testkit.NewClient(t, issuer, func(cfg *authpi.Config) { cfg.Now = clock.Now })
+		issuer, client := testkit.New(t, &authpitest.Options{Now: clock.Now, AccessTokenLifetime: 24 * time.Hour}, func(cfg *authpi.Config) { cfg.Now = clock.Now })
 		token := issuer.AccessToken(nil)
 		if _, err := client.VerifyAccessToken(t.Context(), token, ""); err != nil {
 			t.Fatalf("got %v; want it accepted", err)
@@ -184,8 +178,7 @@ func TestVerifiedTokenIsNotRemembered(t *testing.T) {
 	})
 	t.Run("for another token under its signature", func(t *testing.T) {
 		t.Parallel()
-		issuer := testkit.NewIssuer(t, nil)
-		client := testkit.NewClient(t, issuer, nil)
+		issuer, client := testkit.New(t, nil, nil)
 		// The memory is asked in one way the second time, and in another from then on.
 		for seen := range 4 {
 			token := issuer.AccessToken(map[string]any{"jti": fmt.Sprint("seen ", seen)})
@@ -222,8 +215,7 @@ func TestVerifiedTokenIsNotRemembered(t *testing.T) {
 	})
 	t.Run("with what a caller changed", func(t *testing.T) {
 		t.Parallel()
-		issuer := testkit.NewIssuer(t, nil)
-		client := testkit.NewClient(t, issuer, nil)
+		issuer, client := testkit.New(t, nil, nil)
 		token := issuer.AccessToken(map[string]any{"organizations": []map[string]any{
 			{"id": "org_1", "scopes": []string{"projects:read", "tasks:read"}}, {"id": "org_2", "scopes": []string{"admin"}},
 		}})
@@ -251,8 +243,7 @@ func TestVerifiedTokenIsNotRemembered(t *testing.T) {
 // While the issuer cannot be reached the token is not to blame.
 func TestKeysUnavailable(t *testing.T) {
 	t.Parallel()
-	issuer := testkit.NewIssuer(t, nil)
-	client := testkit.NewClient(t, issuer, nil)
+	issuer, client := testkit.New(t, nil, nil)
 	token := issuer.AccessToken(nil)
 	for _, endpoint := range []string{"discovery", "jwks"} {
 		issuer.Inject(authpitest.Fault{Endpoint: endpoint, Times: -1, Status: 503, Body: "{}"})
@@ -271,8 +262,7 @@ func TestKeysUnavailable(t *testing.T) {
 func TestVerifyLogoutToken(t *testing.T) {
 	t.Parallel()
 	clock := testkit.NewClock()
-	issuer := testkit.NewIssuer(t, &authpitest.Options{Now: clock.Now})
-	client := testkit.NewClient(t, issuer, func(cfg *authpi.Config) { cfg.Now = clock.Now })
+	issuer, client := testkit.New(t, &authpitest.Options{Now: clock.Now}, func(cfg *authpi.Config) { cfg.Now = clock.Now })
 	got, err := client.VerifyLogoutToken(t.Context(), issuer.LogoutToken(map[string]any{
 		"sid": "s_1", "jti": "j_1", "sub": testkit.Subject, "aud": []string{"c_other", "c_test"},
 	}))
@@ -293,8 +283,7 @@ func TestVerifyLogoutToken(t *testing.T) {
 // Two keys for three algorithms are asked for once, whatever the number of tokens.
 func TestKeysAreFetchedOnce(t *testing.T) {
 	t.Parallel()
-	issuer := testkit.NewIssuer(t, nil)
-	client := testkit.NewClient(t, issuer, nil)
+	issuer, client := testkit.New(t, nil, nil)
 	if got := issuer.Requests(""); got != 0 {
 		t.Errorf("before the first call: got %d requests; want 0", got)
 	}
@@ -375,8 +364,7 @@ func TestRememberedTokenKeepsNoKeyDocument(t *testing.T) {
 // The error says what was sent in an access token's place, as far as its claims tell.
 func TestKindOfAnotherToken(t *testing.T) {
 	t.Parallel()
-	issuer := testkit.NewIssuer(t, nil)
-	client := testkit.NewClient(t, issuer, nil)
+	issuer, client := testkit.New(t, nil, nil)
 	for claim, value := range map[string]any{
 		"nonce": "n", "at_hash": "h", "email": "ada@example.com", "organizations": []any{map[string]any{"id": "org_1"}},
 	} {
@@ -402,8 +390,7 @@ func TestIDTokenAlgorithms(t *testing.T) {
 	}
 	t.Run("EdDSA with an at_hash by SHA-256", func(t *testing.T) {
 		t.Parallel()
-		issuer := testkit.NewIssuer(t, &authpitest.Options{Algorithm: "EdDSA"})
-		client := testkit.NewClient(t, issuer, nil)
+		issuer, client := testkit.New(t, &authpitest.Options{Algorithm: "EdDSA"}, nil)
 		callback, auth := testkit.StartLogin(t, client, issuer, nil)
 		// Only the answer holds the access token, so the ID token is made anew from it.
 		issuer.Inject(authpitest.Fault{Endpoint: "token", Malform: func(body []byte) []byte {

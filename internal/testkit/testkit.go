@@ -28,6 +28,13 @@ func NewIssuer(t testing.TB, opts *authpitest.Options) *authpitest.Server {
 	return issuer
 }
 
+// New is NewIssuer with NewClient: opts and mutate may be nil.
+func New(t testing.TB, opts *authpitest.Options, mutate func(*authpi.Config)) (*authpitest.Server, *authpi.IdpClient) {
+	t.Helper()
+	issuer := NewIssuer(t, opts)
+	return issuer, NewClient(t, issuer, mutate)
+}
+
 // NewSocketIssuer is NewIssuer with a listening socket.
 func NewSocketIssuer(t testing.TB, opts *authpitest.Options) *authpitest.Server {
 	t.Helper()

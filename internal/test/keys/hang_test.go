@@ -37,8 +37,7 @@ func TestHangingIssuerKeepsNobodyWaiting(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				issuer := testkit.NewIssuer(t, &authpitest.Options{AccessTokenLifetime: 24 * time.Hour})
-				client := testkit.NewClient(t, issuer, nil)
+				issuer, client := testkit.New(t, &authpitest.Options{AccessTokenLifetime: 24 * time.Hour}, nil)
 				verify := func() {
 					t.Helper()
 					if _, err := client.VerifyAccessToken(t.Context(), issuer.AccessToken(nil), ""); err != nil {
@@ -79,8 +78,7 @@ func TestWithdrawnKeyIsRefusedWithinAnHour(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				issuer := testkit.NewIssuer(t, &authpitest.Options{AccessTokenLifetime: 24 * time.Hour})
-				client := testkit.NewClient(t, issuer, nil)
+				issuer, client := testkit.New(t, &authpitest.Options{AccessTokenLifetime: 24 * time.Hour}, nil)
 				token := issuer.AccessToken(nil)
 				if _, err := client.VerifyAccessToken(t.Context(), token, ""); err != nil {
 					t.Fatal(err)

@@ -60,8 +60,7 @@ func TestRevokedSetIsForgotten(t *testing.T) {
 // VerifyStoredTokens holds for sets without ID token, and for the scope, too.
 func TestVerifyStoredTokensCannotBeBypassed(t *testing.T) {
 	t.Parallel()
-	issuer := testkit.NewIssuer(t, nil)
-	client := testkit.NewClient(t, issuer, func(cfg *authpi.Config) { cfg.VerifyStoredTokens = true })
+	issuer, client := testkit.New(t, nil, func(cfg *authpi.Config) { cfg.VerifyStoredTokens = true })
 	forged := authpi.TokenSet{AccessToken: "forged", ExpiresAt: time.Now().Add(time.Hour), Scope: "*:**"}
 	_, err := client.CreateAgent(t.Context(), forged, nil)
 	testkit.WantCode(t, err, "invalid_token")

@@ -42,8 +42,7 @@ func TestContinuityWithAStoredToken(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			clock := testkit.NewClock()
-			issuer := testkit.NewIssuer(t, &authpitest.Options{Now: clock.Now})
-			client := testkit.NewClient(t, issuer, func(cfg *authpi.Config) { cfg.Now = clock.Now })
+			issuer, client := testkit.New(t, &authpitest.Options{Now: clock.Now}, func(cfg *authpi.Config) { cfg.Now = clock.Now })
 			tokens := testkit.SignIn(t, client, issuer, nil).Tokens
 			claims := testkit.PayloadOf(t, tokens.IDToken)
 			tc.before(nil, claims)

@@ -112,8 +112,7 @@ func refusing(table []refusals, name string) func(*testing.T) {
 
 func signsIn(opts *authpitest.Options, config func(*authpi.Config)) func(*testing.T) {
 	return func(t *testing.T) {
-		issuer := testkit.NewIssuer(t, opts)
-		client := testkit.NewClient(t, issuer, config)
+		issuer, client := testkit.New(t, opts, config)
 		agent := testkit.SignIn(t, client, issuer, nil)
 		info, err := client.UserInfo(t.Context(), agent)
 		if err != nil || agent.ID != testkit.Subject || info.Subject != testkit.Subject {
@@ -157,8 +156,7 @@ func ignoresOddKeys(t *testing.T) {
 }
 
 func scopesReachUserInfo(t *testing.T) {
-	issuer := testkit.NewIssuer(t, nil)
-	client := testkit.NewClient(t, issuer, nil)
+	issuer, client := testkit.New(t, nil, nil)
 	info, err := client.UserInfo(t.Context(), testkit.SignIn(t, client, issuer, nil))
 	if err != nil {
 		t.Fatal(err)
@@ -222,8 +220,7 @@ func findsKeys(t *testing.T) {
 // followsRotation has new keys, and the old ones gone, between two logins.
 func followsRotation(t *testing.T) {
 	for _, alg := range []string{"ES256", "RS256"} {
-		issuer := testkit.NewIssuer(t, &authpitest.Options{Algorithm: alg})
-		client := testkit.NewClient(t, issuer, nil)
+		issuer, client := testkit.New(t, &authpitest.Options{Algorithm: alg}, nil)
 		testkit.SignIn(t, client, issuer, nil)
 		issuer.RotateKeys()
 		issuer.WithdrawKeys()
@@ -236,8 +233,7 @@ func followsRotation(t *testing.T) {
 
 // followsLateRotation has new keys after the client has seen the set and sent the user away.
 func followsLateRotation(t *testing.T) {
-	issuer := testkit.NewIssuer(t, nil)
-	client := testkit.NewClient(t, issuer, nil)
+	issuer, client := testkit.New(t, nil, nil)
 	if _, err := client.VerifyAccessToken(t.Context(), issuer.AccessToken(nil), ""); err != nil {
 		t.Fatal(err)
 	}
@@ -259,8 +255,7 @@ func refreshes(t *testing.T) {
 // app's, and nothing hangs on it: the session has ended before the browser leaves.
 func logsOut(state, back string) func(*testing.T) {
 	return func(t *testing.T) {
-		issuer := testkit.NewIssuer(t, nil)
-		client := testkit.NewClient(t, issuer, nil)
+		issuer, client := testkit.New(t, nil, nil)
 		agent := testkit.SignIn(t, client, issuer, nil)
 		logout, err := client.CreateLogoutURL(&authpi.LogoutOptions{
 			IDTokenHint: agent.Tokens.IDToken, PostLogoutRedirectURI: "https://app.example/bye", State: state,

@@ -140,8 +140,7 @@ func TestRefreshErrors(t *testing.T) {
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			issuer := testkit.NewIssuer(t, nil)
-			client := testkit.NewClient(t, issuer, nil)
+			issuer, client := testkit.New(t, nil, nil)
 			agent := testkit.SignIn(t, client, issuer, nil)
 			tc.fault.Endpoint = "token"
 			issuer.Inject(tc.fault)

@@ -95,8 +95,7 @@ func TestPrintingTellsWhetherThereIsASecret(t *testing.T) {
 
 func TestErrorsWithTokensShowNone(t *testing.T) {
 	t.Parallel()
-	issuer := testkit.NewIssuer(t, nil)
-	client := testkit.NewClient(t, issuer, nil)
+	issuer, client := testkit.New(t, nil, nil)
 	agent := testkit.SignIn(t, client, issuer, nil)
 	var stored authpi.TokenSet
 	_, err := client.Refresh(t.Context(), agent, &authpi.RefreshOptions{OnRefresh: func(_ context.Context, tokens authpi.TokenSet) error {
