@@ -5,6 +5,7 @@ go 1.26.0
 require github.com/redis/go-redis/v9 v9.22.0
 
 require (
+	github.com/coreos/go-oidc/v3 v3.21.0 // indirect
 	github.com/go-jose/go-jose/v4 v4.1.9 // indirect
 	golang.org/x/oauth2 v0.38.0 // indirect
 )
