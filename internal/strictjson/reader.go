@@ -194,6 +194,16 @@ func (r *Reader) Int() (n int64, ok bool) {
 	return whole(literal)
 }
 
+// Whole cuts the fraction off a plain number such as 1760000000.25. It is false for a
+// literal that is no number, or larger than an int64.
+func Whole(literal string) (n int64, ok bool) {
+	if !strings.ContainsAny(literal, "eE") {
+		literal, _, _ = strings.Cut(literal, ".")
+	}
+	r := NewReader(literal)
+	return r.Int()
+}
+
 // Raw reads the next value and returns its text as written, without the white space around it.
 // The value is validated like any other. ok is false only at a fault.
 func (r *Reader) Raw() (text string, ok bool) {
