@@ -1,0 +1,293 @@
+package rotate
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/authpi/authpi-idp-go/internal/awake"
+)
+
+// call is one Renew on its way. It belongs to one goroutine.
+type call struct {
+	Call
+	engine *Engine
+	ctx    context.Context //nolint:containedctx // it lives as long as the call
+	limit  *awake.Limit    // of all that it waits for
+	came   time.Time
+	id     string // of Have's token
+
+	at   Tokens // the set that it goes on from: Have, or what that became
+	made *Fate  // what made it; nil: it is Have
+	own  Tokens // what its own store has returned, if newer
+	read bool   // its own store was read
+	// asked: a flight's leader read a store after this call had come. Callers of one
+	// session have one store, so nobody reads it again for each of them.
+	asked   bool
+	retried bool   // its store was read once more, after the issuer had refused
+	hold    *entry // of the set that it takes; it is one of the takers
+}
+
+func (e *Engine) newCall(ctx context.Context, want Call) *call {
+	c := &call{Call: want, engine: e, ctx: ctx, at: want.Have, came: time.Now(), id: e.id(want.Have.RefreshToken)}
+	c.restart()
+	if f := want.Follower; f != nil && f.Newest() != nil {
+		c.made = f.Newest()
+		c.at = c.made.Next
+	}
+	return c
+}
+
+// restart gives the call all of its time.
+func (c *call) restart() {
+	if c.limit != nil {
+		c.limit.Stop()
+	}
+	limit := c.engine.Timeout
+	if c.Urgency == Optional {
+		limit = min(limit, c.engine.Patience)
+	}
+	c.limit = awake.NewLimit(limit)
+}
+
+func (c *call) end() {
+	c.release()
+	c.limit.Stop()
+}
+
+// reserve is what must be left of the time when a token is spent: a caller that leaves
+// at once would not store what it gets.
+func (c *call) reserve() time.Duration {
+	if c.Urgency == Optional {
+		return c.engine.Patience / 2
+	}
+	return 0
+}
+
+// step brings the call forward by one token. Both results are nil where it is to go on.
+func (c *call) step() (*Fate, error) {
+	if err := c.ctx.Err(); err != nil && c.at != c.own {
+		return nil, err // what its own store has just returned is good for it all the same
+	}
+	known, f, err := c.lookUp()
+	switch {
+	case err != nil:
+		return c.lookElsewhere(err)
+	case known != nil:
+		c.engine.Event(c.ctx, "refresh taken from memory", c.Have)
+		return c.take(known)
+	case f.leader == c:
+		return c.lead(f)
+	}
+	c.engine.Event(c.ctx, "refresh joined", c.at)
+	return c.wait(f)
+}
+
+// lookUp finds what is known of the call's token, or else the flight to wait for. The
+// flight is the call's own where nobody spends the token yet.
+func (c *call) lookUp() (known *Fate, f *flight, err error) {
+	e := c.engine
+	now := e.Now()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	tip, set := e.newest(c.at.RefreshToken, now)
+	if set == nil {
+		set = c.made
+	}
+	held := c.held(tip, now)
+	switch {
+	case tip != nil && tip.is(Revoked):
+		return nil, nil, ErrRevoked
+	case held != nil && c.Urgency == Optional && c.Load != nil:
+		return nil, nil, held // the store is left alone as well
+	case tip != nil && tip.is(Reusable) && c.suits(tip.fate, now):
+		c.holdOn(tip)
+		return tip.fate, nil, nil
+	case set != nil && c.suits(set, now):
+		c.holdOn(tip)
+		return set, nil, nil
+	case tip != nil && (tip.is(Refused) || tip.is(Dead)):
+		return nil, nil, tip.fate.Err
+	case held != nil:
+		return nil, nil, held
+	}
+	if tip != nil && tip.is(Reusable) {
+		set = tip.fate
+	}
+	if set != nil {
+		c.at, c.made = set.Next, set
+	}
+	f, err = c.board(tip)
+	return nil, f, err
+}
+
+// board joins the flight that spends the call's token, or begins it. e.mu is held.
+func (c *call) board(tip *entry) (*flight, error) {
+	left := c.limit.Left()
+	switch leads := tip == nil || tip.flight == nil; {
+	case c.at.RefreshToken == "":
+		return nil, ErrNoToken
+	case left <= 0 || leads && left < c.reserve():
+		return nil, awake.ErrOver
+	}
+	if tip == nil {
+		tip = c.engine.table.ensure(c.engine.id(c.at.RefreshToken))
+	}
+	if tip.flight == nil {
+		tip.flight = &flight{at: tip, have: c.at, grant: c.Grant, leader: c, done: make(chan struct{})}
+	}
+	if tip.flight.grant == c.Grant {
+		tip.flight.takers++
+	}
+	return tip.flight, nil
+}
+
+// suits reports whether a set is what the call wants: newer than its own, asked for with
+// the same grant, and good.
+func (c *call) suits(fate *Fate, now time.Time) bool {
+	if fate.Next.AccessToken == c.Have.AccessToken || !fate.Found && fate.Grant != c.Grant {
+		return false
+	}
+	least := time.Duration(0)
+	if fate.State == Reusable {
+		least = c.engine.Buffer(fate.Next) // the same refresh token may simply be used again
+	}
+	return fate.Next.Remaining(now) > least
+}
+
+// held returns the error of a call that a cooldown holds back. e.mu is held.
+func (c *call) held(tip *entry, now time.Time) error {
+	for _, at := range [...]*entry{tip, c.engine.table.get(c.id, now)} {
+		if at == nil || at.cool.hold < c.Urgency {
+			continue
+		}
+		if left := at.cool.left(now); left > 0 {
+			return &HeldError{Err: at.cool.err, Left: left}
+		}
+	}
+	return nil
+}
+
+// coolDown has a call that was not urgent, and failed for a passing reason, keep others
+// from trying again at once. Who is held back must not make that longer.
+func (c *call) coolDown(err error) {
+	var held *HeldError
+	if c.Urgency != Optional || errors.As(err, &held) || c.ctx.Err() != nil && errors.Is(err, c.ctx.Err()) || !c.engine.passing(err) {
+		return
+	}
+	e := c.engine
+	now := e.Now()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.cool(e.table.ensure(c.id), cooling{err: err, wait: softCooldown, hold: Optional}, now)
+}
+
+// cool begins a cooldown, unless there is one that holds back more. e.mu is held.
+func (e *Engine) cool(at *entry, c cooling, now time.Time) {
+	left := at.cool.left(now)
+	if left > 0 && (at.cool.hold > c.hold || at.cool.hold == c.hold && left >= c.wait) || at.is(Revoked) {
+		return
+	}
+	c.began, c.until = time.Now(), now.Add(c.wait)
+	e.table.take(at)
+	at.cool = c
+	e.table.keep(at, now)
+}
+
+// passing reports whether the same tokens may be tried again after err.
+func (e *Engine) passing(err error) bool {
+	return errors.Is(err, awake.ErrOver) || errors.Is(err, ErrInside) || e.Passing(err)
+}
+
+// holdOn makes the call one of those that take a set. e.mu is held.
+func (c *call) holdOn(at *entry) {
+	if c.hold == at {
+		return
+	}
+	c.letGo()
+	if at != nil {
+		at.takers++
+		c.engine.table.take(at)
+		c.hold = at
+	}
+}
+
+// letGo ends that. e.mu is held.
+func (c *call) letGo() {
+	at := c.hold
+	if at == nil {
+		return
+	}
+	c.hold = nil
+	if at.takers--; at.takers > 0 {
+		return
+	}
+	if at.idle != nil {
+		close(at.idle)
+		at.idle = nil
+	}
+	c.engine.table.keep(at, c.engine.Now())
+}
+
+func (c *call) release() {
+	if c.hold == nil {
+		return
+	}
+	c.engine.mu.Lock()
+	defer c.engine.mu.Unlock()
+	c.letGo()
+}
+
+// inside marks the context of a callback with the tokens that it is about.
+type inside struct {
+	engine *Engine
+	ids    []string
+	outer  *inside
+	over   atomic.Bool // the callback has returned
+}
+
+type insideKey struct{}
+
+// mark marks a context as long as a callback runs.
+func (e *Engine) mark(ctx context.Context, sets ...Tokens) (marked context.Context, end func()) {
+	outer, _ := ctx.Value(insideKey{}).(*inside)
+	in := &inside{engine: e, outer: outer}
+	for _, set := range sets {
+		in.ids = append(in.ids, e.id(set.RefreshToken))
+	}
+	return context.WithValue(ctx, insideKey{}, in), func() { in.over.Store(true) }
+}
+
+// isInside reports whether the call comes out of a callback about the same tokens: to
+// wait for what waits for it would take all of the time.
+func (c *call) isInside(ctx context.Context) bool {
+	in, _ := ctx.Value(insideKey{}).(*inside)
+	for ; in != nil; in = in.outer {
+		if in.engine == c.engine && !in.over.Load() && slices.Contains(in.ids, c.id) {
+			return true
+		}
+	}
+	return false
+}
+
+// answerInside returns what is known, and stores nothing: the outer call does that.
+func (c *call) answerInside() (*Fate, error) {
+	e := c.engine
+	now := e.Now()
+	e.mu.Lock()
+	tip, set := e.newest(c.at.RefreshToken, now)
+	if tip != nil && tip.is(Reusable) {
+		set = tip.fate
+	}
+	revoked := tip != nil && tip.is(Revoked)
+	e.mu.Unlock()
+	switch {
+	case revoked:
+		return nil, ErrRevoked
+	case set == nil || !c.suits(set, now):
+		return nil, ErrInside
+	}
+	return set, c.Accept(*set)
+}

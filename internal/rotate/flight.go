@@ -1,0 +1,271 @@
+package rotate
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/authpi/authpi-idp-go/internal/awake"
+)
+
+// flight is one refresh token being spent. What stands below done is set before that is
+// closed.
+type flight struct {
+	at          *entry
+	have        Tokens // what is spent
+	owner       any    // whose it is; set before anything is spent
+	grant       string
+	leader      *call
+	began       time.Time // when its request began; zero: not yet
+	storeReadAt time.Time // when the leader's store was read; zero: it has none
+	takers      int       // callers with the flight's grant that wait; guarded by Engine.mu
+
+	done  chan struct{}
+	fate  *Fate  // what the token became; nil without err: nothing was spent
+	next  *entry // of the fate's set, where that suits those who asked for the same
+	err   error
+	state State // of err: Dead, Refused, Revoked or Cooling; Unspent: of this grant alone
+}
+
+// lead has the call's token spent: the caller's own store is read first. Whatever
+// happens, a panic of the store included, the flight ends and frees those who wait.
+func (c *call) lead(f *flight) (*Fate, error) {
+	var found *Fate
+	started := false
+	defer func() {
+		if !started {
+			c.engine.land(f, found, nil)
+		}
+	}()
+	owner, err := c.Owner()
+	if err != nil {
+		return nil, err
+	}
+	if c.Load != nil {
+		f.storeReadAt = time.Now()
+		if found, err = c.readStore(f.have, c.reserve()); err != nil || found != nil {
+			return nil, err
+		}
+	}
+	if err := c.ctx.Err(); err != nil {
+		return nil, err
+	}
+	if c.limit.Left() < max(c.reserve(), 1) {
+		return nil, awake.ErrOver
+	}
+	if c.Urgency != Optional {
+		c.restart() // the request has a limit of its own
+	}
+	started = true
+	f.owner, f.began = owner, time.Now()
+	go c.engine.fly(context.WithoutCancel(c.ctx), f)
+	return c.wait(f)
+}
+
+// fly is the flight itself: nobody's cancellation ends it.
+func (e *Engine) fly(ctx context.Context, f *flight) {
+	ctx, cancel := awake.WithTimeout(ctx, e.Timeout)
+	defer cancel()
+	ctx, over := e.mark(ctx, f.have)
+	defer over()
+	fate, err := e.redeem(ctx, f)
+	if fate != nil && fate.Shared {
+		e.followElsewhere(ctx, fate.Next)
+	}
+	if discarded := e.land(f, fate, err); discarded != nil {
+		e.Discard(ctx, *discarded)
+	}
+}
+
+// redeem makes a fate of what came for the token. A foreign round tripper or coordinator
+// may panic, and so may the clock.
+func (e *Engine) redeem(ctx context.Context, f *flight) (fate *Fate, err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			fate, err = nil, e.Fault(fault)
+		}
+	}()
+	answer, err := e.Redeem(ctx, f.have, f.grant, f.owner)
+	e.Now()
+	if err != nil {
+		return nil, err
+	}
+	if answer.Shared {
+		e.Event(ctx, "refresh done by another process", f.have)
+	}
+	return &Fate{
+		State: stateOf(answer, f.have), Next: answer.Next, Grant: answer.Grant, Shared: answer.Shared,
+		Owner: answer.Owner, Have: f.have, HaveOwner: f.owner,
+	}, nil
+}
+
+// stateOf tells an issuer that rotates from one that does not.
+func stateOf(answer Answer, spent Tokens) State {
+	if answer.Next.RefreshToken == spent.RefreshToken {
+		return Reusable
+	}
+	return Rotated
+}
+
+// land ends a flight: what became of the token is noted, and everybody is freed. It
+// returns a set that nobody may have.
+func (e *Engine) land(f *flight, fate *Fate, err error) (discarded *Tokens) {
+	now := e.Now()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	defer close(f.done)
+	f.at.flight = nil
+	defer e.table.collect(f.at)
+	switch {
+	case f.at.is(Revoked):
+		// What its leader has found in a store is a new sign-in, and the leader's alone.
+		if fate != nil && !fate.Found {
+			e.settle(e.table.ensure(e.id(fate.Next.RefreshToken)), &Fate{State: Revoked, Err: ErrRevoked}, now)
+			discarded = &fate.Next
+		}
+		f.err, f.state = ErrRevoked, Revoked
+	case fate != nil:
+		e.settle(f.at, fate, now)
+		f.fate = fate
+		if f.takers > 0 && !fate.Found && fate.Grant == f.grant {
+			f.next = f.at
+			if fate.Next.RefreshToken != "" {
+				f.next = e.table.ensure(e.id(fate.Next.RefreshToken))
+			}
+			f.next.takers += f.takers
+			e.table.take(f.next)
+		}
+	case err != nil:
+		f.err = err
+		e.landFailed(f, err, now)
+	}
+	return discarded
+}
+
+// landFailed notes a failure as far as others must know of it. e.mu is held.
+func (e *Engine) landFailed(f *flight, err error, now time.Time) {
+	var failure *Failure
+	switch {
+	case !errors.As(err, &failure):
+		f.state = Cooling
+	case failure.State == Cooling:
+		f.err, f.state = failure.Err, Cooling
+		if failure.Wait > 0 {
+			e.cool(f.at, cooling{err: failure.Err, wait: failure.Wait, hold: failure.Hold}, now)
+		}
+	default:
+		f.err, f.state = failure.Err, failure.State
+		if failure.State == Dead || failure.State == Refused {
+			e.settle(f.at, &Fate{State: failure.State, Err: failure.Err, weight: failure.Size}, now)
+		}
+	}
+}
+
+// wait waits for a flight as long as this call may. Who leads it stays when its own
+// context ends: it has the set to store.
+func (c *call) wait(f *flight) (*Fate, error) {
+	ctx := c.ctx
+	if f.leader == c {
+		ctx = context.WithoutCancel(ctx)
+	}
+	if err := c.limit.Wait(ctx, f.done, 0); err != nil && c.leave(f) {
+		return nil, err // the flight goes on; the next caller finds what it brings
+	}
+	c.asked = c.asked || !f.storeReadAt.IsZero() && !f.storeReadAt.Before(c.came)
+	switch {
+	case f.err != nil:
+		return c.refused(f)
+	case f.fate == nil:
+		return nil, nil // its leader left before anything was spent
+	case f.next != nil && f.grant == c.Grant:
+		c.hold = f.next // land has counted this call
+		return c.take(f.fate)
+	}
+	c.at, c.made = f.fate.Next, f.fate
+	return nil, nil
+}
+
+// leave gives up a flight. It is false where that has landed just now.
+func (c *call) leave(f *flight) bool {
+	c.engine.mu.Lock()
+	defer c.engine.mu.Unlock()
+	select {
+	case <-f.done:
+		return false
+	default:
+	}
+	if f.grant == c.Grant {
+		f.takers--
+	}
+	return true
+}
+
+// refused is for a flight that brought an error. What was refused for other resources
+// and scopes says nothing to this call.
+func (c *call) refused(f *flight) (*Fate, error) {
+	switch {
+	case f.state == Cooling && !f.began.IsZero() && c.came.Sub(f.began) >= c.engine.Timeout:
+		return nil, nil // it had failed already when this call came
+	case f.state == Cooling:
+		return nil, f.err
+	case f.state != Unspent:
+		return c.lookElsewhere(f.err)
+	case f.grant == c.Grant:
+		return nil, f.err
+	}
+	return nil, nil
+}
+
+// followElsewhere learns what the successors of another process's set became there: an
+// older set must not be stored over a newer one. It takes the place of a flight, so that
+// a coordinator is never asked twice at once for one token.
+func (e *Engine) followElsewhere(ctx context.Context, set Tokens) {
+	for ctx.Err() == nil && e.Peek != nil && set.RefreshToken != "" {
+		f, leads := e.boardToPeek(set)
+		switch {
+		case f == nil:
+			return // it is known here
+		case !leads:
+			select {
+			case <-f.done:
+			case <-ctx.Done():
+				return
+			}
+		default:
+			e.land(f, e.peek(ctx, set), nil)
+		}
+		if f.fate == nil || f.fate.State != Rotated {
+			return
+		}
+		set = f.fate.Next
+	}
+}
+
+// peeking is the grant of a flight that asks for nothing.
+const peeking = "\x00"
+
+func (e *Engine) boardToPeek(set Tokens) (f *flight, leads bool) {
+	now := e.Now()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	at := e.table.get(e.id(set.RefreshToken), now)
+	if at == nil {
+		at = e.table.ensure(e.id(set.RefreshToken))
+	}
+	switch {
+	case at.flight != nil:
+		return at.flight, false
+	case at.fate != nil:
+		return nil, false
+	}
+	at.flight = &flight{at: at, have: set, grant: peeking, done: make(chan struct{})}
+	return at.flight, true
+}
+
+func (e *Engine) peek(ctx context.Context, set Tokens) *Fate {
+	answer, ok := e.Peek(ctx, set)
+	if !ok {
+		return nil
+	}
+	return &Fate{State: stateOf(answer, set), Next: answer.Next, Grant: answer.Grant, Shared: true}
+}

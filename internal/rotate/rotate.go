@@ -1,0 +1,328 @@
+// Package rotate keeps sessions whose refresh tokens work once. It knows tokens, callers
+// and time, and nothing of HTTP, JWTs or agents.
+//
+// The life of a refresh token: nobody has spent it ([Unspent]); a caller leads its
+// flight ([Spending]), which asks the caller's session store and then the issuer; the
+// flight lands, and the token is [Rotated] into a successor, or still [Reusable], or
+// [Refused], or [Dead]; or nothing is known, and it may be tried again, at once or after
+// a cooldown ([Cooling]). A sign-out makes it and its whole chain [Revoked], whatever it
+// was. All this stands in one table, and [Engine.settle] alone writes it.
+//
+// A caller goes through [Engine.Renew]: it looks its token up, takes what is known, joins
+// a flight, or leads one, until it has a set that suits it; then the set goes to the
+// caller's own store, never an older one after a newer.
+package rotate
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/authpi/authpi-idp-go/internal/seal"
+	"github.com/authpi/authpi-idp-go/internal/tokens"
+)
+
+// Tokens is a set with the refresh token that the engine goes by.
+type Tokens = tokens.Set
+
+// State is what has become of a refresh token, as far as this process knows.
+type State uint8
+
+// The states of a refresh token.
+const (
+	Unspent  State = iota
+	Spending       // a flight is on its way
+	Rotated        // spent, for Fate.Next
+	Reusable       // used, and good to be used again: the issuer does not rotate
+	Refused        // spent, and what came for it cannot be used
+	Dead           // the issuer says so
+	Revoked        // signed out
+	Cooling        // the last attempt failed: not now
+)
+
+// Fate is what became of a refresh token. It never changes once handed out.
+type Fate struct {
+	State State
+	Next  Tokens // Rotated, Reusable: what came for it
+	Grant string // what was asked for with it; empty: nobody knows, see Found
+	Err   error  // Refused, Dead: what to tell whoever comes
+	// Found is a set out of a session store, Shared one that another process got. Where
+	// neither is set this process has asked for it.
+	Found, Shared bool
+	// Owner is what Redeem made of Next, for all who waited for it. What is only
+	// remembered has none.
+	Owner  any
+	weight int // what Err takes in memory, in bytes
+	// Have and HaveOwner are the leader's own: whoever came with the very same tokens
+	// need not decode them again. What is only remembered has none.
+	Have      Tokens
+	HaveOwner any
+}
+
+// foreign reports whether another process got the set: its successor may be elsewhere.
+func (f *Fate) foreign() bool { return f.Found || f.Shared }
+
+// Urgency is how much a call needs new tokens.
+type Urgency uint8
+
+// The urgencies, the least first.
+const (
+	Optional Urgency = iota // the access token is still good
+	Needed                  // it has expired
+	Named                   // the app asks for a refresh by name
+)
+
+// Call is what one caller wants.
+type Call struct {
+	Have    Tokens
+	Grant   string // names the resources and scopes that are asked for
+	Urgency Urgency
+	// Owner decodes Have. Its error ends the call before anything is spent.
+	Owner func() (any, error)
+	// Load reads the caller's session store; nil: it has none. Its error ends the call:
+	// where the user has signed out meanwhile, it says so.
+	Load func(context.Context) (Tokens, error)
+	// Accept checks that a set is this caller's before anything is done with it.
+	Accept func(Fate) error
+	// Save writes the caller's session store; nil: it has none.
+	Save func(context.Context, Tokens) error
+	// Follower, if set, has kept an eye on Have since the caller got it.
+	Follower *Follower
+}
+
+// Answer is a set that came for a refresh token.
+type Answer struct {
+	Next   Tokens
+	Grant  string
+	Shared bool // another process got it
+	Owner  any
+}
+
+// Failure is the error of a request that ended without a usable set. The zero State
+// refuses this grant alone: the token works on.
+type Failure struct {
+	State State         // Dead, Refused, or Cooling: a passing failure
+	Wait  time.Duration // Cooling: no request before it is over
+	Hold  Urgency       // Cooling: the most urgent calls that this holds back
+	Err   error
+	Size  int // what Err takes in memory, in bytes
+}
+
+func (f *Failure) Error() string { return f.Err.Error() }
+
+// Unwrap returns what the request failed with.
+func (f *Failure) Unwrap() error { return f.Err }
+
+// HeldError says that no request is made for a while, since the last one failed.
+type HeldError struct {
+	Err  error         // what that failed with
+	Left time.Duration // until the next one
+}
+
+func (e *HeldError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what the last request failed with.
+func (e *HeldError) Unwrap() error { return e.Err }
+
+// UnsavedError says that a Save did not return in time. The set is remembered.
+type UnsavedError struct{ Set Tokens }
+
+func (e *UnsavedError) Error() string { return "the new tokens could not be stored in time" }
+
+// Errors of the engine itself.
+var (
+	ErrRevoked = errors.New("the session was signed out")
+	ErrNoToken = errors.New("there is no refresh token")
+	ErrInside  = errors.New("called from inside a callback of the same refresh")
+)
+
+// Engine keeps the sessions of one client. All its fields are set before it is used.
+type Engine struct {
+	// IssuerAndClient keeps equal tokens of two issuers or clients apart.
+	IssuerAndClient string
+	// Redeem spends have.RefreshToken, once. Its error is a [Failure], or passing.
+	Redeem func(ctx context.Context, have Tokens, grant string, owner any) (Answer, error)
+	// Peek returns what other processes have made of a refresh token; nil: there are none.
+	Peek func(ctx context.Context, have Tokens) (Answer, bool)
+	// Discard is for a set that came for a token that was revoked meanwhile.
+	Discard func(ctx context.Context, set Tokens)
+	// Fault is the error of a Redeem that panicked.
+	Fault func(fault any) error
+	// Passing reports whether an error says that the same tokens may be tried again.
+	Passing func(error) bool
+	// Buffer is how long before its expiry a set counts as used up.
+	Buffer func(Tokens) time.Duration
+	// Event is told what became of a call, for the log.
+	Event func(ctx context.Context, what string, of Tokens)
+
+	Memory   time.Duration // how long what became of a token is remembered
+	Timeout  time.Duration // of one request, and of each caller
+	Patience time.Duration // of a caller whose access token is still good
+	Now      func() time.Time
+
+	mu    sync.Mutex // guards table and every flight, entry and Follower
+	table table
+}
+
+// How long things are kept, besides Memory.
+const (
+	// orphanMemory is for sets that nobody has picked up yet, and for tokens that must
+	// not be sent again: these are the only tokens of a session.
+	orphanMemory = 24 * time.Hour
+	// noteMemory is for revocations: as long as a session lives at AuthPI.
+	noteMemory = 7 * 24 * time.Hour
+	// cooldown is how long no attempt follows a passing failure while the access token
+	// is good.
+	softCooldown = 5 * time.Second
+)
+
+// id names a refresh token without showing any of it.
+func (e *Engine) id(refreshToken string) string { return seal.ID(e.IssuerAndClient, refreshToken) }
+
+// ID returns the digest by which logs and coordinators know a refresh token.
+func (e *Engine) ID(refreshToken string) string { return e.id(refreshToken) }
+
+// Renew returns a set that is newer than what the caller has, once the caller's store
+// has it.
+//
+// It ends with the caller's context, unless this call leads a flight by then: whoever
+// spends a refresh token sees it through, to the engine's time limit.
+func (e *Engine) Renew(ctx context.Context, want Call) (*Fate, error) {
+	c := e.newCall(ctx, want)
+	defer c.end()
+	if c.isInside(ctx) {
+		return c.answerInside()
+	}
+	for {
+		fate, err := c.step()
+		switch {
+		case err != nil:
+			c.coolDown(err)
+			return nil, err
+		case fate != nil:
+			return fate, nil
+		}
+	}
+}
+
+// Revoked reports whether a refresh token was revoked in this process.
+func (e *Engine) Revoked(refreshToken string) bool {
+	if refreshToken == "" || e.table.revoked.Load() == 0 {
+		return false
+	}
+	id := e.id(refreshToken)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.table.state(id, e.Now()) == Revoked
+}
+
+// Revoke notes that a token was revoked. Its known predecessors and successors go with
+// it, their sets at once, and what a flight is about to bring is discarded.
+func (e *Engine) Revoke(token string) {
+	now := e.Now()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for todo := []string{e.id(token)}; len(todo) > 0; {
+		at := e.table.ensure(todo[len(todo)-1])
+		todo = todo[:len(todo)-1]
+		if at.is(Revoked) {
+			continue
+		}
+		for _, from := range at.before {
+			todo = append(todo, from.id)
+		}
+		if at.next != nil {
+			todo = append(todo, at.next.id)
+		}
+		e.settle(at, &Fate{State: Revoked, Err: ErrRevoked}, now)
+	}
+}
+
+// settle is the only writer of what became of a token. e.mu is held.
+func (e *Engine) settle(at *entry, fate *Fate, now time.Time) {
+	if at.is(Revoked) {
+		return // that is final
+	}
+	e.table.take(at)
+	e.table.unlink(at)
+	at.fate = remembered(fate)
+	at.class, at.expiry = e.keepFor(fate, now)
+	switch {
+	case fate.State == Revoked:
+		at.cool = cooling{}
+		e.table.revoked.Add(1)
+	case fate.State == Rotated && fate.Next.RefreshToken != "":
+		next := e.table.ensure(e.id(fate.Next.RefreshToken))
+		if !fate.foreign() && !next.is(Revoked) {
+			// The issuer has just handed it out, whatever became of an equal one before.
+			e.table.take(next)
+			e.table.forget(next)
+			e.table.keep(next, now)
+			next = e.table.ensure(next.id)
+		}
+		e.table.link(at, next)
+	}
+	at.tellFollowers()
+	e.table.keep(at, now)
+}
+
+// keepFor returns how long, and how dearly, it is remembered what became of a token.
+func (e *Engine) keepFor(fate *Fate, now time.Time) (class, time.Time) {
+	memory, orphan := now.Add(e.Memory), now.Add(orphanMemory)
+	switch {
+	case fate.State == Revoked:
+		return notes, now.Add(noteMemory)
+	case fate.State == Refused:
+		return orphans, orphan
+	case fate.State == Dead || fate.Found:
+		return brief, memory
+	case fate.State == Reusable && fate.Next.ExpiresAt.Before(orphan):
+		return orphans, fate.Next.ExpiresAt
+	}
+	return orphans, orphan // until somebody has picked it up
+}
+
+// pickUp notes that somebody has the set of at's token: from now on it is remembered
+// like any other. e.mu is held.
+func (e *Engine) pickUp(at *entry, set Tokens, now time.Time) {
+	for _, from := range append([]*entry{at}, at.before...) {
+		if from.fate == nil || from.class != orphans || from.fate.Next.AccessToken != set.AccessToken {
+			continue
+		}
+		e.table.take(from)
+		from.class = brief
+		if until := now.Add(e.Memory); until.Before(from.expiry) {
+			from.expiry = until
+		}
+		e.table.keep(from, now)
+	}
+}
+
+// newest follows the successors of a refresh token as far as they are known. tip is
+// the entry of the last one, nil where the table has none; set is what brought it, nil
+// where no successor is known. e.mu is held.
+func (e *Engine) newest(refreshToken string, now time.Time) (tip *entry, set *Fate) {
+	if refreshToken == "" {
+		return nil, nil
+	}
+	tip = e.table.get(e.id(refreshToken), now)
+	// An issuer that hands out an old refresh token again makes a chain without an end.
+	const longest = 1024
+	for range longest {
+		if tip == nil || !tip.is(Rotated) {
+			break
+		}
+		set = tip.fate
+		if tip.next == nil {
+			return nil, set // there is nothing to go on with
+		}
+		tip = tip.next
+		known := tip.fate != nil
+		if e.table.expire(tip, now); known && tip.fate == nil {
+			// And so what led there is forgotten, too.
+			return e.table.get(e.id(refreshToken), now), nil
+		}
+	}
+	return tip, set
+}

@@ -1,0 +1,203 @@
+package rotate
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/authpi/authpi-idp-go/internal/awake"
+)
+
+// take gives a set to the caller, once its own store agrees: the user may have signed
+// out meanwhile, or another process may be further.
+func (c *call) take(fate *Fate) (*Fate, error) {
+	if c.Load != nil && fate.Next != c.own && !c.read && (fate.Found || !c.asked) {
+		newer, err := c.readStore(fate.Next, 0)
+		if err != nil {
+			return nil, err
+		}
+		if newer != nil {
+			c.release()
+			return nil, nil
+		}
+	}
+	return c.handOver(fate)
+}
+
+// readStore asks the caller's own store what it has in place of current. Nil is nothing
+// newer; else the call goes on from that, and current is known to have become it.
+func (c *call) readStore(current Tokens, reserve time.Duration) (*Fate, error) {
+	var stored atomic.Pointer[Tokens] // a store that is late may still write it
+	c.read = true
+	ctx, over := c.engine.mark(c.ctx, c.Have, current)
+	defer over()
+	err := c.limit.Run(ctx, reserve, func(ctx context.Context) error {
+		set, err := c.Load(ctx)
+		stored.Store(&set)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	found := c.compare(*stored.Load(), current)
+	if found != nil {
+		c.engine.Event(c.ctx, "refresh found in the session store", current)
+	}
+	return found, nil
+}
+
+// compare notes what the store has, where that is newer than current.
+func (c *call) compare(stored, current Tokens) *Fate {
+	e := c.engine
+	now := e.Now()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !c.isNewer(stored, current, now) {
+		return nil
+	}
+	found := &Fate{State: Rotated, Next: stored, Found: true}
+	if stored.RefreshToken == current.RefreshToken {
+		found.State = Reusable
+	}
+	c.at, c.made, c.own = stored, found, stored
+	if at := e.table.ensure(e.id(current.RefreshToken)); at.fate == nil || !at.is(Rotated) {
+		e.settle(at, found, now)
+	}
+	return found
+}
+
+// isNewer compares what the store has with what the caller is about to take or spend.
+// e.mu is held.
+func (c *call) isNewer(stored, current Tokens, now time.Time) bool {
+	switch {
+	case stored.RefreshToken == current.RefreshToken:
+		return stored.ExpiresAt.Unix() > current.ExpiresAt.Unix()
+	case stored.RefreshToken == c.Have.RefreshToken:
+		return false
+	}
+	if tip, set := c.engine.newest(stored.RefreshToken, now); set != nil {
+		// A store that lags behind. Where its set leads to the same one, that is used.
+		ours, _ := c.engine.newest(current.RefreshToken, now)
+		return tip != nil && tip != ours && tip.id != c.engine.id(current.RefreshToken)
+	}
+	// What is about to be spent may come from the memory; a store that still has what was
+	// there before that lags behind by more than the memory reaches back.
+	fromMemory := current.RefreshToken != c.Have.RefreshToken
+	return !fromMemory || !stored.ExpiresAt.Before(current.ExpiresAt)
+}
+
+// lookElsewhere is for a token that is no good any more, or held back: the caller's store
+// may have another one. It is read once at first, and once more after a refusal.
+func (c *call) lookElsewhere(refusal error) (*Fate, error) {
+	if c.Load == nil || c.read && c.retried || c.engine.passing(refusal) || refusal == ErrNoToken {
+		return nil, refusal
+	}
+	c.retried = c.read
+	c.restart() // a flight may have taken all of it
+	newer, err := c.readStore(c.at, c.reserve())
+	if err == nil && newer == nil {
+		err = refusal
+	}
+	return nil, err
+}
+
+// handOver gives a set to the caller's store, unless it came from there.
+func (c *call) handOver(fate *Fate) (*Fate, error) {
+	defer c.release()
+	fate, err := c.newestToTake(fate)
+	if fate == nil || err != nil {
+		return nil, err
+	}
+	if err := c.Accept(*fate); err != nil {
+		return nil, err
+	}
+	if c.Save != nil && fate.Next != c.own {
+		if err := c.save(fate.Next); err != nil {
+			return nil, err
+		}
+	}
+	c.pickUp(fate.Next)
+	return fate, nil
+}
+
+// newestToTake is checked last of all: while this caller was on its way another may have
+// refreshed again. Where the successor has another grant, it is stored after this set;
+// but another process does not wait for us, so its set is left out.
+func (c *call) newestToTake(fate *Fate) (*Fate, error) {
+	e := c.engine
+	now := e.Now()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	tip, newer := e.newest(fate.Next.RefreshToken, now)
+	switch {
+	case tip != nil && tip.is(Revoked):
+		return nil, ErrRevoked
+	case newer == nil:
+		return fate, nil
+	case c.suits(newer, now):
+		c.holdOn(tip)
+		return newer, nil
+	case fate.foreign() || newer.foreign():
+		c.at, c.made = newer.Next, newer
+		return nil, nil
+	}
+	return fate, nil
+}
+
+// save runs the caller's Save once those of the sets before have returned.
+func (c *call) save(set Tokens) error {
+	limit := awake.NewLimit(c.engine.Timeout)
+	defer limit.Stop()
+	ctx := context.WithoutCancel(c.ctx)
+	for busy := c.busyBefore(); busy != nil; busy = c.busyBefore() {
+		if limit.Wait(ctx, busy, 0) != nil {
+			break // it has had its time
+		}
+	}
+	ctx, over := c.engine.mark(ctx, c.Have, set)
+	defer over()
+	err := limit.Run(ctx, 0, func(ctx context.Context) error { return c.Save(ctx, set) })
+	if err == awake.ErrOver {
+		return &UnsavedError{Set: set}
+	}
+	return err
+}
+
+// busyBefore returns a channel that is closed when an older set of this chain has been
+// handed over; nil: none is about to be.
+func (c *call) busyBefore() <-chan struct{} {
+	c.engine.mu.Lock()
+	defer c.engine.mu.Unlock()
+	seen := map[*entry]bool{c.hold: true}
+	for todo := []*entry{c.hold}; len(todo) > 0; {
+		at := todo[0]
+		todo = todo[1:]
+		if at == nil {
+			continue
+		}
+		for _, from := range at.before {
+			if seen[from] {
+				continue
+			}
+			seen[from] = true
+			if from.takers > 0 {
+				if from.idle == nil {
+					from.idle = make(chan struct{})
+				}
+				return from.idle
+			}
+			todo = append(todo, from)
+		}
+	}
+	return nil
+}
+
+func (c *call) pickUp(set Tokens) {
+	if c.hold == nil {
+		return
+	}
+	now := c.engine.Now()
+	c.engine.mu.Lock()
+	defer c.engine.mu.Unlock()
+	c.engine.pickUp(c.hold, set, now)
+}

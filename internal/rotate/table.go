@@ -1,0 +1,289 @@
+package rotate
+
+import (
+	"container/heap"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// Bounds of a table, running flights and followed tokens aside.
+const (
+	maxEntries = 16384
+	maxBytes   = 64 << 20
+	// maxNotes leaves room for the rest where everybody signs out.
+	maxNotes = maxEntries / 2
+)
+
+// class orders what leaves first where the room is short.
+type class uint8
+
+const (
+	brief   class = iota // remembered for late callers
+	orphans              // all that is left of a session
+	notes                // revocations
+	classes
+)
+
+// entry is all that is known of one refresh token.
+type entry struct {
+	id     string
+	fate   *Fate    // nil: nothing, or it is forgotten
+	next   *entry   // the token of fate.Next, where that is another
+	before []*entry // whose next this is
+	flight *flight  // that spends it now
+	cool   cooling
+
+	takers    int           // calls that have its set, and have not stored it yet
+	idle      chan struct{} // closed when there are none; nil: nobody waits for that
+	followers map[*Follower]struct{}
+
+	class  class
+	expiry time.Time
+	size   int
+	place  int // in its class's heap; -1: it is in none
+}
+
+func (at *entry) is(want State) bool { return at.fate != nil && at.fate.State == want }
+
+// cooling is a cooldown: it ends by the client's clock or by the process's own, whichever
+// is first, since a clock may be set back.
+type cooling struct {
+	err   error
+	hold  Urgency
+	until time.Time // by the client's clock
+	began time.Time // by the process's
+	wait  time.Duration
+}
+
+func (c *cooling) left(now time.Time) time.Duration {
+	if c.err == nil {
+		return 0
+	}
+	return max(min(c.until.Sub(now), c.wait-time.Since(c.began)), 0)
+}
+
+// table is the only memory of an engine. The zero table is ready to use.
+type table struct {
+	byID   map[string]*entry
+	heaps  [classes]byExpiry
+	counts int // entries in the heaps
+	bytes  int
+	// revoked counts the entries that are Revoked, for who has no time for the lock.
+	revoked atomic.Int64
+}
+
+// ensure returns the entry of an id, a new one where there is none.
+func (t *table) ensure(id string) *entry {
+	if at := t.byID[id]; at != nil {
+		return at
+	}
+	if t.byID == nil {
+		t.byID = make(map[string]*entry)
+	}
+	at := &entry{id: id, place: -1}
+	t.byID[id] = at
+	return at
+}
+
+// get returns the entry of an id, without what has expired; nil: there is none.
+func (t *table) get(id string, now time.Time) *entry {
+	if at := t.byID[id]; at != nil {
+		t.expire(at, now)
+	}
+	return t.byID[id]
+}
+
+// state returns what has become of the token with an id.
+func (t *table) state(id string, now time.Time) State {
+	switch at := t.get(id, now); {
+	case at == nil:
+		return Unspent
+	case at.fate != nil:
+		return at.fate.State
+	case at.flight != nil:
+		return Spending
+	case at.cool.left(now) > 0:
+		return Cooling
+	}
+	return Unspent
+}
+
+// link notes what a token became.
+func (t *table) link(at, next *entry) {
+	if at == next {
+		return
+	}
+	at.next = next
+	next.before = append(next.before, at)
+}
+
+// unlink forgets what a token became.
+func (t *table) unlink(at *entry) {
+	next := at.next
+	if next == nil {
+		return
+	}
+	at.next = nil
+	next.before = slices.DeleteFunc(next.before, func(e *entry) bool { return e == at })
+	t.collect(next)
+}
+
+// keep puts an entry where it belongs after a change, and makes room.
+func (t *table) keep(at *entry, now time.Time) {
+	t.take(at)
+	if at.fate == nil && at.cool.err == nil {
+		t.collect(at)
+		return
+	}
+	if at.fate == nil {
+		at.class, at.expiry = brief, at.cool.until
+	}
+	if at.takers > 0 {
+		return // it stays until it is handed over
+	}
+	if !now.Before(at.expiry) {
+		t.expire(at, now)
+		return
+	}
+	at.size = at.weigh()
+	t.counts++
+	t.bytes += at.size
+	heap.Push(&t.heaps[at.class], at)
+	t.makeRoom(now)
+}
+
+// take takes an entry out of its heap.
+func (t *table) take(at *entry) {
+	if at.place < 0 {
+		return
+	}
+	heap.Remove(&t.heaps[at.class], at.place)
+	t.counts--
+	t.bytes -= at.size
+}
+
+// makeRoom drops what has expired, and then what may leave first.
+func (t *table) makeRoom(now time.Time) {
+	for i := range t.heaps {
+		for h := &t.heaps[i]; h.Len() > 0 && !now.Before((*h)[0].expiry); {
+			t.expire((*h)[0], now)
+		}
+	}
+	for t.counts > maxEntries || t.bytes > maxBytes || t.heaps[notes].Len() > maxNotes {
+		from := &t.heaps[brief]
+		switch {
+		case t.heaps[notes].Len() > maxNotes:
+			from = &t.heaps[notes]
+		case from.Len() > 0:
+		case t.heaps[orphans].Len() > 0:
+			from = &t.heaps[orphans]
+		default:
+			from = &t.heaps[notes]
+		}
+		t.evict((*from)[0])
+	}
+}
+
+// expire forgets what is too old of an entry.
+func (t *table) expire(at *entry, now time.Time) {
+	if at.takers > 0 || at.fate == nil && at.cool.err == nil || now.Before(at.expiry) {
+		return
+	}
+	t.take(at)
+	t.forget(at)
+	if at.cool.left(now) <= 0 {
+		at.cool = cooling{}
+	}
+	t.keep(at, now)
+}
+
+// evict drops all that is known of a token.
+func (t *table) evict(at *entry) {
+	t.take(at)
+	t.forget(at)
+	at.cool = cooling{}
+	t.collect(at)
+}
+
+// forget drops what became of a token. What led to it goes, too: else a late caller would
+// be handed a set that is spent already.
+func (t *table) forget(at *entry) {
+	if at.fate == nil {
+		return
+	}
+	if at.fate.State == Revoked {
+		t.revoked.Add(-1)
+	}
+	at.fate = nil
+	for _, from := range slices.Clone(at.before) {
+		if from.takers == 0 {
+			t.evict(from)
+		}
+	}
+	t.unlink(at)
+}
+
+// collect drops an entry that nothing needs any more.
+func (t *table) collect(at *entry) {
+	if at.fate != nil || at.flight != nil || at.takers > 0 || at.cool.err != nil || len(at.before) > 0 || len(at.followers) > 0 {
+		return
+	}
+	t.take(at)
+	if t.byID[at.id] == at {
+		delete(t.byID, at.id)
+	}
+}
+
+// remembered returns a copy for the table: without what is quickly decoded again, and
+// much larger than the tokens, and with texts of its own, since they are parts of a whole
+// answer, which would stay in memory too.
+func remembered(fate *Fate) *Fate {
+	own := *fate
+	own.Owner, own.Have, own.HaveOwner = nil, Tokens{}, nil
+	n := &own.Next
+	for _, text := range []*string{&n.AccessToken, &n.TokenType, &n.RefreshToken, &n.IDToken, &n.SubjectHint, &n.Scope, &own.Grant} {
+		*text = strings.Clone(*text)
+	}
+	return &own
+}
+
+// weigh returns what an entry takes in memory, in bytes.
+func (at *entry) weigh() int {
+	const overhead = 512
+	size := overhead + len(at.id)
+	if at.fate == nil {
+		return size
+	}
+	n := &at.fate.Next
+	return size + at.fate.weight + len(at.fate.Grant) + len(n.AccessToken) + len(n.TokenType) +
+		len(n.RefreshToken) + len(n.IDToken) + len(n.SubjectHint) + len(n.Scope)
+}
+
+// byExpiry is a heap of entries, the first to expire on top.
+type byExpiry []*entry
+
+func (h byExpiry) Len() int           { return len(h) }
+func (h byExpiry) Less(i, j int) bool { return h[i].expiry.Before(h[j].expiry) }
+func (h byExpiry) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].place, h[j].place = i, j
+}
+
+// Push is heap.Interface's.
+func (h *byExpiry) Push(x any) {
+	at := x.(*entry)
+	at.place = len(*h)
+	*h = append(*h, at)
+}
+
+// Pop is heap.Interface's.
+func (h *byExpiry) Pop() any {
+	last := len(*h) - 1
+	at := (*h)[last]
+	(*h)[last] = nil
+	*h = (*h)[:last]
+	at.place = -1
+	return at
+}
