@@ -192,23 +192,19 @@ func (c *IdpClient) CreateAgent(ctx context.Context, tokens TokenSet, opts *Agen
 		}
 	}
 	remaining := tokens.remaining(c.now())
-	if !c.autoRefresh(opts.AutoRefresh) || remaining > c.cfg.RefreshBuffer {
-		agent, err := c.agentOf(tokens)
-		if err != nil {
-			return nil, err
-		}
-		return c.hydrate(ctx, agent)
+	if c.autoRefresh(opts.AutoRefresh) && remaining <= c.cfg.RefreshBuffer && remaining <= tokens.buffer(c.cfg.RefreshBuffer) {
+		return c.createRefreshed(c.renewalOf(ctx, tokens, remaining, opts))
 	}
-	r := renewalOf(remaining, opts)
-	r.agent = c.joinRunning(ctx, tokens, r)
-	if r.agent == nil {
-		own, err := c.agentOf(tokens)
-		if err != nil {
-			return nil, err
-		}
-		r.agent, r.decoded = own, true
+	if c.sessions.Revoked(tokens.RefreshToken) {
+		err := refreshFailed(ErrSessionExpired, "the session was signed out", nil)
+		c.reportError(ctx, opts.OnRefreshError, err)
+		return nil, err
 	}
-	return c.createRefreshed(ctx, r)
+	agent, err := c.agentOf(tokens)
+	if err != nil {
+		return nil, err
+	}
+	return c.hydrate(ctx, agent)
 }
 
 // agentOf decodes who the tokens belong to. It verifies nothing.

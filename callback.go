@@ -6,7 +6,9 @@ import (
 	"crypto/subtle"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -86,9 +88,17 @@ func (c *IdpClient) exchange(ctx context.Context, code, codeVerifier string, opt
 	form.Add("redirect_uri", cmp.Or(redirect, c.cfg.RedirectURI))
 	form.Add("code_verifier", codeVerifier)
 	form.AddAll("resource", c.resourcesOr(opts.Resources))
-	answer, err := c.requestTokens(ctx, opExchange, codeTokenError, url, &form, code, codeVerifier)
+	resp, err := c.requestTokens(ctx, opExchange, codeTokenError, url, &form, code, codeVerifier)
 	if err != nil {
 		return nil, err
+	}
+	answer := TokenSet(resp.Set)
+	switch {
+	case !resp.Usable():
+		return nil, invalidResponse(opExchange, resp.Fault(), http.StatusOK, nil)
+	case slices.Contains(resp.Odd, "id_token"):
+		c.discard(ctx, resp.Set) // a session that nobody may have
+		return nil, invalidResponse(opExchange, resp.Fault(), http.StatusOK, nil)
 	}
 	if answer.IDToken == "" {
 		return nil, invalidToken(opExchange, "id_token", "is missing from the answer", nil)

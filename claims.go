@@ -141,17 +141,8 @@ const maxDate = 253402300799
 // allows one (RFC 7519 section 2).
 func parseDate(r *strictjson.Reader) numericDate {
 	literal, _ := r.Number() // empty for what is no number
-	seconds, ok := wholeSeconds(literal)
+	seconds, ok := strictjson.Whole(literal)
 	return numericDate{seconds: seconds, present: true, valid: ok && 0 <= seconds && seconds <= maxDate}
-}
-
-// wholeSeconds cuts the fraction off a plain number such as 1760000000.25.
-func wholeSeconds(literal string) (int64, bool) {
-	if !strings.ContainsAny(literal, "eE") {
-		literal, _, _ = strings.Cut(literal, ".")
-	}
-	r := strictjson.NewReader(literal)
-	return r.Int()
 }
 
 func parseAudience(r *strictjson.Reader) audience {

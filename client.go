@@ -41,6 +41,7 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/fresh"
 	"github.com/authpi/authpi-idp-go/internal/jwks"
 	"github.com/authpi/authpi-idp-go/internal/redact"
+	"github.com/authpi/authpi-idp-go/internal/rotate"
 	"github.com/authpi/authpi-idp-go/internal/sibling"
 	"github.com/authpi/authpi-idp-go/internal/strictjson"
 )
@@ -56,8 +57,9 @@ type IdpClient struct {
 	metadata      *fresh.Value[discovery.Metadata]
 	keys          *jwks.Set
 	verified      *verifiedTokens
-	rotations     *rotations
 	identities    *identities
+	sessions      *rotate.Engine
+	machines      *cooldown // of client credentials
 	log           *slog.Logger
 	now           func() time.Time
 }
@@ -86,8 +88,9 @@ func NewIdpClient(cfg Config) (*IdpClient, error) {
 	})
 	c.keys = jwks.New(c.fetchKeys, c.now, c.log)
 	c.verified = newVerifiedTokens(c.now)
-	c.rotations = newRotations(cfg)
 	c.identities = newIdentities(cfg)
+	c.machines = &cooldown{}
+	c.sessions = c.newSessions()
 	return c, nil
 }
 
@@ -203,10 +206,14 @@ func (c *IdpClient) ClientCredentials(ctx context.Context, scopes []string, reso
 	form.Add("grant_type", "client_credentials")
 	form.AddList("scope", scopes)
 	form.AddAll("resource", resources)
-	answer, err := c.requestTokens(ctx, opClientCredentials, codeTokenError, url, &form)
+	resp, err := c.requestTokens(ctx, opClientCredentials, codeTokenError, url, &form)
 	if err != nil {
 		return nil, err
 	}
+	if fault := resp.Fault(); fault != "" {
+		return nil, invalidResponse(opClientCredentials, fault, http.StatusOK, nil)
+	}
+	answer := TokenSet(resp.Set)
 	if answer.IDToken != "" {
 		// None is due here, but CreateAgent would believe it, so one that cannot
 		// be verified is left out.
@@ -223,25 +230,15 @@ func (c *IdpClient) ClientCredentials(ctx context.Context, scopes []string, reso
 // its session along. tokenTypeHint is "access_token", "refresh_token" or empty. A
 // token that is not valid any more is no error.
 //
-// It returns an [*OAuthError]: revocation_error, or the issuer's own code.
+// In this process the session is over from now on, whatever the issuer answers: no call
+// with the token, or with one before or after it, gets tokens again, and what a refresh
+// on its way brings is revoked as well.
+//
+// It returns a [*ConfigurationError] where the issuer has no such endpoint, and an
+// [*OAuthError]: revocation_error, or the issuer's own code.
 func (c *IdpClient) RevokeToken(ctx context.Context, token, tokenTypeHint string) error {
-	const op = "revoke token"
-	url, err := c.needEndpoint("Revocation", c.endpoints.Revocation)
-	if err != nil {
-		return err
-	}
-	var form endpoint.Params
-	form.Add("token", token)
-	form.AddSet("token_type_hint", tokenTypeHint)
-	answer, err := c.post(ctx, op, url, &form, token)
-	if err != nil {
-		return err
-	}
-	if answer.Status != http.StatusOK {
-		return c.refusal(op, codeRevocationError, answer, token)
-	}
-	c.rotations.end(token)
-	return nil
+	c.sessions.Revoke(token)
+	return c.revokeAtIssuer(ctx, token, tokenTypeHint)
 }
 
 // Introspection is what the issuer says of a token (RFC 7662 section 2.2). Where
@@ -367,12 +364,4 @@ func (c *IdpClient) redirectOr(op, uri string) (string, error) {
 		return uri, nil
 	}
 	return "", invalidRequest(op, "RedirectURI is none of the client's: add it to Config.RedirectURIs")
-}
-
-// resourcesOr gives a copy of the call's resources, or the client's for nil.
-func (c *IdpClient) resourcesOr(resources []string) []string {
-	if resources == nil {
-		resources = c.cfg.Resources
-	}
-	return slices.Clone(resources)
 }

@@ -154,6 +154,9 @@ func (cfg *Config) check() error {
 	if cfg.AuthMethod != AuthMethodPost && cfg.AuthMethod != AuthMethodBasic {
 		return refuse("AuthMethod", "must be AuthMethodPost or AuthMethodBasic")
 	}
+	if cfg.RefreshTimeout < 0 {
+		return refuse("RefreshTimeout", "must not be negative")
+	}
 	if cfg.AutoRefresh < RefreshDefault || cfg.AutoRefresh > RefreshOff {
 		return refuse("AutoRefresh", "must be RefreshDefault, RefreshOn or RefreshOff")
 	}
@@ -213,9 +216,7 @@ func (cfg Config) withDefaults() Config {
 	cfg.RefreshBuffer = orDefault(cfg.RefreshBuffer, defaultRefreshBuffer)
 	cfg.RefreshMemory = orDefault(cfg.RefreshMemory, defaultRefreshMemory)
 	cfg.ClockSkew = orDefault(cfg.ClockSkew, defaultClockSkew)
-	if cfg.RefreshTimeout <= 0 {
-		cfg.RefreshTimeout = defaultRefreshTimeout
-	}
+	cfg.RefreshTimeout = orDefault(cfg.RefreshTimeout, defaultRefreshTimeout)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -311,3 +312,11 @@ func (cfg Config) LogValue() slog.Value { return slog.StringValue(cfg.String()) 
 
 // MarshalJSON writes what may be shown; it is not meant to be read back.
 func (cfg Config) MarshalJSON() ([]byte, error) { return json.Marshal(cfg.printable()) }
+
+// resourcesOr gives a copy of the call's resources, or the client's for nil.
+func (c *IdpClient) resourcesOr(resources []string) []string {
+	if resources == nil {
+		resources = c.cfg.Resources
+	}
+	return slices.Clone(resources)
+}

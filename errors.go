@@ -6,10 +6,12 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/authpi/authpi-idp-go/internal/endpoint"
 	"github.com/authpi/authpi-idp-go/internal/redact"
+	"github.com/authpi/authpi-idp-go/internal/strictjson"
 )
 
 // OAuthError is what the issuer, or a protocol check of this package, said.
@@ -34,9 +36,20 @@ type OAuthError struct {
 	// RetryAfter is how long the issuer asks to wait, zero if it does not say.
 	RetryAfter time.Duration
 
-	op    string // what was being done, for the text
-	cause error
+	op      string // what was being done, for the text
+	cause   error
+	verdict verdict
 }
+
+// verdict is what an error says of a session, where its code and status do not tell.
+type verdict uint8
+
+const (
+	byCode     verdict = iota
+	endsIt             // a refusal of the refresh token, whatever the code
+	leavesIt           // a refusal of this request alone
+	answerLost         // nobody knows: the same tokens may be tried again
+)
 
 func (e *OAuthError) Error() string {
 	parts := []string{"authpi"}
@@ -75,7 +88,62 @@ func (e *OAuthError) passing() bool {
 	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
 		return true
 	}
-	return e.StatusCode >= 500 || e.Code == codeTransport
+	return e.StatusCode >= 500 || e.Code == codeTransport || e.verdict == answerLost
+}
+
+// Bounds of a wait that an issuer asks for.
+const (
+	maxWait     = 5 * time.Minute
+	defaultWait = 5 * time.Second // for a 429 that names none
+)
+
+// wait is how long the issuer wants no request: Retry-After, in bounds.
+func (e *OAuthError) wait() time.Duration {
+	if e.RetryAfter == 0 && e.StatusCode == http.StatusTooManyRequests {
+		return defaultWait
+	}
+	return min(e.RetryAfter, maxWait)
+}
+
+// retryIn is the same error while a wait goes on, with what is left of that in whole
+// seconds.
+func (e *OAuthError) retryIn(left time.Duration) *OAuthError {
+	own := *e
+	own.RetryAfter = max((left + time.Second - 1).Truncate(time.Second), time.Second)
+	return &own
+}
+
+// cooldown is a wait that the issuer has asked for.
+type cooldown struct {
+	current atomic.Pointer[cooldownUntil]
+}
+
+type cooldownUntil struct {
+	err   *OAuthError
+	until time.Time
+}
+
+// begin begins a wait, if err asks for one.
+func (w *cooldown) begin(err error, now time.Time) {
+	var e *OAuthError
+	if !errors.As(err, &e) || !e.passing() {
+		return
+	}
+	if wait := e.wait(); wait > 0 {
+		w.current.Store(&cooldownUntil{e, now.Add(wait)})
+	}
+}
+
+// left returns the error that began the wait, with what is left of it; nil: there is none.
+func (w *cooldown) left(now time.Time) error {
+	current := w.current.Load()
+	if current == nil || !now.Before(current.until) {
+		return nil
+	}
+	if left := current.until.Sub(now); left <= maxWait {
+		return current.err.retryIn(left)
+	}
+	return nil // the clock was set back
 }
 
 // isPassing tells whether the same refresh may succeed later.
@@ -140,10 +208,18 @@ const (
 // token is spent or revoked, the session is over, the identity was refused. It
 // is false where the same tokens may be tried again, as after a timeout, a 429
 // or a 5xx, and for errors that are not of this package.
+//
+// On refresh any refusal ends the session, whatever its code, but for those that speak
+// of the client or of what was asked for: invalid_client, unauthorized_client,
+// unsupported_grant_type, invalid_request, invalid_scope, invalid_target, and
+// access_denied where resources or scopes were asked for.
 func SessionEnded(err error) bool {
 	var e *OAuthError
 	if !errors.As(err, &e) || e.passing() {
 		return false
+	}
+	if e.verdict != byCode {
+		return e.verdict == endsIt
 	}
 	switch errorCode(e.Code) {
 	case ErrTokenExpired, ErrInvalidToken, ErrInvalidState, ErrInvalidNonce, ErrInvalidGrant, ErrInvalidOrganization,
@@ -304,3 +380,47 @@ func (e *maskedError) As(target any) bool   { return errors.As(e.err, target) }
 
 // Format keeps every verb to the text.
 func (e maskedError) Format(f fmt.State, _ rune) { redact.Print(f, e.text) }
+
+// refusal reads an error answer (RFC 6749 section 5.2), JSON or not. fallback is the
+// code where it names none.
+func (c *IdpClient) refusal(op, fallback string, answer endpoint.Answer, secrets ...string) *OAuthError {
+	code, description, uri := fallback, "", ""
+	r := strictjson.NewReader(answer.Body)
+	for m := r.Members(); m.Next(); {
+		switch m.Name {
+		case "error":
+			if text, ok := r.Text(); ok {
+				code = text
+			}
+		case "error_description":
+			description, _ = r.Text()
+		case "error_uri":
+			uri, _ = r.Text()
+		}
+	}
+	if r.End() != nil {
+		code, description, uri = fallback, "", "" // half an error is none
+	}
+	if description == "" {
+		description = fmt.Sprintf("the issuer answered with status %d", answer.Status)
+	}
+	e := issuerError(op, code, description, uri, c.withOwn(secrets)...)
+	e.StatusCode, e.RetryAfter = answer.Status, answer.RetryAfter
+	return e
+}
+
+// withOwn adds the client's own secrets to those of one request.
+func (c *IdpClient) withOwn(secrets []string) []string {
+	if c.cfg.ClientSecret == "" {
+		return secrets
+	}
+	_, basic, _ := strings.Cut(endpoint.BasicCredentials(c.cfg.ClientID, c.cfg.ClientSecret), " ")
+	return append([]string{c.cfg.ClientSecret, basic}, secrets...)
+}
+
+func secretsOf(sets ...TokenSet) (secrets []string) {
+	for _, t := range sets {
+		secrets = append(secrets, t.AccessToken, t.RefreshToken, t.IDToken)
+	}
+	return secrets
+}

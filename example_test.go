@@ -191,7 +191,7 @@ func ExampleParseCallback() {
 }
 
 func ExampleIdpClient_CreateAgent() {
-	srv, client := exampleIssuer(&authpitest.Options{AccessTokenLifetime: 30 * time.Second}) // due at once
+	srv, client := exampleIssuer(&authpitest.Options{AccessTokenLifetime: -time.Second}) // due at once
 	defer srv.Close()
 	store := map[string]authpi.TokenSet{"session-1": exampleSignIn(srv, client).Tokens}
 	before := store["session-1"]

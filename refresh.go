@@ -1,12 +1,22 @@
 package authpi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"slices"
+	"strings"
 	"time"
+
+	"github.com/authpi/authpi-idp-go/internal/awake"
+	"github.com/authpi/authpi-idp-go/internal/endpoint"
+	"github.com/authpi/authpi-idp-go/internal/jws"
+	"github.com/authpi/authpi-idp-go/internal/redact"
+	"github.com/authpi/authpi-idp-go/internal/rotate"
+	"github.com/authpi/authpi-idp-go/internal/tokens"
 )
 
 // RefreshOptions are for one [IdpClient.Refresh].
@@ -41,41 +51,83 @@ func (c *IdpClient) Refresh(ctx context.Context, agent *Agent, opts *RefreshOpti
 		return nil, invalidRequest(opRefresh, "the agent is nil")
 	}
 	r := &renewal{
-		agent:     agent,
-		onRefresh: opts.OnRefresh,
-		reload:    opts.Reload,
-		resources: c.resourcesOr(opts.Resources),
-		scopes:    slices.Clone(opts.Scopes),
+		client: c, ctx: ctx, tokens: agent.Tokens, agent: agent,
+		onRefresh: opts.OnRefresh, reload: opts.Reload,
+		resources: c.resourcesOr(opts.Resources), scopes: slices.Clone(opts.Scopes),
+		urgency: rotate.Named,
 	}
-	renewed, err := c.renew(ctx, r)
+	if agent.Tokens.RefreshToken == "" {
+		return nil, ownError(ErrTokenExpired, opRefresh, "there is no refresh token")
+	}
+	renewed, err := r.run()
 	if err != nil {
 		return nil, err
 	}
 	return c.identify(ctx, renewed, r)
 }
 
+// RefreshCoordinator lets several processes spend a refresh token once between
+// them. Within one process nothing is needed: a shared flight always stands in
+// front, so Do is called once for each id and process, with a context of its own
+// that no caller's cancellation ends. Module authpiredis has one over Redis.
+type RefreshCoordinator interface {
+	// Do runs spend at most once for an id among all who share the coordinator,
+	// and gives each of them the bytes that it returned, for a while after too. An
+	// error of spend is not kept: it means that nothing final happened.
+	//
+	// id is a digest, safe to store and log. The bytes are sealed: only a holder
+	// of the old refresh token can read them. An error means that nobody could be
+	// asked; the refresh then fails for a passing reason and spends nothing.
+	Do(ctx context.Context, id string, spend func(context.Context) ([]byte, error)) ([]byte, error)
+}
+
 const opRefresh = "refresh"
 
-// How a refresh that is not urgent behaves: the access token is still good.
-const (
-	patience = 5 * time.Second // the longest that a caller waits for it
-	pause    = 5 * time.Second // how long none is tried again after a passing failure
-)
+// patience is the longest that a caller waits whose access token is still good.
+const patience = 5 * time.Second
 
-// renewal is what one caller wants of a refresh, and how far it has come. What is
-// spent for it are the agent's tokens, or what others have made of them since.
+// newSessions sets up the engine that knows what became of each refresh token.
+func (c *IdpClient) newSessions() *rotate.Engine {
+	e := &rotate.Engine{
+		IssuerAndClient: strings.TrimRight(c.cfg.IssuerURL, "/") + "\x00" + c.cfg.ClientID,
+		Redeem:          c.redeem,
+		Discard:         c.discard,
+		Fault:           func(fault any) error { return passing(refreshPanicked(fault)) },
+		Passing:         isPassing,
+		Buffer:          func(set rotate.Tokens) time.Duration { return TokenSet(set).buffer(c.cfg.RefreshBuffer) },
+		Event:           c.event,
+		Memory:          c.cfg.RefreshMemory,
+		Timeout:         c.cfg.RefreshTimeout,
+		Patience:        patience,
+		Now:             c.now,
+	}
+	if c.cfg.Coordinator != nil {
+		shared := &rotate.Coordinator{
+			Do: c.cfg.Coordinator.Do, ID: e.ID, Once: c.redeem, Refusal: refusalOf,
+			Refused: refusedElsewhere, Failed: c.coordinatorFailed, Fault: panicked,
+		}
+		e.Redeem, e.Peek = shared.Redeem, shared.Peek
+	}
+	return e
+}
+
+// renewal is what one caller wants of a refresh.
 type renewal struct {
-	agent             *Agent // as the caller has it; it is not changed
+	client            *IdpClient
+	ctx               context.Context //nolint:containedctx // it lives as long as the call
+	tokens            TokenSet        // as the caller has them
+	agent             *Agent          // whose they are; nil: not decoded yet
+	decoded           bool            // agent was made in this call
 	onRefresh         func(context.Context, TokenSet) error
 	onError           func(context.Context, error)
 	reload            func(context.Context) (TokenSet, error)
 	resources, scopes []string
-	patient           bool      // the access token is still good: wait no longer than patience
-	spends            bool      // this caller started the flight, so it sees it through
-	came              time.Time // when this caller began to wait
-	until             time.Time // when it stops waiting for others, its store included
-	decoded           bool      // agent was made in this call and is nobody else's yet
-	joined            *arrival  // of the flight that it has waited for already
+	urgency           rotate.Urgency
+	follower          *rotate.Follower
+	held              bool   // no request was made, since the last one failed
+	unreadable        bool   // what the caller has cannot be decoded
+	leads             bool   // this caller had the token spent, so it sees it through
+	renewed           *Agent // of the set that it was given
 }
 
 // grant names what is asked for besides new tokens: callers that ask for the same
@@ -87,66 +139,210 @@ func (r *renewal) grant() string {
 	return fmt.Sprintf("%q %q", r.resources, r.scopes)
 }
 
-// spendTime is what must be left of a patient caller's time when a token is spent:
-// a caller that leaves at once would not store what it gets.
-func (r *renewal) spendTime() time.Duration {
-	if r.patient {
-		return patience / 2
+// run gets the caller a newer token set than its own, and has the caller store it.
+func (r *renewal) run() (*Agent, error) {
+	want := rotate.Call{
+		Have: rotate.Tokens(r.tokens), Grant: r.grant(), Urgency: r.urgency, Follower: r.follower,
+		Owner: r.lead, Accept: r.accept,
 	}
-	return 0
+	if r.reload != nil {
+		want.Load = r.load
+	}
+	if r.onRefresh != nil {
+		want.Save = r.save
+	}
+	if _, err := r.client.sessions.Renew(r.ctx, want); err != nil {
+		return nil, r.failed(err)
+	}
+	return r.renewed, nil
+}
+
+// own is the agent as the caller has it.
+func (r *renewal) own() (*Agent, error) {
+	if r.agent == nil {
+		agent, err := r.client.agentOf(r.tokens)
+		if err != nil {
+			r.unreadable = true
+			return nil, err
+		}
+		r.agent, r.decoded = agent, true
+	}
+	return r.agent, nil
+}
+
+// lead is told that this caller is about to have its token spent.
+func (r *renewal) lead() (any, error) {
+	_, err := r.own()
+	r.leads = true
+	return r, err
+}
+
+// accept decodes whose a set is: the caller's own, or it gets nothing of it. In a crowd
+// most hold what the leader holds: they need not decode that again.
+func (r *renewal) accept(fate rotate.Fate) error {
+	if leader, ok := fate.HaveOwner.(*renewal); ok && r.agent == nil && leader.decoded && leader.tokens == r.tokens {
+		r.agent = leader.agent
+	}
+	own, err := r.own()
+	if err != nil {
+		return err
+	}
+	renewed, err := r.client.agentWith(fate)
+	if err != nil {
+		return &RefreshError{cause: err}
+	}
+	if renewed.ID != own.ID {
+		return &RefreshError{cause: subjectMismatch(own.ID, renewed.ID, secretsOf(renewed.Tokens, r.tokens)...)}
+	}
+	r.renewed = renewed
+	return nil
+}
+
+// agentWith is agentOf for a set that others wait for too: it is decoded once.
+func (c *IdpClient) agentWith(fate rotate.Fate) (*Agent, error) {
+	decoded, ok := fate.Owner.(*claims)
+	if !ok {
+		return c.agentOf(TokenSet(fate.Next))
+	}
+	agent := c.newAgent(decoded, TokenSet(fate.Next))
+	agent.Organizations = cloneOrganizations(agent.Organizations)
+	return agent, nil
+}
+
+// load reads the caller's session store.
+func (r *renewal) load(ctx context.Context) (rotate.Tokens, error) {
+	own, err := r.own()
+	if err != nil {
+		return rotate.Tokens{}, err
+	}
+	stored, err := r.reload(ctx)
+	switch {
+	case err != nil && r.ctx.Err() != nil:
+		return rotate.Tokens{}, left(r.ctx) // whatever the store calls it
+	case err != nil:
+		cause := masked(err, secretsOf(stored, r.tokens)...)
+		return rotate.Tokens{}, refreshFailed(codeTransport, "Reload: "+cause.Error(), cause)
+	case stored.isZero():
+		return rotate.Tokens{}, refreshFailed(ErrSessionExpired, "the session has ended meanwhile", nil)
+	case stored == r.tokens:
+		return rotate.Tokens(stored), nil
+	}
+	owner, err := r.client.agentOf(stored)
+	if err != nil {
+		return rotate.Tokens{}, &RefreshError{cause: err}
+	}
+	if owner.ID != own.ID {
+		return rotate.Tokens{}, &RefreshError{cause: subjectMismatch(own.ID, owner.ID, secretsOf(stored, r.tokens)...)}
+	}
+	if r.client.cfg.VerifyStoredTokens {
+		if err := r.client.verifyStored(ctx, &stored); err != nil {
+			return rotate.Tokens{}, &RefreshError{cause: err}
+		}
+	}
+	return rotate.Tokens(stored), nil
+}
+
+// save is OnRefresh.
+func (r *renewal) save(ctx context.Context, set rotate.Tokens) error {
+	if err := r.onRefresh(ctx, TokenSet(set)); err != nil {
+		cause := masked(err, secretsOf(TokenSet(set), r.tokens)...)
+		return r.notStored(TokenSet(set), "OnRefresh: "+cause.Error(), cause)
+	}
+	return nil
+}
+
+func (r *renewal) notStored(set TokenSet, why string, cause error) error {
+	failed := refreshFailed(codeRefreshError, why, cause)
+	failed.tokens = &set
+	return failed
+}
+
+// failed makes an error of the package's own out of what the engine says.
+func (r *renewal) failed(err error) error {
+	var held *rotate.HeldError
+	var unsaved *rotate.UnsavedError
+	switch {
+	case errors.As(err, &held):
+		r.held = true
+		return heldBack(held)
+	case errors.As(err, &unsaved):
+		return r.notStored(TokenSet(unsaved.Set), "OnRefresh did not return in time", context.DeadlineExceeded)
+	case err == awake.ErrOver:
+		return refreshFailed(codeTransport, awake.ErrOver.Error(), context.DeadlineExceeded)
+	case err == rotate.ErrRevoked:
+		return refreshFailed(ErrSessionExpired, "the session was signed out: its refresh token, or a later one, was revoked", nil)
+	case err == rotate.ErrNoToken:
+		return refreshFailed(ErrTokenExpired, "the newer tokens have no refresh token", nil)
+	case err == rotate.ErrInside:
+		return refreshFailed(codeTransport, "called from inside a callback of the same refresh, which must end first", nil)
+	case err == r.ctx.Err():
+		return left(r.ctx)
+	}
+	return err
+}
+
+// heldBack is the failure that others wait for to pass, with what is left of the wait.
+func heldBack(held *rotate.HeldError) error {
+	var e *OAuthError
+	if !errors.As(held.Err, &e) {
+		return refreshFailed(codeTransport, "the last attempt failed a moment ago", nil)
+	}
+	return &RefreshError{cause: e.retryIn(held.Left)}
 }
 
 // renewalOf is what a caller of CreateAgent or of a token source wants, whose access
-// token has so much of its life left. The agent is still to be set.
-func renewalOf(remaining time.Duration, opts *AgentOptions) *renewal {
-	return &renewal{
-		onRefresh: opts.OnRefresh,
-		onError:   opts.OnRefreshError,
-		reload:    opts.Reload,
-		resources: slices.Clone(opts.Resources),
-		patient:   remaining > 0,
+// token has so much of its life left.
+func (c *IdpClient) renewalOf(ctx context.Context, current TokenSet, remaining time.Duration, opts *AgentOptions) *renewal {
+	r := &renewal{
+		client: c, ctx: ctx, tokens: current, onRefresh: opts.OnRefresh, onError: opts.OnRefreshError,
+		reload: opts.Reload, resources: slices.Clone(opts.Resources), urgency: rotate.Needed,
 	}
+	if remaining > 0 {
+		r.urgency = rotate.Optional
+	}
+	return r
 }
 
-// createRefreshed is CreateAgent where the access token is about to expire.
-func (c *IdpClient) createRefreshed(ctx context.Context, r *renewal) (*Agent, error) {
-	renewed, err := c.renewInTime(ctx, r)
-	if err != nil {
-		return nil, err
-	}
-	if renewed == r.agent {
-		if !r.decoded {
-			renewed = renewed.clone() // what callers share is nobody's to change
-		}
-		return c.hydrate(ctx, renewed)
-	}
-	identified, err := c.identify(ctx, renewed, r)
-	if err != nil && r.onRefresh == nil {
-		c.reportError(ctx, r.onError, err)
-	}
-	return identified, err
-}
-
-// renewInTime refreshes tokens that are about to expire, or gives the agent back
-// as it is where the issuer is briefly away and its token is still good.
-func (c *IdpClient) renewInTime(ctx context.Context, r *renewal) (*Agent, error) {
-	renewed, err := c.renew(ctx, r)
+// runInTime refreshes tokens that are about to expire. It returns nil, and no error, where
+// the issuer is unreachable for now and the access token is still good.
+func (r *renewal) runInTime() (*Agent, error) {
+	renewed, err := r.run()
 	if err == nil {
 		return renewed, nil
 	}
-	agent := r.agent
-	stillGood := r.patient && agent.Tokens.remaining(c.now()) > 0 // it may have ended during the wait
-	if stillGood && isPassing(err) && !hasLeft(ctx, err) {
-		if c.rotations.paused(agent.Tokens.RefreshToken) {
-			return agent, nil // said already; asking again must not prolong the pause
+	c := r.client
+	stillGood := r.urgency == rotate.Optional && r.tokens.remaining(c.now()) > 0 // it may have ended during the wait
+	if stillGood && isPassing(err) && !hasLeft(r.ctx, err) {
+		if !r.held { // else it was said already
+			c.log.WarnContext(r.ctx, "authpi: refresh failed for now; the access token is still good",
+				"key", c.shortID(r.tokens.RefreshToken), "error", err)
 		}
-		c.rotations.pause(agent.Tokens.RefreshToken)
-		c.log.WarnContext(ctx, "authpi: refresh failed for now; the access token is still good",
-			"key", c.rotations.shortID(agent.Tokens.RefreshToken), "error", err)
-		return agent, nil
+		return nil, nil
 	}
-	c.reportError(ctx, r.onError, err)
+	if !r.unreadable { // else nothing was tried
+		c.reportError(r.ctx, r.onError, err)
+	}
 	return nil, err
+}
+
+// createRefreshed is CreateAgent where the access token is about to expire.
+func (c *IdpClient) createRefreshed(r *renewal) (*Agent, error) {
+	renewed, err := r.runInTime()
+	if err != nil {
+		return nil, err
+	}
+	if renewed == nil {
+		own, err := r.own()
+		if err != nil {
+			return nil, err
+		}
+		return c.hydrate(r.ctx, own.clone()) // what callers share is nobody's to change
+	}
+	identified, err := c.identify(r.ctx, renewed, r)
+	if err != nil && r.onRefresh == nil {
+		c.reportError(r.ctx, r.onError, err)
+	}
+	return identified, err
 }
 
 // reportError passes a failure on to an OnRefreshError, unless it is the caller's own
@@ -157,156 +353,9 @@ func (c *IdpClient) reportError(ctx context.Context, onError func(context.Contex
 	}
 }
 
-// hasLeft tells whether err is the caller's own leaving.
+// hasLeft reports whether err is the caller's own leaving.
 func hasLeft(ctx context.Context, err error) bool {
 	return ctx.Err() != nil && errors.Is(err, ctx.Err())
-}
-
-// maxHops bounds how many successors one caller follows: each hop means that
-// others have refreshed meanwhile.
-const maxHops = 8
-
-// renew gets the caller a newer token set than its own, and has the caller store
-// it. It goes from what is cheapest to what cannot be undone: the memory of spent
-// tokens, where the caller's session store agrees, the flight of another caller,
-// the store again, and only then the refresh token.
-func (c *IdpClient) renew(ctx context.Context, r *renewal) (*Agent, error) {
-	if r.agent.Tokens.RefreshToken == "" {
-		return nil, ownError(ErrTokenExpired, opRefresh, "there is no refresh token")
-	}
-	c.startWaiting(r)
-	current, asked := r.agent.Tokens, false
-	for hops := 0; hops < maxHops; {
-		if ctx.Err() != nil {
-			return nil, left(ctx)
-		}
-		known, err := c.fromMemory(ctx, current, r)
-		if err != nil {
-			return nil, err
-		}
-		if known != nil {
-			if c.satisfies(known, r) {
-				c.event(ctx, "refresh taken from memory", current)
-				return c.handOver(ctx, known, r)
-			}
-			current = known.tokens
-			hops++
-		}
-		ended, err := c.fly(ctx, current, r)
-		if err != nil {
-			return nil, err
-		}
-		got := ended.rotation
-		if ended.err != nil {
-			if asked || !errors.Is(ended.err, ErrInvalidGrant) {
-				return nil, ended.err
-			}
-			asked = true
-			if got, err = c.reloadRefused(ctx, current, r, ended.err); err != nil {
-				return nil, err
-			}
-		}
-		if got == nil {
-			continue // the first caller left before anything was spent: no hop
-		}
-		// While this caller was on its way another may have refreshed again: an
-		// older set must not be stored over a newer one.
-		latest := c.rotations.latest(got)
-		if ended.err == nil && ended.asked.Before(r.came) {
-			// The flight's first caller has no session store, or had asked it before the user
-			// signed out.
-			if latest, err = c.orNewer(ctx, latest, r, r.until); err != nil {
-				return nil, err
-			}
-		}
-		justSpent := latest == got && got.grant == r.grant() // a stored one has no grant
-		if justSpent || c.satisfies(latest, r) {
-			return c.handOver(ctx, latest, r)
-		}
-		current = latest.tokens // and now this successor is spent
-		hops++
-	}
-	return nil, refreshFailed(codeTransport, "others refresh this session faster than this call can follow", nil)
-}
-
-// satisfies tells whether a remembered set is what the caller wants: newer than
-// its own, asked for with the same options, and good.
-func (c *IdpClient) satisfies(known *rotation, r *renewal) bool {
-	if known.tokens.AccessToken == r.agent.Tokens.AccessToken || !known.stored && known.grant != r.grant() {
-		return false
-	}
-	least := time.Duration(0)
-	if known.kept {
-		least = c.cfg.RefreshBuffer // the same refresh token may simply be used again
-	}
-	return known.tokens.remaining(c.now()) > least
-}
-
-// fromMemory gives the newest successor of current that is remembered, or what the
-// session store has in its place; nil where there is none. The store is asked here,
-// too: whoever signed out meanwhile must not be signed in again by what this
-// process remembers.
-func (c *IdpClient) fromMemory(ctx context.Context, current TokenSet, r *renewal) (*rotation, error) {
-	if r.joined != nil {
-		return nil, nil // the outcome of its flight is newer
-	}
-	known := c.rotations.newest(c.rotations.id(current.RefreshToken))
-	switch {
-	case known == nil:
-		return nil, nil
-	case known.ended:
-		return nil, refreshFailed(ErrSessionExpired, "a later refresh token of it was revoked", nil)
-	case r.reload != nil && c.pausing(r):
-		return nil, errPausing()
-	}
-	return c.orNewer(ctx, known, r, r.until.Add(-r.spendTime()))
-}
-
-// pausing tells whether a refresh that is not urgent failed a moment ago.
-func (c *IdpClient) pausing(r *renewal) bool {
-	return r.patient && c.rotations.paused(r.agent.Tokens.RefreshToken)
-}
-
-func errPausing() error {
-	return refreshFailed(codeTransport, "the last attempt failed a moment ago", nil)
-}
-
-// handOver gives a new set to the caller's OnRefresh, unless it came from the store.
-func (c *IdpClient) handOver(ctx context.Context, rotated *rotation, r *renewal) (*Agent, error) {
-	// Checked last of all: a slow caller must not store an older set over a newer one.
-	if latest := c.rotations.latest(rotated); c.satisfies(latest, r) {
-		rotated = latest
-	}
-	owner, err := c.ownerOf(rotated)
-	if err == nil && owner.ID != r.agent.ID {
-		err = subjectMismatch(r.agent.ID, owner.ID, secretsOf(rotated.tokens, r.agent.Tokens)...)
-	}
-	if err != nil {
-		return nil, &RefreshError{cause: err}
-	}
-	if rotated.stored || r.onRefresh == nil {
-		return owner, nil
-	}
-	detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.RefreshTimeout)
-	defer cancel()
-	if err := r.onRefresh(detached, rotated.tokens); err != nil {
-		cause := masked(err, secretsOf(rotated.tokens, r.agent.Tokens)...)
-		failed := refreshFailed(codeRefreshError, "OnRefresh: "+cause.Error(), cause)
-		tokens := rotated.tokens
-		failed.tokens = &tokens
-		return nil, failed
-	}
-	return owner, nil
-}
-
-// ownerOf is agentOf for a set that others wait for too: it is decoded once.
-func (c *IdpClient) ownerOf(rotated *rotation) (*Agent, error) {
-	if rotated.owner == nil {
-		return c.agentOf(rotated.tokens)
-	}
-	owner := c.newAgent(rotated.owner, rotated.tokens)
-	owner.Organizations = cloneOrganizations(owner.Organizations)
-	return owner, nil
 }
 
 // identify completes a renewed agent that came without ID token from the user info
@@ -315,8 +364,8 @@ func (c *IdpClient) identify(ctx context.Context, renewed *Agent, r *renewal) (*
 	if renewed.Tokens.IDToken != "" {
 		return renewed, nil
 	}
-	if r.spends {
-		detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.RefreshTimeout)
+	if r.leads {
+		detached, cancel := awake.WithTimeout(context.WithoutCancel(ctx), c.cfg.RefreshTimeout)
 		defer cancel()
 		ctx = detached
 	}
@@ -330,6 +379,206 @@ func (c *IdpClient) identify(ctx context.Context, renewed *Agent, r *renewal) (*
 	return c.newAgent(&from, renewed.Tokens), nil
 }
 
+// redeem sends the refresh token to the issuer (RFC 6749 section 6), once, and verifies
+// what comes back.
+func (c *IdpClient) redeem(ctx context.Context, have rotate.Tokens, grant string, leader any) (rotate.Answer, error) {
+	r, current := leader.(*renewal), TokenSet(have)
+	url, err := c.needEndpoint("Token", c.endpoints.Token)
+	if err != nil {
+		return rotate.Answer{}, &rotate.Failure{Err: err}
+	}
+	var form endpoint.Params
+	form.Add("grant_type", "refresh_token")
+	form.Add("refresh_token", current.RefreshToken)
+	form.AddList("scope", r.scopes)
+	form.AddAll("resource", r.resources)
+	sentAt := c.now()
+	answer, err := c.requestTokens(ctx, opRefresh, codeRefreshError, url, &form, secretsOf(current)...)
+	if err != nil {
+		return rotate.Answer{}, refusedToRefresh(err, len(r.resources)+len(r.scopes) > 0)
+	}
+	set := TokenSet(answer.Set)
+	if !answer.Usable() {
+		return rotate.Answer{}, unusable(answer, set)
+	}
+	if fault := answer.Fault(); fault != "" {
+		c.log.WarnContext(ctx, "authpi: the answer to a refresh is odd", "key", c.shortID(current.RefreshToken), "fault", fault)
+	}
+	set.RefreshToken = cmp.Or(set.RefreshToken, current.RefreshToken)
+	set.Scope = cmp.Or(set.Scope, current.Scope)
+	if err := c.verifyOrDropIDToken(ctx, r.agent.ID, current, &set, sentAt); err != nil {
+		return rotate.Answer{}, refusedAnswer(err, set)
+	}
+	c.log.InfoContext(ctx, "authpi: refresh token spent", "key", c.shortID(current.RefreshToken), "expires_at", set.ExpiresAt)
+	redeemed := rotate.Answer{Next: rotate.Tokens(set), Grant: grant}
+	if decoded, err := storedClaims(set.IDToken); err == nil {
+		redeemed.Owner = &decoded
+	}
+	return redeemed, nil
+}
+
+// lostWait is how long a refresh token is held back whose answer was lost.
+const lostWait = 5 * time.Second
+
+// refusedToRefresh says what an error of the token endpoint means for the refresh token.
+// asked tells that resources or scopes were asked for.
+func refusedToRefresh(err error, asked bool) error {
+	failure := &rotate.Failure{Err: &RefreshError{cause: err}}
+	var e *OAuthError
+	switch {
+	case !errors.As(err, &e):
+		return failure
+	case errors.Is(err, endpoint.ErrCut): // of a 200
+		return lost(e)
+	case e.passing():
+		failure.State, failure.Hold, failure.Wait = rotate.Cooling, rotate.Named, e.wait()
+	case e.Code == string(ErrInvalidGrant):
+		failure.State = rotate.Dead
+	case e.StatusCode == 0 || e.Code == codeInvalidResponse || e.Code == codeRefreshError:
+		// It is no OAuth error at all.
+	case speaksOfRequest(e.Code, asked):
+		e.verdict = leavesIt
+	case slices.Contains([]int{http.StatusOK, http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden}, e.StatusCode):
+		e.verdict = endsIt
+	}
+	return failure
+}
+
+// speaksOfRequest reports whether a refusal is about the client or about what was asked
+// for (RFC 6749 section 5.2, RFC 8707 section 2), and not about the session.
+func speaksOfRequest(code string, asked bool) bool {
+	switch code {
+	case "invalid_client", "unauthorized_client", "unsupported_grant_type", codeInvalidRequest, "invalid_scope", "invalid_target":
+		return true
+	}
+	return code == "access_denied" && asked
+}
+
+// unusable is for a 200 without an access token. A JSON object is the issuer's: the token
+// is spent, and must not be sent again. Anything else is a gateway's, or was cut off.
+func unusable(answer tokens.Answer, set TokenSet) error {
+	e := invalidResponse(opRefresh, answer.Fault(), http.StatusOK, nil)
+	if !answer.Object {
+		return lost(e)
+	}
+	e.verdict = endsIt
+	return refusedAnswer(e, set)
+}
+
+func lost(e *OAuthError) error {
+	e.verdict = answerLost
+	return &rotate.Failure{State: rotate.Cooling, Wait: lostWait, Hold: rotate.Needed, Err: &RefreshError{cause: e}}
+}
+
+func refusedAnswer(why error, set TokenSet) error {
+	const overhead = 1024
+	return &rotate.Failure{
+		State: rotate.Refused, Err: &RefreshError{cause: why, tokens: &set},
+		Size: overhead + len(set.AccessToken) + len(set.RefreshToken) + len(set.IDToken) + len(set.Scope),
+	}
+}
+
+// keysWait is how long a rotated set waits for the issuer's keys.
+const keysWait = 5 * time.Second
+
+// verifyOrDropIDToken verifies the new ID token against the old one. A token that
+// was checked and refused is an error. One that cannot be checked now, or is no
+// JWT, must not cost the session: the set is stored without it, under the subject's
+// name, and the identity comes from the user info endpoint.
+func (c *IdpClient) verifyOrDropIDToken(ctx context.Context, subject string, current TokenSet, set *TokenSet, sentAt time.Time) error {
+	if set.IDToken != "" {
+		err := c.verifyRefreshed(ctx, subject, current, *set, sentAt)
+		if err == nil || isRefused(err) {
+			return err
+		}
+		c.log.WarnContext(ctx, "authpi: ID token of a refresh could not be checked and is left out",
+			"key", c.shortID(current.RefreshToken), "error", err)
+	}
+	set.IDToken, set.SubjectHint = "", subject
+	return nil
+}
+
+func (c *IdpClient) verifyRefreshed(ctx context.Context, subject string, current, set TokenSet, sentAt time.Time) error {
+	previous, _ := storedClaims(current.IDToken) // says nothing where it cannot be read
+	want := expectation{op: opRefresh, tokens: set, subject: subject, previous: &previous, asked: sentAt}
+	limited, cancel := awake.WithTimeout(ctx, keysWait)
+	defer cancel()
+	_, err := c.verifyIDToken(limited, set.IDToken, want)
+	return err
+}
+
+// isRefused tells an ID token that was checked and does not hold from one that is
+// no JWT at all or could not be checked.
+func isRefused(err error) bool {
+	var e *OAuthError
+	if !errors.As(err, &e) || e.Code != string(ErrInvalidToken) && e.Code != codeSubjectMismatch {
+		return false
+	}
+	var format *jws.Error
+	if errors.As(err, &format) {
+		switch format.Part {
+		case "format", "length", "header", "payload":
+			return false
+		}
+	}
+	return true
+}
+
+// refusalOf returns what other processes are told of a refresh that failed for good.
+func refusalOf(err error) (rotate.Refusal, bool) {
+	var failure *rotate.Failure
+	var e *OAuthError
+	if !errors.As(err, &failure) || failure.State != rotate.Dead && failure.State != rotate.Refused || !errors.As(err, &e) {
+		return rotate.Refusal{}, false
+	}
+	refusal := rotate.Refusal{Code: e.Code, Description: e.Description, Status: e.StatusCode}
+	var mismatch *SubjectMismatchError
+	if errors.As(err, &mismatch) {
+		refusal.Subjects = []string{mismatch.Expected, mismatch.Actual}
+	}
+	return refusal, true
+}
+
+// refusedElsewhere is the other way round.
+func refusedElsewhere(refreshToken string, refusal rotate.Refusal) error {
+	if len(refusal.Subjects) == 2 {
+		cause := subjectMismatch(refusal.Subjects[0], refusal.Subjects[1], refreshToken)
+		return &rotate.Failure{State: rotate.Refused, Err: &RefreshError{cause: cause}}
+	}
+	cause := &OAuthError{
+		Code: refusal.Code, Description: redact.Text(refusal.Description, refreshToken),
+		StatusCode: refusal.Status, op: opRefresh, verdict: endsIt,
+	}
+	state := rotate.Refused
+	if refusal.Code == string(ErrInvalidGrant) {
+		state = rotate.Dead
+	}
+	return &rotate.Failure{State: state, Err: &RefreshError{cause: cause}}
+}
+
+func (c *IdpClient) coordinatorFailed(ctx context.Context, have rotate.Tokens, what string, cause error) error {
+	text := "the coordinator"
+	if what != "" {
+		text += ": " + what
+	}
+	if cause != nil {
+		cause = masked(cause, secretsOf(TokenSet(have))...)
+		text += ": " + cause.Error()
+	}
+	c.log.WarnContext(ctx, "authpi: refresh coordinator failed", "key", c.shortID(have.RefreshToken), "error", text)
+	return passing(refreshFailed(codeTransport, text, cause))
+}
+
+func passing(err error) error { return &rotate.Failure{State: rotate.Cooling, Err: err} }
+
+// panicked names what a foreign function panicked with. The value may hold anything, so
+// only its type is told.
+func panicked(fault any) error { return fmt.Errorf("it panicked with a %T", fault) }
+
+func refreshPanicked(fault any) error {
+	return refreshFailed(codeTransport, fmt.Sprintf("the refresh panicked with a %T", fault), nil)
+}
+
 func refreshFailed(code errorCode, description string, cause error) *RefreshError {
 	return &RefreshError{cause: &OAuthError{Code: string(code), Description: description, op: opRefresh, cause: cause}}
 }
@@ -339,16 +588,12 @@ func left(ctx context.Context) *RefreshError {
 	return refreshFailed(codeTransport, "the caller left: "+ctx.Err().Error(), ctx.Err())
 }
 
-func secretsOf(sets ...TokenSet) (secrets []string) {
-	for _, t := range sets {
-		secrets = append(secrets, t.AccessToken, t.RefreshToken, t.IDToken)
-	}
-	return secrets
-}
+// shortID is enough of a refresh token's digest to find a session's lines in a log.
+func (c *IdpClient) shortID(refreshToken string) string { return c.sessions.ID(refreshToken)[:12] }
 
 // event logs what became of a refresh token, by a part of its digest.
-func (c *IdpClient) event(ctx context.Context, what string, of TokenSet) {
+func (c *IdpClient) event(ctx context.Context, what string, of rotate.Tokens) {
 	if c.log.Enabled(ctx, slog.LevelDebug) {
-		c.log.DebugContext(ctx, "authpi: "+what, "key", c.rotations.shortID(of.RefreshToken))
+		c.log.DebugContext(ctx, "authpi: "+what, "key", c.shortID(of.RefreshToken))
 	}
 }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -13,26 +15,35 @@ import (
 
 	"github.com/authpi/authpi-idp-go/internal/fresh"
 	"github.com/authpi/authpi-idp-go/internal/redact"
+	"github.com/authpi/authpi-idp-go/internal/rotate"
 	"github.com/authpi/authpi-idp-go/internal/weburl"
 )
 
-// TokenSource gives the agent's access token to whatever takes an
-// [oauth2.TokenSource], refreshing ahead of expiry for as long as the session
+// TokenSource returns the agent's access token to whatever takes an
+// [oauth2.TokenSource], refreshed ahead of expiry for as long as the session
 // lives. New tokens go to opts.OnRefresh before they are used, as in
-// [IdpClient.CreateAgent]. A token that is good is given without a lock.
+// [IdpClient.CreateAgent], once for all callers of the source. A token that is good
+// is returned without a lock.
+//
+// Sources of one session may stand side by side, with or without OnRefresh: each
+// learns what the others, and CreateAgent, have made of its tokens, for as long as it
+// is in use.
 //
 // Its Token method has no context, so a refresh there ends with RefreshTimeout
 // alone. It returns an [*OAuthError] matching [ErrTokenExpired] where the token has
-// expired and cannot be refreshed, and a [*RefreshError] where that failed. It is
-// safe for concurrent use; do not change the Token it gives.
+// expired and cannot be refreshed, a [*RefreshError] where that failed, and one
+// matching [ErrSessionExpired] once the session was signed out with
+// [IdpClient.RevokeToken]. It is safe for concurrent use; do not change the Token it
+// returns.
 func (c *IdpClient) TokenSource(agent *Agent, opts *AgentOptions) oauth2.TokenSource {
 	return c.userSource(agent, opts)
 }
 
 // HTTPClient calls APIs as the agent: it adds the access token, refreshed where
-// needed under the request's own context, as [IdpClient.TokenSource] does. A
-// redirect to another origin, or back from one, goes without the token, and so
-// does nothing over plain http outside loopback: such a request is a
+// needed, as [IdpClient.TokenSource] does. A request waits for that no longer than its
+// own context lasts; the refresh goes on without it, and the next request has the
+// result. A redirect to another origin, or back from one, goes without the token, and
+// so does nothing over plain http outside loopback: such a request is a
 // [*ConfigurationError] unless Config.AllowInsecureHTTP is set (RFC 6750 section
 // 5.3). Where there is no token the request fails as Token does. It uses
 // Config.HTTPClient's transport.
@@ -42,96 +53,168 @@ func (c *IdpClient) HTTPClient(agent *Agent, opts *AgentOptions) *http.Client {
 	}}
 }
 
-// ClientCredentialsSource gives a machine's access token (see
+// ClientCredentialsSource returns a machine's access token (see
 // [IdpClient.ClientCredentials]), kept until shortly before it expires and then
-// asked for anew, once for all callers. While the issuer is briefly away a token
-// that is still good goes on being given. Its errors are those of ClientCredentials.
-// It is safe for concurrent use; do not change the Token it gives.
+// asked for anew, once for all callers. While the issuer is unreachable a token
+// that is still good goes on being returned, and where the issuer asks for a wait
+// (Retry-After) no source of this client asks before that is over. Its errors are those
+// of ClientCredentials. It is safe for concurrent use; do not change the Token it
+// returns.
 func (c *IdpClient) ClientCredentialsSource(scopes []string, resources ...string) oauth2.TokenSource {
 	scopes, resources = slices.Clone(scopes), slices.Clone(resources)
 	s := &machineSource{client: c}
-	s.latest = fresh.New(fresh.Options[*held]{Now: c.now, Fetch: func(ctx context.Context) (*held, error) {
+	s.latest = fresh.New(fresh.Options[*cachedToken]{Now: c.now, Fetch: func(ctx context.Context) (*cachedToken, error) {
 		// Somebody's whole request may have fitted between this caller's look and now.
-		if h := s.current.Load(); h != nil && c.now().Before(h.renewAt) {
-			return h, nil
+		if have := s.current.Load(); have != nil && c.now().Before(have.renewAt) {
+			return have, nil
 		}
 		agent, err := c.ClientCredentials(ctx, scopes, resources...)
 		if err != nil {
+			c.machines.begin(err, c.now())
 			return nil, err
 		}
-		next := c.hold(agent)
+		next := c.cached(agent)
 		s.current.Store(next)
 		return next, nil
 	}})
 	return s
 }
 
-// held is a token in use. It is never changed, so that reading it takes no lock.
-type held struct {
+// cachedToken is a token in use. It is never changed, so that reading it takes no lock.
+type cachedToken struct {
 	agent   *Agent
 	token   *oauth2.Token
 	renewAt time.Time
 }
 
-// hold keeps an agent's token until it should be renewed: the buffer before its
-// expiry, or half its life where it lives hardly longer than the buffer.
-func (c *IdpClient) hold(agent *Agent) *held {
-	life := agent.Tokens.remaining(c.now())
-	return &held{
-		agent:   agent,
-		token:   agent.Tokens.OAuth2(),
-		renewAt: agent.Tokens.ExpiresAt.Add(-min(c.cfg.RefreshBuffer, max(life, 0)/2)),
+func (c *IdpClient) cached(agent *Agent) *cachedToken {
+	set := agent.Tokens
+	return &cachedToken{agent: agent, token: set.OAuth2(), renewAt: set.ExpiresAt.Add(-c.bufferOf(agent))}
+}
+
+// bufferOf is how long before its expiry an agent's token is renewed. A machine's token
+// may be no JWT: it has just come, so its life is what it has left.
+func (c *IdpClient) bufferOf(agent *Agent) time.Duration {
+	buffer := agent.Tokens.buffer(c.cfg.RefreshBuffer)
+	if agent.Tokens.RefreshToken == "" {
+		buffer = min(buffer, max(agent.Tokens.remaining(c.now()), 0)/2)
 	}
+	return buffer
 }
 
 // userSource holds the tokens of one session.
 type userSource struct {
-	client  *IdpClient
-	opts    AgentOptions
-	current atomic.Pointer[held]
+	client   *IdpClient
+	opts     AgentOptions
+	follower *rotate.Follower
+	current  atomic.Pointer[cachedToken]
+
+	mu      sync.Mutex // guards refresh
+	refresh *sourceRefresh
+}
+
+// sourceRefresh is a refresh of a source on its way, for all its callers.
+type sourceRefresh struct {
+	done chan struct{} // closed when err is set
+	err  error
 }
 
 func (c *IdpClient) userSource(agent *Agent, opts *AgentOptions) *userSource {
-	s := &userSource{client: c}
-	if opts != nil {
-		s.opts = *opts
-		s.opts.Resources = slices.Clone(opts.Resources)
-	}
 	if agent == nil {
 		agent = &Agent{}
 	}
 	first := *agent
-	h := &held{agent: &first, token: first.Tokens.OAuth2(), renewAt: first.Tokens.ExpiresAt.Add(-c.cfg.RefreshBuffer)}
-	s.current.Store(h)
+	s := &userSource{client: c, follower: c.sessions.Follow(rotate.Tokens(first.Tokens))}
+	if opts != nil {
+		s.opts = *opts
+		s.opts.Resources = slices.Clone(opts.Resources)
+	}
+	s.current.Store(&cachedToken{
+		agent: &first, token: first.Tokens.OAuth2(), renewAt: first.Tokens.ExpiresAt.Add(-first.Tokens.buffer(c.cfg.RefreshBuffer)),
+	})
+	runtime.AddCleanup(s, c.sessions.Unfollow, s.follower)
 	return s
 }
 
 func (s *userSource) Token() (*oauth2.Token, error) { return s.token(context.Background()) }
 
 func (s *userSource) token(ctx context.Context) (*oauth2.Token, error) {
-	h := s.current.Load()
-	now := s.client.now()
-	if now.Before(h.renewAt) {
-		return h.token, nil
+	have, now := s.current.Load(), s.client.now()
+	if s.follower.Revoked() {
+		return nil, refreshFailed(ErrSessionExpired, "the session was signed out", nil)
 	}
-	good := now.Before(h.agent.Tokens.ExpiresAt)
-	if good && (h.agent.Tokens.RefreshToken == "" || !s.client.autoRefresh(s.opts.AutoRefresh)) {
-		return h.token, nil
+	if now.Before(have.renewAt) {
+		return have.token, nil
 	}
-	if !s.client.autoRefresh(s.opts.AutoRefresh) {
+	refreshes := s.client.autoRefresh(s.opts.AutoRefresh)
+	if now.Before(have.agent.Tokens.ExpiresAt) && (!refreshes || have.agent.Tokens.RefreshToken == "") {
+		return have.token, nil
+	}
+	switch {
+	case !refreshes:
 		return nil, ownError(ErrTokenExpired, "token source", "automatic refresh is off")
-	}
-	r := renewalOf(h.agent.Tokens.remaining(now), &s.opts)
-	r.agent = h.agent
-	renewed, err := s.client.renewInTime(ctx, r)
-	if err != nil {
+	case have.agent.Tokens.RefreshToken == "":
+		err := ownError(ErrTokenExpired, opRefresh, "there is no refresh token")
+		s.client.reportError(ctx, s.opts.OnRefreshError, err)
 		return nil, err
+	case ctx.Err() != nil:
+		return nil, left(ctx)
 	}
-	if renewed == h.agent {
-		return h.token, nil
+	refresh := s.begin(ctx, have)
+	select {
+	case <-refresh.done:
+	case <-ctx.Done():
+		return nil, left(ctx)
 	}
-	s.current.CompareAndSwap(h, s.client.hold(renewed))
-	return s.current.Load().token, nil // or another caller's, which is as new or newer
+	if refresh.err != nil {
+		return nil, refresh.err
+	}
+	return s.current.Load().token, nil
+}
+
+// begin returns the source's refresh. It ends with RefreshTimeout, whoever leaves: a set
+// that comes for it is to be stored.
+func (s *userSource) begin(ctx context.Context, have *cachedToken) *sourceRefresh {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.refresh != nil {
+		return s.refresh
+	}
+	refresh := &sourceRefresh{done: make(chan struct{})}
+	if s.current.Load() != have {
+		close(refresh.done) // it has just ended
+		return refresh
+	}
+	s.refresh = refresh
+	go func() {
+		defer s.end(refresh)
+		refresh.err = refreshFailed(codeTransport, "the refresh ended without an answer", nil)
+		defer func() {
+			if fault := recover(); fault != nil {
+				refresh.err = refreshPanicked(fault)
+			}
+		}()
+		refresh.err = s.renew(context.WithoutCancel(ctx), have)
+	}()
+	return refresh
+}
+
+func (s *userSource) end(refresh *sourceRefresh) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refresh = nil
+	close(refresh.done)
+}
+
+func (s *userSource) renew(ctx context.Context, have *cachedToken) error {
+	c := s.client
+	r := c.renewalOf(ctx, have.agent.Tokens, have.agent.Tokens.remaining(c.now()), &s.opts)
+	r.agent, r.follower = have.agent, s.follower
+	renewed, err := r.runInTime()
+	if err == nil && renewed != nil {
+		s.current.Store(c.cached(renewed))
+	}
+	return err
 }
 
 // String names the source; the tokens stay inside.
@@ -143,19 +226,23 @@ func (s *userSource) Format(f fmt.State, _ rune) { redact.Print(f, s.String()) }
 // machineSource holds a client credentials token.
 type machineSource struct {
 	client  *IdpClient
-	current atomic.Pointer[held]
-	latest  *fresh.Value[*held] // never fresh: it only lets callers share a request
-	retryAt atomic.Int64        // unix nanoseconds before which a good token is not renewed
+	current atomic.Pointer[cachedToken]
+	latest  *fresh.Value[*cachedToken] // never fresh: it only lets callers share a request
+	retryAt atomic.Int64               // unix nanoseconds before which a good token is not renewed
 }
 
 func (s *machineSource) Token() (*oauth2.Token, error) {
-	h, now := s.current.Load(), s.client.now()
-	if h != nil && now.Before(h.renewAt) {
-		return h.token, nil
+	have, now := s.current.Load(), s.client.now()
+	if have != nil && now.Before(have.renewAt) {
+		return have.token, nil
 	}
-	good := h != nil && now.Before(h.agent.Tokens.ExpiresAt)
-	if good && now.UnixNano() < s.retryAt.Load() {
-		return h.token, nil
+	good := have != nil && now.Before(have.agent.Tokens.ExpiresAt)
+	held := s.client.machines.left(now)
+	if good && (now.UnixNano() < s.retryAt.Load() || held != nil) {
+		return have.token, nil
+	}
+	if held != nil {
+		return nil, held
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	if good {
@@ -170,12 +257,15 @@ func (s *machineSource) Token() (*oauth2.Token, error) {
 	if config := (*ConfigurationError)(nil); !errors.As(err, &e) && !errors.As(err, &config) {
 		err = noAnswer(opClientCredentials, err) // our patience, or a panic
 	}
-	if good && s.client.now().Before(h.agent.Tokens.ExpiresAt) && isPassing(err) { // it may have ended during the wait
-		s.retryAt.Store(s.client.now().Add(pause).UnixNano()) // from the failure on
-		return h.token, nil
+	if good && s.client.now().Before(have.agent.Tokens.ExpiresAt) && isPassing(err) { // it may have ended during the wait
+		s.retryAt.Store(s.client.now().Add(goodCooldown).UnixNano()) // from the failure on
+		return have.token, nil
 	}
 	return nil, err
 }
+
+// goodCooldown is how long no attempt follows a passing failure while the token is good.
+const goodCooldown = 5 * time.Second
 
 // String names the source; the token stays inside.
 func (s *machineSource) String() string { return "authpi client credentials source" }

@@ -1,15 +1,20 @@
 package authpi
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
-	"strconv"
+	"net/http"
 	"time"
 
 	"golang.org/x/oauth2"
 
+	"github.com/authpi/authpi-idp-go/internal/awake"
+	"github.com/authpi/authpi-idp-go/internal/endpoint"
+	"github.com/authpi/authpi-idp-go/internal/jws"
 	"github.com/authpi/authpi-idp-go/internal/redact"
 	"github.com/authpi/authpi-idp-go/internal/strictjson"
+	"github.com/authpi/authpi-idp-go/internal/tokens"
 )
 
 // TokenSet is what a session stores: the tokens of one user or machine. It is a
@@ -39,18 +44,7 @@ type TokenSet struct {
 	Scope string
 }
 
-// Names of the storage form, which the token endpoint shares (RFC 6749 section 5.1).
-const (
-	keyAccessToken  = "access_token"
-	keyTokenType    = "token_type"
-	keyExpiresAt    = "expires_at"
-	keyRefreshToken = "refresh_token"
-	keyIDToken      = "id_token"
-	keySubjectHint  = "subject_hint"
-	keyScope        = "scope"
-)
-
-const bearer = "Bearer"
+const bearer = tokens.Bearer
 
 const opStoredTokens = "stored token set"
 
@@ -60,52 +54,11 @@ const opStoredTokens = "stored token set"
 //
 // What cannot be read is an [*OAuthError] matching [ErrInvalidToken].
 func ParseTokenSet(data []byte) (TokenSet, error) {
-	t := TokenSet{TokenType: bearer}
-	refuse := func(reason string) (TokenSet, error) {
-		return TokenSet{}, ownError(ErrInvalidToken, opStoredTokens, reason)
+	set, err := tokens.Parse(data)
+	if err != nil {
+		return TokenSet{}, ownError(ErrInvalidToken, opStoredTokens, err.Error())
 	}
-	// One copy of the text; every field is a part of it.
-	r := strictjson.NewReader(string(data))
-	if r.Kind() != strictjson.Object {
-		return refuse("must be a JSON object")
-	}
-	var haveAccess, haveExpiry bool
-	for m := r.Members(); m.Next(); {
-		ok := true
-		switch m.Name {
-		case keyAccessToken:
-			t.AccessToken, haveAccess = r.Text()
-		case keyExpiresAt:
-			var seconds int64
-			seconds, haveExpiry = r.Int()
-			t.ExpiresAt = unixTime(seconds)
-		case keyTokenType:
-			t.TokenType, ok = r.Text()
-		case keyRefreshToken:
-			t.RefreshToken, ok = r.TextOrNull()
-		case keyIDToken:
-			t.IDToken, ok = r.TextOrNull()
-		case keySubjectHint:
-			t.SubjectHint, ok = r.TextOrNull()
-		case keyScope:
-			t.Scope, ok = r.TextOrNull()
-		default:
-			r.Skip()
-		}
-		if !ok {
-			return refuse(m.Name + " must be text")
-		}
-	}
-	if err := r.End(); err != nil {
-		return refuse(err.Error())
-	}
-	if !haveAccess {
-		return refuse("access_token must be text")
-	}
-	if !haveExpiry {
-		return refuse("expires_at must be whole seconds since the Unix epoch")
-	}
-	return t, nil
+	return TokenSet(set), nil
 }
 
 // UnmarshalJSON is [ParseTokenSet].
@@ -119,26 +72,7 @@ func (t *TokenSet) UnmarshalJSON(data []byte) error {
 }
 
 // MarshalJSON writes the storage form, with every token in the clear.
-func (t TokenSet) MarshalJSON() ([]byte, error) {
-	const frame = 160 // names, punctuation and the number
-	dst := make([]byte, 0, frame+len(t.AccessToken)+len(t.RefreshToken)+len(t.IDToken)+len(t.Scope)+len(t.SubjectHint))
-	dst = append(dst, `{"`+keyAccessToken+`":`...)
-	dst = strictjson.AppendString(dst, t.AccessToken)
-	dst = append(dst, `,"`+keyTokenType+`":`...)
-	dst = strictjson.AppendString(dst, t.TokenType)
-	dst = append(dst, `,"`+keyExpiresAt+`":`...)
-	dst = strconv.AppendInt(dst, t.ExpiresAt.Unix(), 10)
-	for _, optional := range [...]struct{ name, value string }{
-		{`,"` + keyRefreshToken + `":`, t.RefreshToken},
-		{`,"` + keyIDToken + `":`, t.IDToken},
-		{`,"` + keySubjectHint + `":`, t.SubjectHint},
-		{`,"` + keyScope + `":`, t.Scope},
-	} {
-		dst = append(dst, optional.name...)
-		dst = strictjson.AppendStringOrNull(dst, optional.value)
-	}
-	return append(dst, '}'), nil
-}
+func (t TokenSet) MarshalJSON() ([]byte, error) { return tokens.Set(t).JSON(), nil }
 
 // OAuth2 gives the tokens as golang.org/x/oauth2 has them, for libraries that
 // take its Token. That type does print its tokens. The ID token is in
@@ -150,7 +84,7 @@ func (t TokenSet) OAuth2() *oauth2.Token {
 		RefreshToken: t.RefreshToken,
 		Expiry:       t.ExpiresAt,
 	}
-	return token.WithExtra(map[string]any{keyIDToken: t.IDToken, keyScope: t.Scope})
+	return token.WithExtra(map[string]any{"id_token": t.IDToken, "scope": t.Scope})
 }
 
 // String describes the set without its tokens.
@@ -166,34 +100,135 @@ func (t TokenSet) Format(f fmt.State, _ rune) { redact.Print(f, t.String()) }
 // LogValue describes the set without its tokens, for log/slog.
 func (t TokenSet) LogValue() slog.Value {
 	return slog.GroupValue(
-		slog.Time(keyExpiresAt, t.ExpiresAt),
+		slog.Time("expires_at", t.ExpiresAt),
 		slog.Bool("has_refresh_token", t.RefreshToken != ""),
 		slog.Bool("has_id_token", t.IDToken != ""),
-		slog.String(keySubjectHint, t.SubjectHint),
-		slog.String(keyScope, t.Scope),
+		slog.String("subject_hint", t.SubjectHint),
+		slog.String("scope", t.Scope),
 	)
 }
 
-// isZero tells whether there is no token at all, as in the session of somebody
-// who has signed out.
-func (t TokenSet) isZero() bool {
-	return t.AccessToken == "" && t.RefreshToken == "" && t.IDToken == ""
-}
+// isZero reports whether there is no token at all, as in the session of somebody who
+// has signed out.
+func (t TokenSet) isZero() bool { return tokens.Set(t).IsZero() }
 
-// remaining is the access token's life in whole seconds, as the Python package
-// counts it: negative once it has expired.
-func (t TokenSet) remaining(now time.Time) time.Duration {
-	const limit = int64(1<<63-1) / int64(time.Second)
-	expiry, current := t.ExpiresAt.Unix(), now.Unix()
-	seconds := expiry - current
-	// Two's complement: the difference overflowed where the signs say so.
-	if (expiry < current) != (seconds < 0) {
-		seconds = limit
-		if expiry < current {
-			seconds = -limit
+// remaining is the access token's life in whole seconds, negative once it has expired.
+func (t TokenSet) remaining(now time.Time) time.Duration { return tokens.Set(t).Remaining(now) }
+
+// buffer is how long before its expiry a set is refreshed: at most half of its life, else
+// a token that lives hardly longer than the configured buffer would be refreshed by every
+// request.
+func (t TokenSet) buffer(configured time.Duration) time.Duration {
+	for _, raw := range []string{t.AccessToken, t.IDToken} {
+		if issued, ok := issuedAt(raw); ok {
+			return min(configured, max(t.ExpiresAt.Sub(issued), 0)/2)
 		}
 	}
-	return time.Duration(min(max(seconds, -limit), limit)) * time.Second
+	return configured
+}
+
+// issuedAt reads when a token was issued, where it is a JWT. Nothing is verified: this
+// decides over nothing but the moment of a refresh.
+func issuedAt(raw string) (at time.Time, ok bool) {
+	payload, err := jws.UnverifiedPayload(raw)
+	if err != nil {
+		return time.Time{}, false
+	}
+	r := strictjson.NewReader(payload)
+	for m := r.Members(); m.Next(); {
+		if m.Name == "iat" {
+			literal, _ := r.Number()
+			seconds, whole := strictjson.Whole(literal)
+			at, ok = unixTime(seconds), whole
+		}
+	}
+	return at, ok && r.End() == nil
 }
 
 func unixTime(seconds int64) time.Time { return time.Unix(seconds, 0).UTC() }
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// post sends a form to one of the issuer's endpoints as this client. secrets are
+// what the form holds and no error may show.
+func (c *IdpClient) post(ctx context.Context, op, url string, form *endpoint.Params, secrets ...string) (endpoint.Answer, error) {
+	request := endpoint.Request{URL: url, Form: form}
+	if c.cfg.ClientSecret != "" && c.cfg.AuthMethod == AuthMethodBasic {
+		request.BasicID, request.BasicSecret = c.cfg.ClientID, c.cfg.ClientSecret
+	} else {
+		form.Add("client_id", c.cfg.ClientID)
+		form.AddSet("client_secret", c.cfg.ClientSecret)
+	}
+	answer, err := c.caller.Do(ctx, request)
+	if err != nil {
+		return answer, requestFailed(op, err, c.withOwn(secrets)...)
+	}
+	return answer, nil
+}
+
+// requestTokens asks the token endpoint and reads its answer (RFC 6749 section 5).
+// Where that has a fault it returns what there is all the same: see [tokens.Answer].
+// fallback is the code for a refusal that names none.
+func (c *IdpClient) requestTokens(ctx context.Context, op, fallback, url string, form *endpoint.Params, secrets ...string) (tokens.Answer, error) {
+	sentAt := c.now()
+	resp, err := c.post(ctx, op, url, form, secrets...)
+	if err != nil {
+		return tokens.Answer{}, err
+	}
+	if resp.Status != http.StatusOK {
+		return tokens.Answer{}, c.refusal(op, fallback, resp, secrets...)
+	}
+	answer := tokens.ReadAnswer(resp.Body, earlier(sentAt, c.now()))
+	if answer.Usable() {
+		return answer, nil
+	}
+	// A 200 may still be an error (RFC 6749 section 5.2 says 400, not all obey).
+	if e := c.refusal(op, codeInvalidResponse, resp, secrets...); e.Code != codeInvalidResponse {
+		return tokens.Answer{}, e
+	}
+	return answer, nil
+}
+
+// discard revokes, at the issuer, a set that nobody may have (RFC 7009).
+func (c *IdpClient) discard(ctx context.Context, set tokens.Set) {
+	token, hint := set.RefreshToken, "refresh_token"
+	if token == "" {
+		token, hint = set.AccessToken, "access_token"
+	}
+	if token == "" || c.endpoints.Revocation == "" {
+		return
+	}
+	ctx, cancel := awake.WithTimeout(context.WithoutCancel(ctx), discardTime)
+	defer cancel()
+	if err := c.revokeAtIssuer(ctx, token, hint); err != nil {
+		c.log.WarnContext(ctx, "authpi: tokens that nobody may have could not be revoked", "error", err)
+	}
+}
+
+// discardTime bounds that.
+const discardTime = 5 * time.Second
+
+// revokeAtIssuer is RFC 7009 section 2.
+func (c *IdpClient) revokeAtIssuer(ctx context.Context, token, tokenTypeHint string) error {
+	const op = "revoke token"
+	url, err := c.needEndpoint("Revocation", c.endpoints.Revocation)
+	if err != nil {
+		return err
+	}
+	var form endpoint.Params
+	form.Add("token", token)
+	form.AddSet("token_type_hint", tokenTypeHint)
+	answer, err := c.post(ctx, op, url, &form, token)
+	if err != nil {
+		return err
+	}
+	if answer.Status != http.StatusOK {
+		return c.refusal(op, codeRevocationError, answer, token)
+	}
+	return nil
+}

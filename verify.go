@@ -231,13 +231,6 @@ func (c *IdpClient) checkTimesSaid(got *claims, op string) error {
 	return c.checkTimes(&said, op, time.Time{})
 }
 
-func earlier(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
-}
-
 func later(a, b time.Time) time.Time {
 	if b.After(a) {
 		return b

@@ -17,6 +17,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/authpi/authpi-idp-go/internal/awake"
 )
 
 const (
@@ -36,6 +38,10 @@ const (
 
 // ErrTooLong is the error for an answer of more than MaxBody bytes.
 var ErrTooLong = errors.New("the answer is longer than 1 MiB")
+
+// ErrCut is part of the error for an answer with status 200 whose body did not arrive
+// whole, or was too long: what it said has been done.
+var ErrCut = errors.New("the answer was lost")
 
 // Caller sends requests. It is safe for concurrent use.
 type Caller struct {
@@ -138,7 +144,7 @@ func (c *Caller) once(ctx context.Context, r Request) (answer Answer, err error)
 			answer, err = Answer{}, fmt.Errorf("the round tripper panicked with a %T", fault)
 		}
 	}()
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	ctx, cancel := awake.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	req, err := r.build(ctx)
 	if err != nil {
@@ -156,11 +162,11 @@ func (c *Caller) once(ctx context.Context, r Request) (answer Answer, err error)
 	}
 	body, err := readBody(resp)
 	if err != nil {
-		return Answer{}, fmt.Errorf("reading the answer: %w", err)
+		return Answer{}, cut(resp, fmt.Errorf("reading the answer: %w", err))
 	}
 	if len(body) > MaxBody {
 		if resp.StatusCode < http.StatusInternalServerError {
-			return Answer{}, ErrTooLong
+			return Answer{}, cut(resp, ErrTooLong)
 		}
 		body = nil // however long its page, a gateway that is away is away
 	}
@@ -173,6 +179,19 @@ func (c *Caller) once(ctx context.Context, r Request) (answer Answer, err error)
 		contentType: resp.Header.Get("Content-Type"),
 	}, nil
 }
+
+func cut(resp *http.Response, err error) error {
+	if resp.StatusCode == http.StatusOK {
+		return cutError{err}
+	}
+	return err
+}
+
+// cutError is ErrCut besides what it wraps, without a text of its own.
+type cutError struct{ error }
+
+func (e cutError) Is(target error) bool { return target == ErrCut }
+func (e cutError) Unwrap() error        { return e.error }
 
 // readBody reads MaxBody bytes and one more at most, before and after unpacking. Nobody
 // asks for gzip, but a server may send it all the same (RFC 9110 section 12.5.3), and the

@@ -124,8 +124,8 @@ func (c *faultCall) outcome(endpoint string, f *fault) faultOutcome {
 	case c.inBuffer && f.deadline > 0 && !c.noContext:
 		// The caller has left. It gets what there is, if it comes in time.
 		return faultOutcome{ok: endpoint != "token", code: "transport_error", either: endpoint != "token"}
-	case c.inBuffer && endpoint == "token" && f.passing():
-		return faultOutcome{ok: true} // an issuer that is briefly away fails nobody early
+	case c.inBuffer && endpoint == "token" && (f.passing() || c.refreshes && (f.kind == junk || f.kind == tooLong)):
+		return faultOutcome{ok: true} // an issuer that is unreachable fails nobody early
 	case c.refreshes && (endpoint == "discovery" || endpoint == "jwks"):
 		return faultOutcome{ok: true} // the set is kept without its ID token
 	case endpoint == "jwks", endpoint == "discovery" && c.keysFirst:
@@ -212,6 +212,12 @@ func checkAfter(t *testing.T, e *faultEnv, endpoint string, f *fault, store *tes
 	if f.processed && (endpoint == "token" || endpoint == everywhere) {
 		if !errors.Is(err, authpi.ErrInvalidGrant) || !authpi.SessionEnded(err) {
 			t.Errorf("later: got %v; want invalid_grant, for the answer was lost", err)
+		}
+		return
+	}
+	if f.says == "invalid_grant" && f.status < 500 && (endpoint == "token" || endpoint == everywhere) {
+		if !authpi.SessionEnded(err) {
+			t.Errorf("later: got %v; want the refusal again: a dead token is not sent twice", err)
 		}
 		return
 	}

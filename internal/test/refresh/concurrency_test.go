@@ -363,9 +363,9 @@ func TestDetachment(t *testing.T) {
 				opts := store.Opts()
 				save := opts.OnRefresh
 				opts.OnRefresh = func(ctx context.Context, tokens authpi.TokenSet) error {
-					deadline, ok := ctx.Deadline()
-					if ctx.Err() != nil || !ok || time.Until(deadline) > 30*time.Second || time.Until(deadline) <= 0 {
-						t.Errorf("OnRefresh's context: error %v, deadline %v in %s; want a live one", ctx.Err(), ok, time.Until(deadline))
+					// Its limit is time that the process ran, which no deadline can say.
+					if deadline, ok := ctx.Deadline(); ctx.Err() != nil || ok {
+						t.Errorf("OnRefresh's context: error %v, deadline %v; want a live one without", ctx.Err(), deadline)
 					}
 					if ctx.Value(rtKey{}) != "trace" {
 						t.Error("OnRefresh's context has lost the caller's values")

@@ -113,9 +113,10 @@ func TestCoordinatorPublishesFinalRefusals(t *testing.T) {
 		{"invalid_grant of a server in trouble", func(e *testkit.Env) {
 			e.Fault(authpitest.Fault{Status: 503, Body: `{"error":"invalid_grant"}`, Times: 2})
 		}, "invalid_grant", false, false, 2},
-		{"an answer that is half readable", func(e *testkit.Env) {
-			e.Fault(authpitest.Fault{Body: `{"access_token":"at","token_type":"Bearer","scope":7}`, Times: 2})
-		}, "invalid_response", false, false, 2},
+		{"an answer without access token", func(e *testkit.Env) {
+			e.Fault(authpitest.Fault{Body: `{"token_type":"Bearer","refresh_token":"rt","scope":7}`, Times: 2})
+		}, "invalid_response", true, true, 1},
+		{"a page", func(e *testkit.Env) { e.Fault(authpitest.Fault{Body: `<html>`, Times: 2}) }, "invalid_response", false, false, 2},
 		{"dropped", func(e *testkit.Env) { e.Fault(authpitest.Fault{Drop: true, Times: 2}) }, "transport_error", false, false, 2},
 		{"blocked for now", func(e *testkit.Env) { e.Issuer.BlockUser(testkit.Subject) }, "user_blocked", false, true, 2},
 	} {
@@ -392,7 +393,7 @@ func TestCoordinatorResultWithoutSuccessor(t *testing.T) {
 		asked int
 	}{
 		"with a successor":        {`{"tokens":{"access_token":"new","expires_at":4000000000,"refresh_token":"rt_2","subject_hint":"usr_ada"},"grant":"[] []"}`, 2},
-		"kept":                    {`{"tokens":{"access_token":"new","expires_at":4000000000,"refresh_token":"rt_2","subject_hint":"usr_ada"},"grant":"[] []","kept":true}`, 1},
+		"kept":                    {`{"tokens":{"access_token":"new","expires_at":4000000000,"refresh_token":"rt_2","subject_hint":"usr_ada"},"grant":"[] []","kept":true}`, 2},
 		"without a refresh token": {`{"tokens":{"access_token":"new","expires_at":4000000000,"subject_hint":"usr_ada"},"grant":"[] []"}`, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
