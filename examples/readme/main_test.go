@@ -56,7 +56,7 @@ func TestProgram(t *testing.T) {
 	}
 	srv := authpitest.NewServer(&authpitest.Options{
 		ClientID: "c_1", ClientSecret: "s3cret", RedirectURIs: []string{app + "/callback"},
-		AccessTokenLifetime: 30 * time.Second, // so that every request refreshes
+		AccessTokenLifetime: -time.Second, // so that every request refreshes
 	})
 	defer srv.Close()
 	srv.AddUser(authpitest.User{ID: "usr_ada", Email: "ada@example.com"})

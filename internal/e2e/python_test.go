@@ -63,7 +63,7 @@ var sharedCases = []sharedCase{
 func newShared(t *testing.T, tc sharedCase) *shared {
 	t.Helper()
 	p := startPython(t)
-	tc.options.AccessTokenLifetime = 30 * time.Second
+	tc.options.AccessTokenLifetime = -time.Second
 	issuer := authpitest.NewServer(&tc.options)
 	t.Cleanup(issuer.Close)
 	issuer.AddUser(authpitest.User{ID: "usr_ada", Email: "ada@example.com", EmailVerified: true, Name: "Ada Ünïcode 🚀"})
