@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"os"
@@ -46,10 +47,28 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// waitForTurn lets one copy of this test at a time have the README's port. Whoever
+// listens on the port above it may go on; the system takes that back from a process
+// that has ended.
+func waitForTurn(t *testing.T) {
+	t.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		turn, err := net.Listen("tcp", "127.0.0.1:8081")
+		if err == nil {
+			t.Cleanup(func() { _ = turn.Close() })
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Skipf("port 8081 is taken: %v", err)
+		}
+	}
+}
+
 // And it works when pasted.
 func TestProgram(t *testing.T) {
 	const app = "http://127.0.0.1:8080"
-	client := &http.Client{Timeout: 10 * time.Second}
+	waitForTurn(t)
+	client := &http.Client{Timeout: time.Minute}
 	if resp, err := client.Get(app); err == nil {
 		_ = resp.Body.Close()
 		t.Skip("port 8080 is taken")
@@ -81,7 +100,7 @@ func TestProgram(t *testing.T) {
 	get := func(target string, status int) (location, body string) {
 		t.Helper()
 		resp, err := client.Get(target)
-		for deadline := time.Now().Add(10 * time.Second); err != nil && time.Now().Before(deadline); {
+		for deadline := time.Now().Add(time.Minute); err != nil && time.Now().Before(deadline); {
 			select { // it is still starting
 			case gone := <-exited:
 				exited <- gone
