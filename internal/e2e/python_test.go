@@ -63,7 +63,7 @@ var sharedCases = []sharedCase{
 func newShared(t *testing.T, tc sharedCase) *shared {
 	t.Helper()
 	p := startPython(t)
-	tc.options.AccessTokenLifetime = -time.Second
+	tc.options.AccessTokenLifetime = 30 * time.Second
 	issuer := authpitest.NewServer(&tc.options)
 	t.Cleanup(issuer.Close)
 	issuer.AddUser(authpitest.User{ID: "usr_ada", Email: "ada@example.com", EmailVerified: true, Name: "Ada Ünïcode 🚀"})
@@ -81,6 +81,8 @@ func newShared(t *testing.T, tc sharedCase) *shared {
 	// Two calls for one session are two requests: nothing is taken from memory
 	// that the other language does not know of.
 	cfg.RefreshMemory = -1
+	// Python refreshes in the last minute of a token, and Go in the second half of its life.
+	cfg.Now = func() time.Time { return time.Now().Add(20 * time.Second) }
 	s.client = newClient(t, cfg)
 	return s
 }
