@@ -36,6 +36,7 @@ import (
 
 	"github.com/coreos/go-oidc/v3/oidc"
 
+	"github.com/authpi/authpi-idp-go/internal/awake"
 	"github.com/authpi/authpi-idp-go/internal/discovery"
 	"github.com/authpi/authpi-idp-go/internal/endpoint"
 	"github.com/authpi/authpi-idp-go/internal/fresh"
@@ -59,7 +60,8 @@ type IdpClient struct {
 	verified      *verifiedTokens
 	identities    *identities
 	sessions      *rotate.Engine
-	machines      *cooldown // of client credentials
+	machines      *cooldown    // of client credentials
+	clock         *awake.Clock // of time in which the process ran
 	log           *slog.Logger
 	now           func() time.Time
 }
@@ -80,6 +82,7 @@ func NewIdpClient(cfg Config) (*IdpClient, error) {
 		endpoints:     cfg.endpoints(),
 		authorization: authorizationBase(cfg, cfg.endpoints(), cfg.RedirectURI),
 		caller:        endpoint.NewCaller(cfg.HTTPClient, version, cfg.Now),
+		clock:         &awake.Clock{},
 		log:           cfg.Logger,
 		now:           cfg.Now,
 	}

@@ -100,10 +100,11 @@ func (c *IdpClient) newSessions() *rotate.Engine {
 		Timeout:         c.cfg.RefreshTimeout,
 		Patience:        patience,
 		Now:             c.now,
+		Clock:           c.clock,
 	}
 	if c.cfg.Coordinator != nil {
 		shared := &rotate.Coordinator{
-			Do: c.cfg.Coordinator.Do, ID: e.ID, Once: c.redeem, Refusal: refusalOf,
+			Do: c.cfg.Coordinator.Do, ID: e.ID, Clock: c.clock, Once: c.redeem, Refusal: refusalOf,
 			Refused: refusedElsewhere, Failed: c.coordinatorFailed, Fault: panicked,
 		}
 		e.Redeem, e.Peek = shared.Redeem, shared.Peek
@@ -365,7 +366,7 @@ func (c *IdpClient) identify(ctx context.Context, renewed *Agent, r *renewal) (*
 		return renewed, nil
 	}
 	if r.leads {
-		detached, cancel := awake.WithTimeout(context.WithoutCancel(ctx), c.cfg.RefreshTimeout)
+		detached, cancel := c.clock.WithTimeout(context.WithoutCancel(ctx), c.cfg.RefreshTimeout)
 		defer cancel()
 		ctx = detached
 	}
@@ -501,7 +502,7 @@ func (c *IdpClient) verifyOrDropIDToken(ctx context.Context, subject string, cur
 func (c *IdpClient) verifyRefreshed(ctx context.Context, subject string, current, set TokenSet, sentAt time.Time) error {
 	previous, _ := storedClaims(current.IDToken) // says nothing where it cannot be read
 	want := expectation{op: opRefresh, tokens: set, subject: subject, previous: &previous, asked: sentAt}
-	limited, cancel := awake.WithTimeout(ctx, keysWait)
+	limited, cancel := c.clock.WithTimeout(ctx, keysWait)
 	defer cancel()
 	_, err := c.verifyIDToken(limited, set.IDToken, want)
 	return err

@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/oauth2"
 
-	"github.com/authpi/authpi-idp-go/internal/awake"
 	"github.com/authpi/authpi-idp-go/internal/endpoint"
 	"github.com/authpi/authpi-idp-go/internal/jws"
 	"github.com/authpi/authpi-idp-go/internal/redact"
@@ -203,7 +202,7 @@ func (c *IdpClient) discard(ctx context.Context, set tokens.Set) {
 	if token == "" || c.endpoints.Revocation == "" {
 		return
 	}
-	ctx, cancel := awake.WithTimeout(context.WithoutCancel(ctx), discardTime)
+	ctx, cancel := c.clock.WithTimeout(context.WithoutCancel(ctx), discardTime)
 	defer cancel()
 	if err := c.revokeAtIssuer(ctx, token, hint); err != nil {
 		c.log.WarnContext(ctx, "authpi: tokens that nobody may have could not be revoked", "error", err)

@@ -49,6 +49,7 @@ type Caller struct {
 	timeout   time.Duration // of one attempt
 	userAgent string
 	now       func() time.Time
+	clock     *awake.Clock
 }
 
 // NewCaller makes a Caller over a copy of client that follows no redirects.
@@ -67,7 +68,7 @@ func NewCaller(client *http.Client, version string, now func() time.Time) *Calle
 	// A context does the same without net/http's goroutine for each request, which
 	// goes on for all of that time where a round tripper panics.
 	own.Timeout = 0
-	return &Caller{client: &own, timeout: timeout, userAgent: userAgent(version), now: now}
+	return &Caller{client: &own, timeout: timeout, userAgent: userAgent(version), now: now, clock: &awake.Clock{}}
 }
 
 // Transport is the round tripper that the requests go through.
@@ -144,7 +145,7 @@ func (c *Caller) once(ctx context.Context, r Request) (answer Answer, err error)
 			answer, err = Answer{}, fmt.Errorf("the round tripper panicked with a %T", fault)
 		}
 	}()
-	ctx, cancel := awake.WithTimeout(ctx, c.timeout)
+	ctx, cancel := c.clock.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	req, err := r.build(ctx)
 	if err != nil {

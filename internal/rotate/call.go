@@ -49,7 +49,7 @@ func (c *call) restart() {
 	if c.Urgency == Optional {
 		limit = min(limit, c.engine.Patience)
 	}
-	c.limit = awake.NewLimit(limit)
+	c.limit = c.engine.Clock.Limit(limit)
 }
 
 func (c *call) end() {

@@ -20,8 +20,9 @@ type Coordinator struct {
 	// Do runs spend at most once for an id among all processes, and returns the bytes that
 	// it returned, to everybody.
 	Do func(ctx context.Context, id string, spend func(context.Context) ([]byte, error)) ([]byte, error)
-	// ID is the engine's.
-	ID func(refreshToken string) string
+	// ID and Clock are the engine's.
+	ID    func(refreshToken string) string
+	Clock *awake.Clock
 	// Once spends the token, as [Engine.Redeem].
 	Once func(ctx context.Context, have Tokens, grant string, owner any) (Answer, error)
 	// Refusal returns what other processes are told of an error, false where it is not
@@ -123,7 +124,7 @@ func (c *Coordinator) call(ctx context.Context, id string, come <-chan struct{},
 		return nil, ctx.Err()
 	case <-come:
 	}
-	limit := awake.NewLimit(publishTime)
+	limit := c.Clock.Limit(publishTime)
 	defer limit.Stop()
 	if late := limit.Wait(ctx, done, 0); late != nil {
 		return nil, late

@@ -64,7 +64,7 @@ func (c *call) lead(f *flight) (*Fate, error) {
 
 // fly is the flight itself: nobody's cancellation ends it.
 func (e *Engine) fly(ctx context.Context, f *flight) {
-	ctx, cancel := awake.WithTimeout(ctx, e.Timeout)
+	ctx, cancel := e.Clock.WithTimeout(ctx, e.Timeout)
 	defer cancel()
 	ctx, over := e.mark(ctx, f.have)
 	defer over()

@@ -19,6 +19,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/authpi/authpi-idp-go/internal/awake"
 	"github.com/authpi/authpi-idp-go/internal/seal"
 	"github.com/authpi/authpi-idp-go/internal/tokens"
 )
@@ -160,6 +161,7 @@ type Engine struct {
 	Timeout  time.Duration // of one request, and of each caller
 	Patience time.Duration // of a caller whose access token is still good
 	Now      func() time.Time
+	Clock    *awake.Clock // by which all limits run
 
 	mu    sync.Mutex // guards table and every flight, entry and Follower
 	table table

@@ -146,7 +146,7 @@ func (c *call) newestToTake(fate *Fate) (*Fate, error) {
 
 // save runs the caller's Save once those of the sets before have returned.
 func (c *call) save(set Tokens) error {
-	limit := awake.NewLimit(c.engine.Timeout)
+	limit := c.engine.Clock.Limit(c.engine.Timeout)
 	defer limit.Stop()
 	ctx := context.WithoutCancel(c.ctx)
 	for busy := c.busyBefore(); busy != nil; busy = c.busyBefore() {
