@@ -19,11 +19,9 @@ NESTED  := $(sort $(shell find . -mindepth 2 -name go.mod -not -path '*/.*/*' -n
 MODULES := . $(patsubst %/go.mod,%,$(NESTED))
 RACE    := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
-# The files whose conditions "make mutate" changes: verification, callback, refresh
-# and scopes.
+# What "make mutate" changes the conditions of: all that verifies, refreshes and grants.
 MUTATED = verify.go remembered.go idtoken.go callback.go pkce.go claims.go authz.go \
-	refresh.go flight.go redeem.go reload.go rotation.go coordinator.go source.go \
-	internal/jws internal/jwks
+	refresh.go source.go internal/rotate internal/tokens internal/jws internal/jwks
 
 # A module that go.work does not list is taken by itself.
 each = @set -e; for dir in $(MODULES); do ( \

@@ -30,7 +30,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -348,23 +347,4 @@ func (c *IdpClient) CreateLogoutURL(opts *LogoutOptions) (string, error) {
 	q.AddSet("post_logout_redirect_uri", opts.PostLogoutRedirectURI)
 	q.AddSet("state", opts.State)
 	return q.String(), nil
-}
-
-func (c *IdpClient) needRedirect() error {
-	if c.cfg.RedirectURI == "" {
-		return &ConfigurationError{"RedirectURI", "is required for the authorization code flow"}
-	}
-	return nil
-}
-
-// redirectOr checks a redirect URI of a login. It returns an empty one for
-// Config.RedirectURI.
-func (c *IdpClient) redirectOr(op, uri string) (string, error) {
-	switch {
-	case uri == "" || uri == c.cfg.RedirectURI:
-		return "", nil
-	case slices.Contains(c.cfg.RedirectURIs, uri):
-		return uri, nil
-	}
-	return "", invalidRequest(op, "RedirectURI is none of the client's: add it to Config.RedirectURIs")
 }

@@ -313,6 +313,25 @@ func (cfg Config) LogValue() slog.Value { return slog.StringValue(cfg.String()) 
 // MarshalJSON writes what may be shown; it is not meant to be read back.
 func (cfg Config) MarshalJSON() ([]byte, error) { return json.Marshal(cfg.printable()) }
 
+func (c *IdpClient) needRedirect() error {
+	if c.cfg.RedirectURI == "" {
+		return &ConfigurationError{"RedirectURI", "is required for the authorization code flow"}
+	}
+	return nil
+}
+
+// redirectOr checks a redirect URI of a login. It returns an empty one for
+// Config.RedirectURI.
+func (c *IdpClient) redirectOr(op, uri string) (string, error) {
+	switch {
+	case uri == "" || uri == c.cfg.RedirectURI:
+		return "", nil
+	case slices.Contains(c.cfg.RedirectURIs, uri):
+		return uri, nil
+	}
+	return "", invalidRequest(op, "RedirectURI is none of the client's: add it to Config.RedirectURIs")
+}
+
 // resourcesOr gives a copy of the call's resources, or the client's for nil.
 func (c *IdpClient) resourcesOr(resources []string) []string {
 	if resources == nil {
