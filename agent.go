@@ -192,7 +192,7 @@ func (c *IdpClient) CreateAgent(ctx context.Context, tokens TokenSet, opts *Agen
 		}
 	}
 	remaining := tokens.remaining(c.now())
-	if c.autoRefresh(opts.AutoRefresh) && remaining <= c.cfg.RefreshBuffer && remaining <= tokens.buffer(c.cfg.RefreshBuffer) {
+	if c.autoRefresh(opts.AutoRefresh) && tokens.isDue(remaining, c.cfg.RefreshBuffer) {
 		return c.createRefreshed(c.renewalOf(ctx, tokens, remaining, opts))
 	}
 	if c.sessions.Revoked(tokens.RefreshToken) {

@@ -126,6 +126,11 @@ func (t TokenSet) buffer(configured time.Duration) time.Duration {
 	return configured
 }
 
+// isDue reports whether a set with so much of its life left is to be refreshed.
+func (t TokenSet) isDue(remaining, configured time.Duration) bool {
+	return remaining <= 0 || remaining <= configured && remaining <= t.buffer(configured)
+}
+
 // issuedAt reads when a token was issued, where it is a JWT. Nothing is verified: this
 // decides over nothing but the moment of a refresh.
 func issuedAt(raw string) (at time.Time, ok bool) {

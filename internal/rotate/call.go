@@ -20,6 +20,7 @@ type call struct {
 	id     string // of Have's token
 
 	at   Tokens // the set that it goes on from: Have, or what that became
+	atID string // of its token
 	made *Fate  // what made it; nil: it is Have
 	own  Tokens // what its own store has returned, if newer
 	read bool   // its own store was read
@@ -32,12 +33,20 @@ type call struct {
 
 func (e *Engine) newCall(ctx context.Context, want Call) *call {
 	c := &call{Call: want, engine: e, ctx: ctx, at: want.Have, came: time.Now(), id: e.id(want.Have.RefreshToken)}
+	c.atID = c.id
 	c.restart()
 	if f := want.Follower; f != nil && f.Newest() != nil {
-		c.made = f.Newest()
-		c.at = c.made.Next
+		c.goOn(f.Newest())
 	}
 	return c
+}
+
+// goOn has the call go on from what its token became.
+func (c *call) goOn(fate *Fate) {
+	if fate.Next.RefreshToken != c.at.RefreshToken {
+		c.atID = c.engine.id(fate.Next.RefreshToken)
+	}
+	c.at, c.made = fate.Next, fate
 }
 
 // restart gives the call all of its time.
@@ -92,7 +101,7 @@ func (c *call) lookUp() (known *Fate, f *flight, err error) {
 	now := e.Now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	tip, set := e.newest(c.at.RefreshToken, now)
+	tip, set := e.newest(c.atID, now)
 	if set == nil {
 		set = c.made
 	}
@@ -117,7 +126,7 @@ func (c *call) lookUp() (known *Fate, f *flight, err error) {
 		set = tip.fate
 	}
 	if set != nil {
-		c.at, c.made = set.Next, set
+		c.goOn(set)
 	}
 	f, err = c.board(tip)
 	return nil, f, err
@@ -133,7 +142,7 @@ func (c *call) board(tip *entry) (*flight, error) {
 		return nil, awake.ErrOver
 	}
 	if tip == nil {
-		tip = c.engine.table.ensure(c.engine.id(c.at.RefreshToken))
+		tip = c.engine.table.ensure(c.atID)
 	}
 	if tip.flight == nil {
 		tip.flight = &flight{at: tip, have: c.at, grant: c.Grant, leader: c, done: make(chan struct{})}
@@ -243,7 +252,7 @@ func (c *call) release() {
 // inside marks the context of a callback with the tokens that it is about.
 type inside struct {
 	engine *Engine
-	ids    []string
+	sets   []Tokens
 	outer  *inside
 	over   atomic.Bool // the callback has returned
 }
@@ -253,10 +262,7 @@ type insideKey struct{}
 // mark marks a context as long as a callback runs.
 func (e *Engine) mark(ctx context.Context, sets ...Tokens) (marked context.Context, end func()) {
 	outer, _ := ctx.Value(insideKey{}).(*inside)
-	in := &inside{engine: e, outer: outer}
-	for _, set := range sets {
-		in.ids = append(in.ids, e.id(set.RefreshToken))
-	}
+	in := &inside{engine: e, outer: outer, sets: sets}
 	return context.WithValue(ctx, insideKey{}, in), func() { in.over.Store(true) }
 }
 
@@ -265,7 +271,8 @@ func (e *Engine) mark(ctx context.Context, sets ...Tokens) (marked context.Conte
 func (c *call) isInside(ctx context.Context) bool {
 	in, _ := ctx.Value(insideKey{}).(*inside)
 	for ; in != nil; in = in.outer {
-		if in.engine == c.engine && !in.over.Load() && slices.Contains(in.ids, c.id) {
+		about := func(set Tokens) bool { return c.engine.id(set.RefreshToken) == c.id }
+		if in.engine == c.engine && !in.over.Load() && slices.ContainsFunc(in.sets, about) {
 			return true
 		}
 	}
@@ -277,7 +284,7 @@ func (c *call) answerInside() (*Fate, error) {
 	e := c.engine
 	now := e.Now()
 	e.mu.Lock()
-	tip, set := e.newest(c.at.RefreshToken, now)
+	tip, set := e.newest(c.atID, now)
 	if tip != nil && tip.is(Reusable) {
 		set = tip.fate
 	}

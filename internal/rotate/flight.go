@@ -181,7 +181,7 @@ func (c *call) wait(f *flight) (*Fate, error) {
 		c.hold = f.next // land has counted this call
 		return c.take(f.fate)
 	}
-	c.at, c.made = f.fate.Next, f.fate
+	c.goOn(f.fate)
 	return nil, nil
 }
 

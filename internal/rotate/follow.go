@@ -26,7 +26,7 @@ func (e *Engine) Follow(set Tokens) *Follower {
 	now := e.Now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	tip, newer := e.newest(set.RefreshToken, now)
+	tip, newer := e.newest(e.id(set.RefreshToken), now)
 	if newer != nil {
 		f.newest.Store(newer)
 	}

@@ -179,8 +179,14 @@ const (
 	softCooldown = 5 * time.Second
 )
 
-// id names a refresh token without showing any of it.
-func (e *Engine) id(refreshToken string) string { return seal.ID(e.IssuerAndClient, refreshToken) }
+// id names a refresh token without showing any of it. Where there is none, it is empty,
+// and never in the table.
+func (e *Engine) id(refreshToken string) string {
+	if refreshToken == "" {
+		return ""
+	}
+	return seal.ID(e.IssuerAndClient, refreshToken)
+}
 
 // ID returns the digest by which logs and coordinators know a refresh token.
 func (e *Engine) ID(refreshToken string) string { return e.id(refreshToken) }
@@ -301,14 +307,11 @@ func (e *Engine) pickUp(at *entry, set Tokens, now time.Time) {
 	}
 }
 
-// newest follows the successors of a refresh token as far as they are known. tip is
+// newest follows the successors of the token with an id as far as they are known. tip is
 // the entry of the last one, nil where the table has none; set is what brought it, nil
 // where no successor is known. e.mu is held.
-func (e *Engine) newest(refreshToken string, now time.Time) (tip *entry, set *Fate) {
-	if refreshToken == "" {
-		return nil, nil
-	}
-	tip = e.table.get(e.id(refreshToken), now)
+func (e *Engine) newest(id string, now time.Time) (tip *entry, set *Fate) {
+	tip = e.table.get(id, now)
 	// An issuer that hands out an old refresh token again makes a chain without an end.
 	const longest = 1024
 	for range longest {
@@ -323,7 +326,7 @@ func (e *Engine) newest(refreshToken string, now time.Time) (tip *entry, set *Fa
 		known := tip.fate != nil
 		if e.table.expire(tip, now); known && tip.fate == nil {
 			// And so what led there is forgotten, too.
-			return e.table.get(e.id(refreshToken), now), nil
+			return e.table.get(id, now), nil
 		}
 	}
 	return tip, set

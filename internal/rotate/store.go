@@ -59,8 +59,9 @@ func (c *call) compare(stored, current Tokens) *Fate {
 	if stored.RefreshToken == current.RefreshToken {
 		found.State = Reusable
 	}
-	c.at, c.made, c.own = stored, found, stored
-	if at := e.table.ensure(e.id(current.RefreshToken)); at.fate == nil || !at.is(Rotated) {
+	c.own = stored
+	c.goOn(found)
+	if at := e.table.ensure(e.id(current.RefreshToken)); !at.is(Rotated) {
 		e.settle(at, found, now)
 	}
 	return found
@@ -75,10 +76,11 @@ func (c *call) isNewer(stored, current Tokens, now time.Time) bool {
 	case stored.RefreshToken == c.Have.RefreshToken:
 		return false
 	}
-	if tip, set := c.engine.newest(stored.RefreshToken, now); set != nil {
+	if tip, set := c.engine.newest(c.engine.id(stored.RefreshToken), now); set != nil {
 		// A store that lags behind. Where its set leads to the same one, that is used.
-		ours, _ := c.engine.newest(current.RefreshToken, now)
-		return tip != nil && tip != ours && tip.id != c.engine.id(current.RefreshToken)
+		id := c.engine.id(current.RefreshToken)
+		ours, _ := c.engine.newest(id, now)
+		return tip != nil && tip != ours && tip.id != id
 	}
 	// What is about to be spent may come from the memory; a store that still has what was
 	// there before that lags behind by more than the memory reaches back.
@@ -128,7 +130,10 @@ func (c *call) newestToTake(fate *Fate) (*Fate, error) {
 	now := e.Now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	tip, newer := e.newest(fate.Next.RefreshToken, now)
+	if c.hold == nil {
+		return fate, nil // it has no refresh token
+	}
+	tip, newer := e.newest(c.hold.id, now)
 	switch {
 	case tip != nil && tip.is(Revoked):
 		return nil, ErrRevoked
@@ -138,7 +143,7 @@ func (c *call) newestToTake(fate *Fate) (*Fate, error) {
 		c.holdOn(tip)
 		return newer, nil
 	case fate.foreign() || newer.foreign():
-		c.at, c.made = newer.Next, newer
+		c.goOn(newer)
 		return nil, nil
 	}
 	return fate, nil
