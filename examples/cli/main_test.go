@@ -140,12 +140,14 @@ func TestSignInAndOut(t *testing.T) {
 		t.Errorf("whoami: %v, %s", err, out)
 	}
 	kept, err := os.ReadDir(m.dir)
-	if err != nil || len(kept) != 1 {
-		t.Fatalf("got %v, %v; want one file", kept, err)
+	if err != nil || len(kept) != 2 || kept[1].Name() != kept[0].Name()+".lock" {
+		t.Fatalf("got %v, %v; want one file and its lock", kept, err)
 	}
-	info, err := kept[0].Info()
-	if err != nil || runtime.GOOS != "windows" && info.Mode() != 0o600 {
-		t.Errorf("got mode %v, %v; want 0600", info.Mode(), err)
+	for _, file := range kept {
+		info, err := file.Info()
+		if err != nil || runtime.GOOS != "windows" && info.Mode() != 0o600 {
+			t.Errorf("%s: got mode %v, %v; want 0600", file.Name(), info.Mode(), err)
+		}
 	}
 	if out, err := m.run("logout"); err != nil || m.issuer.Requests("revoke") != 1 {
 		t.Errorf("logout: %v, %s", err, out)
@@ -153,8 +155,8 @@ func TestSignInAndOut(t *testing.T) {
 	if out, err := m.run("whoami"); err == nil || !strings.Contains(out, "not signed in") {
 		t.Errorf("after logout: %v, %s", err, out)
 	}
-	if left, err := os.ReadDir(m.dir); err != nil || len(left) != 0 {
-		t.Errorf("left behind: %v, %v", left, err)
+	if left, err := os.ReadDir(m.dir); err != nil || len(left) != 1 || left[0].Name() != kept[1].Name() {
+		t.Errorf("left behind: %v, %v; want the lock alone", left, err)
 	}
 }
 

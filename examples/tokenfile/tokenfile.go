@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
@@ -28,7 +27,7 @@ func Open(dir, issuerURL, clientID string) (*File, error) {
 	return &File{filepath.Join(dir, hex.EncodeToString(digest[:8])+".json")}, os.MkdirAll(dir, 0o700)
 }
 
-// Agent tells who is signed in. Tokens that are still good cost neither lock nor
+// Agent returns who is signed in. Tokens that are still good cost neither lock nor
 // request; otherwise one process refreshes, and the others wait and find its tokens.
 func (f *File) Agent(ctx context.Context, client *authpi.IdpClient) (*authpi.Agent, error) {
 	tokens, err := f.Load(ctx)
@@ -46,7 +45,7 @@ func (f *File) Agent(ctx context.Context, client *authpi.IdpClient) (*authpi.Age
 	return client.CreateAgent(ctx, tokens, &authpi.AgentOptions{Reload: f.Load, OnRefresh: f.save})
 }
 
-// Load gives the stored tokens, and a zero set where nobody is signed in.
+// Load returns the stored tokens, and a zero set if nobody is signed in.
 func (f *File) Load(context.Context) (authpi.TokenSet, error) {
 	data, err := os.ReadFile(f.name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -59,7 +58,7 @@ func (f *File) Load(context.Context) (authpi.TokenSet, error) {
 }
 
 // Swap stores the tokens of a new sign-in, or removes the file for a zero set, and
-// gives what was there before. A file that cannot be read is replaced, too.
+// returns what was there before. A file that cannot be read is replaced, too.
 func (f *File) Swap(ctx context.Context, tokens authpi.TokenSet) (last authpi.TokenSet, err error) {
 	unlock, err := f.lock(ctx)
 	if err != nil {
@@ -76,15 +75,8 @@ func (f *File) Swap(ctx context.Context, tokens authpi.TokenSet) (last authpi.To
 	return last, nil
 }
 
-// save stores refreshed tokens, unless later ones are there: a process that was
-// stopped for so long that it lost the lock must not store its set over them.
-func (f *File) save(ctx context.Context, fresh authpi.TokenSet) error {
-	stored, err := f.Load(ctx)
-	if err != nil || stored.ExpiresAt.After(fresh.ExpiresAt) {
-		return err
-	}
-	return f.write(fresh)
-}
+// save stores refreshed tokens. It runs under Agent's lock.
+func (f *File) save(_ context.Context, fresh authpi.TokenSet) error { return f.write(fresh) }
 
 // write replaces the file as a whole. os.CreateTemp makes files of mode 0600.
 func (f *File) write(tokens authpi.TokenSet) error {
@@ -100,29 +92,16 @@ func (f *File) write(tokens authpi.TokenSet) error {
 	return os.Rename(temp.Name(), f.name)
 }
 
-// abandoned is when a lock counts as left behind: a refresh takes 30 s at most.
-const abandoned = time.Minute
-
-// lock waits until this process is the one that has created the lock file. That works
-// on every system; a process that was killed blocks the others until the file is old.
+// lock waits until this process has the lock, which ends with the process, however
+// that ends: there is no stale lock to be taken over. The lock file stays.
 func (f *File) lock(ctx context.Context) (unlock func(), err error) {
-	name := f.name + ".lock"
 	for {
-		file, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+		file, err := tryLock(f.name + ".lock")
 		if err == nil {
-			own, err := file.Stat()
-			return func() {
-				if now, err := os.Stat(name); err == nil && os.SameFile(own, now) { // and not another's by now
-					_ = os.Remove(name)
-				}
-			}, errors.Join(err, file.Close())
+			return func() { _ = file.Close() }, nil
 		}
-		// Windows says so otherwise while the file is on its way out.
-		if !errors.Is(err, fs.ErrExist) && runtime.GOOS != "windows" {
+		if !errors.Is(err, errLocked) {
 			return nil, err
-		}
-		if info, err := os.Stat(name); err == nil && time.Since(info.ModTime()) > abandoned {
-			_ = os.Remove(name)
 		}
 		select {
 		case <-ctx.Done():
@@ -131,3 +110,6 @@ func (f *File) lock(ctx context.Context) (unlock func(), err error) {
 		}
 	}
 }
+
+// errLocked is tryLock's error where another process has the lock.
+var errLocked = errors.New("tokenfile: locked by another process")

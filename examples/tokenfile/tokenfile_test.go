@@ -1,9 +1,8 @@
 package tokenfile
 
 import (
-	"context"
-	"errors"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -58,75 +57,6 @@ func (f *File) stored(t *testing.T) authpi.TokenSet {
 	return tokens
 }
 
-// A process that was killed blocks nobody for ever.
-func TestAbandonedLock(t *testing.T) {
-	t.Parallel()
-	file, issuer, client := signedIn(t)
-	tokens := file.stored(t)
-	tokens.ExpiresAt = time.Now().Add(-time.Minute)
-	if _, err := file.Swap(t.Context(), tokens); err != nil {
-		t.Fatal(err)
-	}
-	name := file.name + ".lock"
-	if err := os.WriteFile(name, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	if _, err := file.Agent(ctx, client); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("got %v; want to wait for another process's lock", err)
-	}
-	old := time.Now().Add(-2 * abandoned)
-	if err := os.Chtimes(name, old, old); err != nil {
-		t.Fatal(err)
-	}
-	agent, err := file.Agent(t.Context(), client)
-	if err != nil || agent.ID != "usr_ada" || issuer.Grants("refresh_token") != 1 {
-		t.Errorf("got %v, %v; want an agent after one refresh", agent, err)
-	}
-	if _, err := os.Stat(name); err == nil {
-		t.Error("the lock was left behind")
-	}
-}
-
-// Who has lost the lock takes nobody else's away.
-func TestLostLock(t *testing.T) {
-	t.Parallel()
-	file, _, _ := signedIn(t)
-	unlock, err := file.lock(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	name := file.name + ".lock"
-	// It stays for a moment, so that its inode is not used again at once.
-	if err := os.Rename(name, name+".old"); err != nil {
-		t.Fatal(err)
-	}
-	again, err := file.lock(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	unlock()
-	if _, err := os.Stat(name); err != nil {
-		t.Errorf("another process's lock is gone: %v", err)
-	}
-	again()
-	if _, err := os.Stat(name); err == nil {
-		t.Error("the lock was left behind")
-	}
-}
-
-func TestOlderTokensAreNotStored(t *testing.T) {
-	t.Parallel()
-	file, _, _ := signedIn(t)
-	now := file.stored(t)
-	old := now
-	old.AccessToken, old.ExpiresAt = "older", now.ExpiresAt.Add(-time.Hour)
-	if err := file.save(t.Context(), old); err != nil || file.stored(t).AccessToken != now.AccessToken {
-		t.Errorf("an older set was stored over a newer one (%v)", err)
-	}
-}
-
 // What cannot be read is an error for who asks, and no hindrance to sign in or out.
 func TestDamagedFile(t *testing.T) {
 	t.Parallel()
@@ -145,5 +75,30 @@ func TestDamagedFile(t *testing.T) {
 	}
 	if last, err := file.Swap(t.Context(), authpi.TokenSet{}); err != nil || last != (authpi.TokenSet{}) {
 		t.Errorf("signed out twice: got %v, %v", last, err)
+	}
+}
+
+func (f *File) dir() string { return filepath.Dir(f.name) }
+
+// leaveLock leaves the lock file of a process that was killed an hour ago.
+func (f *File) leaveLock(t *testing.T) {
+	t.Helper()
+	name := f.name + ".lock"
+	if err := os.WriteFile(name, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	old := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(name, old, old); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// expire ends the life of the stored access token.
+func (f *File) expire(t *testing.T) {
+	t.Helper()
+	tokens := f.stored(t)
+	tokens.ExpiresAt = time.Now().Add(-time.Minute)
+	if _, err := f.Swap(t.Context(), tokens); err != nil {
+		t.Fatal(err)
 	}
 }
