@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,17 +13,28 @@ import (
 	authpi "github.com/authpi/authpi-idp-go"
 )
 
-// AgentFrom gives who a request is from, behind [App.RequireAgent] or
+// AgentFrom returns who a request is from, behind [App.RequireAgent] or
 // [Bearer.Require].
 func AgentFrom(ctx context.Context) (agent *authpi.Agent, ok bool) {
 	c, ok := ctx.Value(callerKey{}).(caller)
 	return c.agent, ok
 }
 
+// WithAgent returns a context in which agent is who the request is from, for tests of
+// handlers and for middleware of your own. [AgentFrom] and [RequireAccess] read it.
+func WithAgent(ctx context.Context, agent *authpi.Agent) context.Context {
+	forbid := func(w http.ResponseWriter, r *http.Request, _ string) {
+		noStore(w)
+		logAndWrite(w, r, http.StatusForbidden, ErrForbidden)
+	}
+	return context.WithValue(ctx, callerKey{}, caller{agent: agent, forbid: forbid})
+}
+
 // caller is who a request is from, and how to refuse it something: for want of a
 // scope, or where that is empty, of a membership.
 type caller struct {
 	agent  *authpi.Agent
+	signIn *signIn // nil for an API
 	forbid func(w http.ResponseWriter, r *http.Request, scope string)
 }
 
@@ -36,113 +48,184 @@ func (c caller) serve(next http.Handler, w http.ResponseWriter, r *http.Request)
 // Tokens that are about to expire are refreshed and stored on the way. Pages get
 // Cache-Control: no-store, which next may replace where a page is for everybody.
 //
-// Nobody is signed in: a page goes to the login and comes back, a program gets 401
-// with JSON. The issuer or the store is away, and the tokens have expired: 503 with
-// Retry-After, and nobody is signed out for it. A callback that should have gone to
-// [App.Callback]: 500, as [New] has it.
+// Nobody is signed in: a page goes to the login and comes back, a posted form to the
+// page that it was on, a program gets 401 with JSON. The issuer or the store is
+// unreachable, and the tokens have expired: 503 with Retry-After, and nobody is signed
+// out for it. A CORS preflight passes without an agent: the CORS layer may stand inside
+// or outside. A callback that should have gone to [App.Callback] gets 500 with an error
+// that names both paths: sent to the login it would come back for ever.
 func (a *App) RequireAgent(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		agent, err := a.Agent(r)
+		if isPreflight(r) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		agent, s, err := a.agentOf(r)
 		switch {
 		case err == nil:
 			// Or the back button shows the page after a sign-out. A handler may replace it.
 			noStore(w)
-			caller{agent, a.forbid}.serve(next, w, r)
-		case errors.Is(err, ErrNotSignedIn) && wantsPage(r):
-			if err := a.misplaced(r); err != nil {
-				a.failMisplaced(w, r, err)
-				return
-			}
-			noStore(w)
-			redirect(w, a.loginURL(r))
+			caller{agent, s, a.forbid}.serve(next, w, r)
+		case errors.Is(err, ErrNotSignedIn) && a.opts.IsPage(r):
+			a.askToSignIn(w, r, a.loginFor(a.wayBack(r)))
 		default:
-			a.fail(w, r, err, "")
+			a.fail(w, r, pageError(err), "")
 		}
 	})
 }
 
-// Agent gives the user that the request's session belongs to, for a page that also
-// people who are not signed in may see. The error is [ErrNotSignedIn] for those,
-// whose session may have ended just now; any other is as RequireAgent's 503.
+// askToSignIn sends a page to a login.
+func (a *App) askToSignIn(w http.ResponseWriter, r *http.Request, login string) {
+	if err := a.misplaced(r); err != nil {
+		a.failMisplaced(w, r, err)
+		return
+	}
+	noStore(w)
+	if isPrefetch(r) {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	redirect(w, login)
+}
+
+// Agent returns the user that the request is from, for a page that also people who are
+// not signed in may see. The error is [ErrNotSignedIn] for those; any other is as
+// RequireAgent's 503. It reads the store at each call: a WebSocket or a stream asks
+// again from time to time, and so learns that the sign-in has ended.
 func (a *App) Agent(r *http.Request) (*authpi.Agent, error) {
-	ctx := r.Context()
-	l := a.readLink(ctx)
-	if l.Ref == "" {
-		return nil, ErrNotSignedIn
-	}
-	rec, err := a.open(ctx, l.Ref)
-	if err != nil {
-		return nil, err
-	}
-	if rec == nil {
-		a.putLink(ctx, link{Subject: l.Subject, Client: l.Client})
-		return nil, ErrNotSignedIn
-	}
-	a.touch(ctx, rec, l)
-	agent, err := a.client.CreateAgent(ctx, rec.tokens, a.agentOptions(l.Ref, rec.tokens))
-	if err == nil || !errors.Is(err, errEnded) && !authpi.SessionEnded(err) {
-		return agent, err
-	}
-	if err := a.drop(ctx, l.Ref, rec.tokens); err != nil {
-		return nil, err
-	}
-	a.putLink(ctx, link{Subject: l.Subject, Client: l.Client})
-	return nil, fmt.Errorf("%w: %w", ErrNotSignedIn, err)
+	agent, _, err := a.agentOf(r)
+	return agent, err
 }
 
-// AgentOptions store what is refreshed in the session of ctx, for
-// [authpi.IdpClient.HTTPClient], TokenSource and Refresh:
-//
-//	api := client.HTTPClient(agent, app.AgentOptions(r.Context()))
-//
-// They are good for as long as the sign-in is, also after the request.
-func (a *App) AgentOptions(ctx context.Context) *authpi.AgentOptions {
-	var loaded authpi.TokenSet
-	if agent, ok := AgentFrom(ctx); ok {
-		loaded = agent.Tokens
+func (a *App) agentOf(r *http.Request) (*authpi.Agent, *signIn, error) {
+	for _, cookie := range a.signInCookies(r) {
+		s := a.signInOf(cookie)
+		rec, err := s.read(r.Context())
+		if err != nil {
+			return nil, nil, err
+		}
+		if rec != nil {
+			agent, err := s.agent(r.Context(), rec)
+			return agent, s, err
+		}
 	}
-	return a.agentOptions(a.readLink(ctx).Ref, loaded)
+	return nil, nil, ErrNotSignedIn
 }
 
-// agentOptions are for the record that loaded came from; a zero set: not known.
-func (a *App) agentOptions(ref string, loaded authpi.TokenSet) *authpi.AgentOptions {
-	var line lineage
-	line.start(loaded)
+// agent rebuilds the Agent of a record. Where others have changed that meanwhile it
+// goes on with what they stored.
+func (s *signIn) agent(ctx context.Context, rec *record) (*authpi.Agent, error) {
+	for range tries {
+		opts := s.agentOptions()
+		if rec.replaced != 0 {
+			opts = &authpi.AgentOptions{AutoRefresh: authpi.RefreshOff}
+		}
+		agent, err := s.app.client.CreateAgent(ctx, rec.tokens, opts)
+		switch {
+		case err == nil && rec.replaced != 0 && agent.ExpiresWithin(0):
+			return nil, ErrNotSignedIn
+		case err == nil:
+			s.touch(ctx)
+			return agent, nil
+		case errors.Is(err, errEnded):
+			return nil, notSignedIn(err)
+		case errors.Is(err, errOvertaken):
+		case authpi.SessionEnded(err):
+			dropped, dropErr := s.drop(ctx, rec.tokens)
+			if dropErr != nil {
+				return nil, dropErr
+			}
+			if dropped {
+				return nil, notSignedIn(err)
+			}
+		default:
+			return nil, err
+		}
+		next, readErr := s.read(ctx)
+		if readErr != nil {
+			return nil, readErr
+		}
+		if next == nil {
+			return nil, notSignedIn(err)
+		}
+		rec = next
+	}
+	return nil, errOvertaken
+}
+
+func notSignedIn(err error) error { return fmt.Errorf("%w: %w", ErrNotSignedIn, err) }
+
+func (s *signIn) agentOptions() *authpi.AgentOptions {
 	return &authpi.AgentOptions{
-		Resources: slices.Clone(a.opts.Resources),
-		OnRefresh: func(ctx context.Context, tokens authpi.TokenSet) error {
-			err := a.update(ctx, ref, tokens, line.last())
-			if errors.Is(err, errEnded) {
-				a.revoke(ctx, tokens) // signed out while they were on their way
-			}
-			if err == nil {
-				line.start(tokens)
-			}
-			return err
-		},
+		Resources: slices.Clone(s.app.opts.Resources),
+		OnRefresh: s.rotate,
 		Reload: func(ctx context.Context) (authpi.TokenSet, error) {
-			rec, err := a.open(ctx, ref)
-			if err != nil || rec == nil {
+			rec, err := s.read(ctx)
+			if err != nil || rec == nil || rec.replaced != 0 {
 				return authpi.TokenSet{}, err
 			}
-			line.reloaded(rec.tokens)
 			return rec.tokens, nil
 		},
 	}
 }
 
-// loginURL is the login, with the way back for what can be asked for again. That is
-// no callback, not even another service's: its code belongs into no further address.
-func (a *App) loginURL(r *http.Request) string {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead || looksLikeCallback(r) {
-		return a.loginPath()
+// AgentOptions store what is refreshed in the request's sign-in, for
+// [authpi.IdpClient.HTTPClient], TokenSource and Refresh:
+//
+//	api := client.HTTPClient(agent, app.AgentOptions(r))
+//
+// They are good for as long as the sign-in is, also after the request.
+func (a *App) AgentOptions(r *http.Request) *authpi.AgentOptions {
+	s := a.signInOf("")
+	if c, ok := r.Context().Value(callerKey{}).(caller); ok && c.signIn != nil {
+		s = c.signIn
+	} else if cookies := a.signInCookies(r); len(cookies) > 0 {
+		s = a.signInOf(cookies[0])
 	}
-	// Not r.URL, which http.StripPrefix changes.
-	back := a.returnTo(r.RequestURI)
-	if back == a.opts.Home {
-		return a.loginPath()
+	opts := s.agentOptions()
+	opts.OnRefresh = func(ctx context.Context, tokens authpi.TokenSet) error {
+		if s.last() == nil {
+			if _, err := s.read(ctx); err != nil {
+				return err
+			}
+		}
+		err := s.rotate(ctx, tokens)
+		// There is nobody to ask again here: what others stored is as good.
+		if rec := s.last(); errors.Is(err, errOvertaken) && rec != nil && rec.tokens.ExpiresAt.After(a.now()) {
+			return nil
+		}
+		return err
 	}
-	return a.loginFor(back)
+	return opts
+}
+
+// wayBack is the page to come back to after a login: the request's own, or the one
+// that a form was on.
+func (a *App) wayBack(r *http.Request) string {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		return a.returnTo(r.Context(), a.here(r))
+	}
+	from, err := url.Parse(r.Referer())
+	s := a.siteOf(r)
+	if err != nil || from.Host == "" || s.normal(from.Host) != s.normal(r.Host) && s.normal(from.Host) != s.host {
+		return a.home()
+	}
+	return a.returnTo(r.Context(), from.RequestURI())
+}
+
+// here is the request's own address, as the browser has it. It is not r.URL, which
+// http.StripPrefix changes.
+func (a *App) here(r *http.Request) string {
+	if base := a.opts.BasePath; base != "" && !(within(r.RequestURI, base) && !within(r.URL.EscapedPath(), base)) {
+		return base + r.RequestURI
+	}
+	return r.RequestURI
+}
+
+// within reports whether an address is base or below it.
+func within(address, base string) bool {
+	rest, found := strings.CutPrefix(address, base)
+	return found && (rest == "" || rest[0] == '/' || rest[0] == '?')
 }
 
 // wantsPage tells a browser that opens a page from a program, the page's own

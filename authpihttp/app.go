@@ -1,82 +1,71 @@
 // Package authpihttp puts package authpi behind net/http: login, callback and
-// logout handlers, middleware for pages and for APIs, and back-channel logout. It
-// brings no framework and no session store; it takes yours.
+// logout handlers, middleware for pages and for APIs, and back-channel logout.
 //
-//	sessions := scs.New() // github.com/alexedwards/scs/v2, in memory or with any of its stores
-//	app := authpihttp.New(client, sessions, nil)
-//	sessions.ErrorFunc = app.Unavailable
-//
+//	app := authpihttp.New(client, nil, &authpihttp.Options{PostLogoutRedirectURI: "http://127.0.0.1:8080/auth/signed-out"})
 //	mux := http.NewServeMux()
-//	app.Register(mux) // GET /auth/login, GET /auth/callback, POST /auth/logout
-//	org := func(r *http.Request) string { return r.PathValue("org") }
-//	mayRead := authpihttp.RequireAccess("read", "projects", org)
+//	app.Register(mux) // /auth/login, /auth/callback, /auth/logout and the issuer's own requests
+//	mayRead := authpihttp.RequireAccess("read", "projects", func(r *http.Request) string { return r.PathValue("org") })
 //	mux.Handle("GET /{$}", app.RequireAgent(http.HandlerFunc(home)))
 //	mux.Handle("GET /orgs/{org}/projects", app.RequireAgent(mayRead(http.HandlerFunc(projects))))
-//	return sessions.LoadAndSave(mux)
 //
-// The client's RedirectURI is then https://your.host/auth/callback. Handlers find
+// The client's RedirectURI is then http://127.0.0.1:8080/auth/callback. Handlers find
 // out who is there with [AgentFrom]. An API is guarded by a [Bearer] instead, and
 // the same [RequireAccess] works behind it.
 //
 // # What is kept where
 //
-// The browser's session holds logins that are under way, and the name of a sign-in
-// record; the tokens are in that record, which is a session of its own in the same
-// store. No browser ever hears its name. So a rotated refresh token is stored at
-// once, inside OnRefresh, and neither can it overwrite what your handlers put into
-// the session meanwhile, nor they it: stores such as scs's write a session whole. A
-// request that is under way during a sign-out does not bring the sign-in back.
+// A sign-in is one cookie and one record in the store. The cookie holds 32 random
+// bytes. The record lies under their digest, sealed by a key that takes the cookie
+// and [Options].Keys: neither the store nor the cookie alone gives any token. Your own
+// sessions, of whatever library, stand beside it; Options.SignedIn and SignedOut let
+// them follow.
 //
-// End a sign-in with [App.SignOut] or the logout handler. Destroying the browser's
-// session by other means forgets the record, which then stays in the store until it
-// expires there.
+// A login that is under way is a cookie of its own, for ten minutes, and nothing in
+// the store. So tabs do not disturb each other, and crawlers leave nothing behind.
 //
-// # Stores
-//
-// A *scs.SessionManager is a [Session] as it is. Make the store's failures look
-// like the passing ones they are with sessions.ErrorFunc = app.Unavailable.
-//
-// For a store of your own, the shortest way is an scs.Store: Find, Commit and
-// Delete over bytes. Without scs, implement [Session]: a middleware puts a pointer
-// to the request's data into its context, Load makes such a context for any token,
-// and Commit writes the data back. The type manager in this package's session_test.go
-// does so, the middleware included.
-//
-// Beside gorilla/sessions let gorilla carry nothing but the token, since its cookie
-// stores cannot be read without a request: a middleware takes the token out of
-// gorilla's session, has scs Load by it, and saves both before the answer's header
-// goes out. It is in examples/docs/gorilla.go of the repository, and docs/sessions.md
-// goes through it.
+// Only the handlers set cookies. A guarded page may stream, or be a WebSocket.
 //
 // # More to read
 //
 // The repository's docs folder has a page for each task: quickstart, sessions,
-// organizations, APIs, replicas, errors and security among them. What is in them is
-// compiled, and so is what is here.
+// organizations, APIs, replicas, errors and security among them.
 package authpihttp
 
 import (
 	"cmp"
+	"context"
+	"encoding/base64"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/internal/recent"
+	"github.com/authpi/authpi-idp-go/internal/sibling"
 )
 
-// App signs people in to a web application and keeps their tokens in its sessions.
-// Its handlers are methods for http.ServeMux or any router. They need the sessions'
-// middleware around them, such as scs's LoadAndSave. It is safe for concurrent use.
+// App signs people in to a web application. Its handlers are methods for
+// http.ServeMux or any router. It is safe for concurrent use.
 type App struct {
-	client       *authpi.IdpClient
-	sessions     Session
-	opts         Options
-	identity     string // of the client, at its issuer; empty: it has no RedirectURI
-	redirectPath string // of that
-	locks        *locks
-	answered     *memory // states of logins that were answered just now
+	client   *authpi.IdpClient
+	opts     Options
+	issuer   string
+	clientID string
+	identity string          // issuer and client ID: all that tells one App's sign-ins from another's
+	suffix   string          // of cookie names, from identity
+	keys     func() []string // a function, so that fmt cannot print them
+	sites    []site          // by the client's redirect URIs; none: it signs nobody in
+	skew     time.Duration
+	now      func() time.Time
+	entries  *entries
+
+	mu       sync.Mutex                   // makes a look at answers and a note there one step
+	answered *recent.Map[string, *answer] // callbacks, by login
 }
 
 // Options configure an [App]. A nil *Options and every zero field are good.
@@ -84,22 +73,46 @@ type Options struct {
 	// Prefix is the path that [App.Register] mounts the handlers under, "/auth" by
 	// default. The login handler must be at Prefix + "/login": people are sent there.
 	Prefix string
-	// Home is the local path where a login without return_to ends, and a logout that
-	// has no issuer to go to. Empty: "/".
+	// BasePath is what a proxy in front takes from the start of each path, such as
+	// "/portal". It is put back into every address that leaves the app.
+	BasePath string
+	// Home is the local path, without BasePath, where a login without return_to ends,
+	// and a logout that has no issuer to go to. Empty: "/".
 	Home string
 	// Scopes are asked for at login and must contain "openid". Empty: openid, profile
 	// and email.
 	Scopes []string
-	// Authorize, if set, gives a login's further parameters, for example the
-	// organization that the request names. It may return nil.
+	// Authorize, if set, returns a login's further parameters, for example the
+	// organization that the request names. It may return nil. State and Nonce are not
+	// its to set.
 	Authorize func(r *http.Request) *authpi.AuthorizationOptions
 	// Resources are sent with each refresh, as [authpi.AgentOptions] has them.
 	Resources []string
 	// PostLogoutRedirectURI is where the issuer sends the browser after a logout, as
-	// registered there. Empty: it stays at the issuer.
+	// registered there. Empty: it stays at the issuer. Prefix + "/signed-out" is a page
+	// that says so, and goes home for whoever comes without having signed out.
 	PostLogoutRedirectURI string
+	// CookieDomain lets all hosts of a domain share a sign-in, such as example.com. Each
+	// host under it is trusted with it. Empty: a sign-in is of one host.
+	CookieDomain string
+	// Keys seal what is in the store and in login cookies: the first seals, all of them
+	// open. Each has at least 32 bytes. Empty: one from the client secret. A public
+	// client has none, so that its sign-ins end with the process; with several
+	// processes it needs Keys.
+	Keys [][]byte
+	// Lifetime is how long a sign-in lasts, IdleTimeout how long without a request. 0: 7
+	// days and 12 hours, as at AuthPI.
+	Lifetime, IdleTimeout time.Duration
+	// IsPage reports whether a request opens a page, and so can be sent to a login. A
+	// program gets 401. Nil: it accepts text/html and is no script's.
+	IsPage func(*http.Request) bool
+	// SignedIn, if set, is called after each sign-in, before the answer is written: the
+	// app's own session may be renewed or emptied here. An error undoes the sign-in.
+	SignedIn func(http.ResponseWriter, *http.Request, *authpi.Agent) error
+	// SignedOut, if set, is called after a sign-out by [App.SignOut] or [App.Logout].
+	SignedOut func(http.ResponseWriter, *http.Request)
 	// CrossOrigin tells which POST requests to the logout handler come from another
-	// site. Nil: those of every other origin do.
+	// site. Nil: those of every origin but the request's and the redirect URIs'.
 	CrossOrigin *http.CrossOriginProtection
 	// Error answers requests that fail. Nil: [WriteError], with a line in
 	// [slog.Default] for each 5xx and each refused callback, but for those that the
@@ -107,37 +120,57 @@ type Options struct {
 	Error ErrorFunc
 }
 
-// New makes an App of a client with RedirectURI, and of the sessions to keep the
-// tokens in. A nil opts is fine. It panics without a client or sessions, and for
-// Options.Scopes without "openid".
+// Format prints the options without their keys, for every verb and flag.
+func (o Options) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "authpihttp.Options{Prefix:%q BasePath:%q Home:%q Scopes:%q}", o.Prefix, o.BasePath, o.Home, o.Scopes)
+}
+
+// New makes an App of a client with RedirectURI, and of the store to keep sign-ins in.
+// A nil store keeps them in memory, bounded, for development and tests; a nil opts is
+// fine. It panics without a client, for Options.Scopes without "openid", for a key
+// below 32 bytes, and for a redirect URI outside of Options.CookieDomain.
 //
 // The path of RedirectURI must lead to the callback, which Register mounts at
-// Options.Prefix + "/callback". New does not insist on the same path, since a proxy
-// in front may take a part of it away. A callback that arrives at
-// [App.RequireAgent] or the login handler instead gets 500, with an error that
-// names both paths: sent to the login it would come back for ever.
+// Options.Prefix + "/callback".
 //
-// Apps of several clients, as those of tenants with an issuer each, may share their
-// sessions. A sign-in is good at the Apps of its own client only: an issuer can say
-// of anybody what it likes, but not to others. An App whose client has no RedirectURI
-// knows no sign-in; [App.EndSession] works there all the same.
-func New(client *authpi.IdpClient, sessions Session, opts *Options) *App {
-	if client == nil || sessions == nil {
-		panic("authpihttp: New needs a client and sessions")
+// Apps of several clients, as those of tenants with an issuer each, may share a store.
+// They are told apart by issuer and client ID: a sign-in is good at the Apps of its
+// own client only.
+func New(client *authpi.IdpClient, store Store, opts *Options) *App {
+	if client == nil {
+		panic("authpihttp: New needs a client")
 	}
-	a := &App{client: client, sessions: sessions, locks: newLocks(), answered: newMemory()}
-	a.identity, a.redirectPath = identify(client)
+	var facts sibling.Facts
+	client.Facts(&facts)
+	a := &App{
+		client: client, issuer: facts.Issuer, clientID: facts.ClientID,
+		identity: string(pack(facts.Issuer, facts.ClientID)), skew: facts.ClockSkew, now: facts.Now,
+	}
 	if opts != nil {
 		a.opts = *opts
 	}
-	o := &a.opts
-	o.Prefix = "/" + strings.Trim(o.Prefix, "/")
-	if o.Prefix == "/" {
-		o.Prefix = "/auth"
+	a.opts.setDefaults()
+	sum := digest("authpihttp name", a.identity)
+	a.suffix = base64.RawURLEncoding.EncodeToString(sum[:6])
+	for _, uri := range facts.RedirectURIs {
+		a.sites = append(a.sites, newSite(uri))
 	}
-	if o.Home == "" {
-		o.Home = "/"
+	a.checkSites()
+	a.setKeys(facts.SecretDigest)
+	if store == nil {
+		store = newMemory(a.now)
 	}
+	a.entries = newEntries(store, a.now)
+	a.answered = recent.New[string, *answer](recent.Limits{Entries: 4096, Bytes: 32 << 20}, a.now)
+	return a
+}
+
+func (o *Options) setDefaults() {
+	o.Prefix = "/" + strings.Trim(cmp.Or(strings.Trim(o.Prefix, "/"), "auth"), "/")
+	if o.BasePath = strings.Trim(o.BasePath, "/"); o.BasePath != "" {
+		o.BasePath = "/" + o.BasePath
+	}
+	o.Home = cmp.Or(o.Home, "/")
 	o.Scopes = slices.Clone(o.Scopes)
 	if len(o.Scopes) == 0 {
 		o.Scopes = []string{"openid", "profile", "email"}
@@ -146,56 +179,116 @@ func New(client *authpi.IdpClient, sessions Session, opts *Options) *App {
 		panic(`authpihttp: Options.Scopes must contain "openid"`)
 	}
 	o.Resources = slices.Clone(o.Resources)
-	if o.CrossOrigin == nil {
-		o.CrossOrigin = http.NewCrossOriginProtection()
+	if o.Lifetime <= 0 {
+		o.Lifetime = 7 * 24 * time.Hour
+	}
+	if o.IdleTimeout <= 0 {
+		o.IdleTimeout = 12 * time.Hour
+	}
+	if o.IsPage == nil {
+		o.IsPage = wantsPage
 	}
 	if o.Error == nil {
 		o.Error = logAndWrite
 	}
-	return a
 }
 
-// identify reads who the client is, and the path of its RedirectURI, out of a login
-// that nobody takes. Both are empty without a RedirectURI.
-func identify(client *authpi.IdpClient) (identity, redirectPath string) {
-	auth, err := client.CreateAuthorizationURL([]string{"openid"}, nil)
-	if err != nil {
-		return "", "" // Register and Login say so
+// checkSites holds the redirect URIs against CookieDomain, and lets their origins sign
+// out.
+func (a *App) checkSites() {
+	a.opts.CookieDomain = strings.ToLower(strings.TrimPrefix(a.opts.CookieDomain, "."))
+	own := a.opts.CrossOrigin == nil
+	if own {
+		a.opts.CrossOrigin = http.NewCrossOriginProtection()
 	}
-	l := login{Auth: *auth}
-	redirect, err := url.Parse(l.param("redirect_uri"))
-	if err != nil {
-		return "", ""
+	for _, s := range a.sites {
+		host := (&url.URL{Host: s.host}).Hostname()
+		if domain := a.opts.CookieDomain; domain != "" && host != domain && !strings.HasSuffix(host, "."+domain) {
+			panic("authpihttp: the redirect URI " + s.uri + " is outside of Options.CookieDomain")
+		}
+		if own {
+			_ = a.opts.CrossOrigin.AddTrustedOrigin(s.origin) // a native app's has no origin
+		}
 	}
-	return l.identity(), cmp.Or(redirect.Path, "/")
 }
 
-// Register mounts the handlers: GET login, GET callback and POST logout, under
-// Options.Prefix. It panics where the client cannot start a login, for example
-// without RedirectURI. New does not: an App may also be there to end sessions only.
+func (a *App) setKeys(secretDigest []byte) {
+	var keys []string
+	for _, key := range a.opts.Keys {
+		if len(key) < 32 {
+			panic("authpihttp: a key in Options.Keys has less than 32 bytes")
+		}
+		keys = append(keys, string(key))
+	}
+	switch {
+	case len(keys) > 0:
+	case secretDigest != nil:
+		keys = []string{string(secretDigest)}
+	default:
+		keys = []string{random()}
+	}
+	a.opts.Keys = nil
+	a.keys = func() []string { return keys }
+}
+
+// Register mounts the handlers under Options.Prefix: login (GET, and POST for logins
+// that a third party initiates), callback, logout (GET shows a page with the button),
+// signed-out and backchannel-logout. It panics where the client cannot start a login,
+// for example without RedirectURI.
 //
-// Where the path of RedirectURI does not end in that of the callback, it warns in
-// [slog.Default]: the user would come back to a page that does not exist.
+// Where the path of RedirectURI is not the callback's it warns in [slog.Default]: the
+// user would come back to a page that does not exist.
 func (a *App) Register(mux *http.ServeMux) {
 	if _, err := a.client.CreateAuthorizationURL(a.opts.Scopes, nil); err != nil {
 		panic("authpihttp: Register: the client cannot start a login: " + err.Error())
 	}
-	if !strings.HasSuffix(a.redirectPath, a.callbackPath()) {
-		slog.Warn("authpihttp: the RedirectURI does not lead to the callback",
-			"redirect_path", a.redirectPath, "callback_path", a.callbackPath())
+	for _, s := range a.sites {
+		if !strings.HasSuffix(s.path, a.opts.Prefix+"/callback") {
+			slog.Warn("authpihttp: the RedirectURI does not lead to the callback",
+				"redirect_path", s.path, "callback_path", a.opts.Prefix+"/callback")
+		}
 	}
-	mux.HandleFunc("GET "+a.loginPath(), a.Login)
-	mux.HandleFunc("GET "+a.callbackPath(), a.Callback)
+	mux.HandleFunc("GET "+a.opts.Prefix+"/login", a.Login)
+	mux.HandleFunc("POST "+a.opts.Prefix+"/login", a.Login)
+	mux.HandleFunc("GET "+a.opts.Prefix+"/callback", a.Callback)
+	mux.HandleFunc("GET "+a.opts.Prefix+"/logout", a.Logout)
 	mux.HandleFunc("POST "+a.opts.Prefix+"/logout", a.Logout)
+	mux.HandleFunc("GET "+a.opts.Prefix+"/signed-out", a.signedOut)
+	mux.HandleFunc("POST "+a.opts.Prefix+"/backchannel-logout", a.BackchannelLogout)
 }
 
-func (a *App) loginPath() string { return a.opts.Prefix + "/login" }
+// Addresses as the browser has them.
 
-func (a *App) callbackPath() string { return a.opts.Prefix + "/callback" }
+func (a *App) loginPath() string  { return a.opts.BasePath + a.opts.Prefix + "/login" }
+func (a *App) logoutPath() string { return a.opts.BasePath + a.opts.Prefix + "/logout" }
+func (a *App) home() string       { return a.opts.BasePath + a.opts.Home }
 
 // loginFor is the login that comes back to a path on this site.
-func (a *App) loginFor(back string) string {
-	return a.loginPath() + "?return_to=" + url.QueryEscape(back)
+func (a *App) loginFor(back string, params ...string) string {
+	query := url.Values{}
+	if back != a.home() {
+		query.Set("return_to", back)
+	}
+	for i := 0; i+1 < len(params); i += 2 {
+		query.Set(params[i], params[i+1])
+	}
+	if len(query) == 0 {
+		return a.loginPath()
+	}
+	return a.loginPath() + "?" + query.Encode()
+}
+
+// revocationLimit is short: a user is waiting, and the session is gone already.
+const revocationLimit = 3 * time.Second
+
+// revoke gives a refresh token back to the issuer. It does what it can.
+func (a *App) revoke(ctx context.Context, tokens authpi.TokenSet) {
+	if tokens.RefreshToken == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revocationLimit)
+	defer cancel()
+	_ = a.client.RevokeToken(ctx, tokens.RefreshToken, "refresh_token")
 }
 
 // allow refuses other methods. A handler may be mounted without one in its pattern.
@@ -206,8 +299,24 @@ func (a *App) allow(w http.ResponseWriter, r *http.Request, methods ...string) b
 	for _, m := range methods {
 		w.Header().Add("Allow", m)
 	}
-	a.opts.Error(w, r, http.StatusMethodNotAllowed, errMethod)
+	a.fail(w, r, errMethod, "")
 	return false
+}
+
+// isPrefetch reports whether nobody looks at the answer yet, and perhaps never will.
+func isPrefetch(r *http.Request) bool {
+	for _, header := range [...]string{"Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"} {
+		if value := strings.ToLower(r.Header.Get(header)); strings.HasPrefix(value, "prefetch") || strings.HasPrefix(value, "preview") {
+			return true
+		}
+	}
+	return false
+}
+
+// isPreflight reports whether a browser asks what a page of another origin may send.
+// It carries no cookie and no token, so the app's CORS layer answers, wherever it is.
+func isPreflight(r *http.Request) bool {
+	return r.Method == http.MethodOptions && r.Header.Get("Origin") != "" && r.Header.Get("Access-Control-Request-Method") != ""
 }
 
 // redirect sends the browser on by GET, whatever it came by.

@@ -14,7 +14,6 @@ import (
 
 func TestMistakesPanic(t *testing.T) {
 	t.Parallel()
-	sessions := newManager(newStore())
 	client, err := authpi.NewIdpClient(authpi.Config{IssuerURL: "https://idp.authpi.test/i_1", ClientID: clientID})
 	if err != nil {
 		t.Fatal(err)
@@ -24,11 +23,11 @@ func TestMistakesPanic(t *testing.T) {
 		mistake func()
 		want    string
 	}{
-		{"no client", func() { authpihttp.New(nil, sessions, nil) }, "authpihttp: New needs a client and sessions"},
-		{"no sessions", func() { authpihttp.New(client, nil, nil) }, "authpihttp: New needs a client and sessions"},
-		{"no openid", func() { authpihttp.New(client, sessions, &authpihttp.Options{Scopes: []string{"email"}}) },
+		{"no client", func() { authpihttp.New(nil, nil, nil) }, "authpihttp: New needs a client"},
+		{"no openid", func() { authpihttp.New(client, nil, &authpihttp.Options{Scopes: []string{"email"}}) },
 			`authpihttp: Options.Scopes must contain "openid"`},
-		{"no RedirectURI", func() { authpihttp.New(client, sessions, nil).Register(http.NewServeMux()) },
+		{"a short key", func() { authpihttp.New(client, nil, &authpihttp.Options{Keys: [][]byte{make([]byte, 31)}}) }, "authpihttp: a key in Options.Keys"},
+		{"no RedirectURI", func() { authpihttp.New(client, nil, nil).Register(http.NewServeMux()) },
 			"authpihttp: Register: the client cannot start a login: authpi: configuration: RedirectURI"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -56,10 +55,7 @@ func TestDefaultErrorLogs(t *testing.T) {
 		}
 	})
 	mayRead := s.app.RequireAgent(authpihttp.RequireAccess("read", "projects", orgOf)(http.HandlerFunc(s.whoami)))
-	s.mux.HandleFunc("/changed/{org}", func(w http.ResponseWriter, r *http.Request) {
-		s.sessions.Put(r.Context(), "cart", "book")
-		mayRead.ServeHTTP(w, r)
-	})
+	s.mux.Handle("/orgs/{org}", mayRead)
 	s.mux.Handle("/naked/{org}", authpihttp.RequireAccess("read", "projects", orgOf)(http.HandlerFunc(s.whoami)))
 	b, ada := s.browser(), s.browser()
 	ada.signIn("usr_ada")
@@ -75,23 +71,27 @@ func TestDefaultErrorLogs(t *testing.T) {
 			return b.get(callback), code(callback)
 		}, []string{"level=ERROR", "path=/auth/callback", "status=503"}},
 		{"refused callback", func() (answer, string) {
-			callback := s.atIssuer(b.start(""), "usr_ada") + "&state=other"
+			callback := s.atIssuer(b.start(""), "usr_ada") + "&code=other"
 			return b.get(callback), code(callback)
-		}, []string{"level=WARN", "path=/auth/callback", "status=400", "invalid_state"}},
-		{"no such login", func() (answer, string) { return b.get("/auth/callback?code=sesame&state=s"), "sesame" },
-			[]string{"level=WARN", "status=400", "answers no login of this browser"}},
-		{"nobody in front", func() (answer, string) { return b.get("/naked/org_1"), "" }, []string{"level=ERROR", "status=500", "RequireAccess"}},
+		}, []string{"level=WARN", "path=/auth/callback", "status=400", "code is repeated"}},
+		{"no such login, twice", func() (answer, string) {
+			c := s.browser()
+			c.get("/auth/callback?code=sesame&state=s")
+			return c.get("/auth/callback?code=sesame&state=s"), "sesame"
+		}, []string{"level=WARN", "status=400", "answers no login of this browser"}},
+		{"nobody in front", func() (answer, string) { return b.get("/naked/org_1"), "" }, []string{"level=ERROR", "status=500", "neither RequireAgent"}},
 		{"long naked path", func() (answer, string) { return b.get("/naked/" + strings.Repeat("x", 100<<10)), "" }, []string{"level=ERROR", "path=/naked/xxx"}},
 		{"long refusal", func() (answer, string) {
 			callback := s.atIssuer(b.start(""), "")
-			long := strings.Repeat("x", 100<<10)
+			long := strings.Repeat("x", 25<<10)
 			return b.get(strings.Replace(callback, "error=access_denied", "error="+long+"&error_description="+long, 1)), ""
 		}, []string{"status=500"}},
-		{"forbidden, and the session cannot be stored", func() (answer, string) {
-			s.store.set(func(st *store) { st.full = true })
-			defer s.store.set(func(st *store) { st.full = false })
-			return ada.get("/changed/org_9"), ""
-		}, []string{"level=ERROR", "status=503", "session store"}},
+		{"store away", func() (answer, string) {
+			s.store.set(func(st *store) { st.away = true })
+			defer s.store.set(func(st *store) { st.away = false })
+			return ada.get("/orgs/org_1"), ""
+		}, []string{"level=ERROR", "status=503", "authpihttp: store"}},
+		{"forbidden", func() (answer, string) { return ada.get("/orgs/org_9"), "" }, nil},
 		{"not signed in", func() (answer, string) { return b.json("/"), "" }, nil},
 		{"cancelled", func() (answer, string) {
 			callback := s.atIssuer(b.start(""), "")

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"mime"
 	"net/http"
+	"strings"
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
@@ -19,38 +20,83 @@ type BackchannelOptions struct {
 	Replays Replays
 }
 
-// BackchannelLogout answers the issuer's own requests to end sessions (OpenID
-// Connect Back-Channel Logout 1.0). end gets each verified logout token once and
-// ends the sessions that it names: those of its SessionID, or of its Subject where
-// it has no SessionID. With scs, whose stores may be walked through:
+// Replays remembers which logout tokens were used. It is safe for concurrent use.
+type Replays interface {
+	// Use remembers id until the given time, and reports whether it was not
+	// remembered yet: of several calls at once one is first. It is SET NX in Redis.
+	Use(ctx context.Context, id string, until time.Time) (first bool, err error)
+	// Forget takes a use back, after a logout that failed.
+	Forget(ctx context.Context, id string) error
+}
+
+// BackchannelLogout answers the issuer's own requests to end sessions (OpenID Connect
+// Back-Channel Logout 1.0), for an app that keeps sign-ins by itself: [App.Register]
+// mounts [App.BackchannelLogout]. end gets each verified logout token once and ends the
+// sessions that it names: those of its SessionID, or of its Subject where it has no
+// SessionID.
 //
-//	mux.Handle("POST /auth/backchannel-logout", authpihttp.BackchannelLogout(client,
-//		func(ctx context.Context, t authpi.LogoutToken) error {
-//			return sessions.Iterate(ctx, func(ctx context.Context) error {
-//				return app.EndSession(ctx, t)
-//			})
-//		}, nil))
-//
-// The issuer sends neither cookie nor origin: the sessions' middleware around it does
-// nothing, [http.CrossOriginProtection] lets it pass, and protection against forged
-// requests that asks for a token must leave it out. The answer is 200 once end
-// has returned nil, and otherwise 400 as section 2.8 has it, for a failure here too;
-// the token may then come again. Its context ends when the issuer hangs up.
+// The issuer sends neither cookie nor origin: [http.CrossOriginProtection] lets it
+// pass, and protection against forged requests that asks for a token must leave it
+// out. The answer is 200 once end has returned nil, and otherwise 400 as section 2.8
+// has it, for a failure here too; the token may then come again. Its context ends when
+// the issuer hangs up.
 func BackchannelLogout(client *authpi.IdpClient, end func(context.Context, authpi.LogoutToken) error, opts *BackchannelOptions) http.Handler {
-	b := &backchannel{client: client, end: end}
+	b := &backchannel{client: client, end: end, now: time.Now}
 	if opts != nil {
 		b.replays = opts.Replays
 	}
 	if b.replays == nil {
-		b.replays = newMemory()
+		b.replays = storedReplays{newEntries(newMemory(time.Now), time.Now)}
 	}
 	return b
+}
+
+// BackchannelLogout ends the sign-ins that the issuer's logout token names (OpenID
+// Connect Back-Channel Logout 1.0), without walking through the store. A token is
+// used once, among all processes that share a [ConditionalStore].
+func (a *App) BackchannelLogout(w http.ResponseWriter, r *http.Request) {
+	b := &backchannel{client: a.client, end: a.endNamed, now: a.now, replays: storedReplays{a.entries}}
+	b.ServeHTTP(w, r)
+}
+
+// FrontchannelLogout is the page that the issuer shows in a hidden frame (OpenID
+// Connect Front-Channel Logout 1.0). It ends the sign-ins of the session that iss and
+// sid name, with or without a cookie: browsers send none into frames of another site.
+func (a *App) FrontchannelLogout(w http.ResponseWriter, r *http.Request) {
+	noStore(w)
+	if !a.allow(w, r, http.MethodGet) {
+		return
+	}
+	// The parameters as they stand: a sid may hold a raw semicolon.
+	query, err := authpi.ParseCallback("?" + r.URL.RawQuery)
+	iss, sid := query["iss"], query["sid"]
+	if err == nil && len(iss) == 1 && len(sid) == 1 && sid[0] != "" && strings.TrimRight(iss[0], "/") == a.issuer {
+		err = a.endNamed(r.Context(), authpi.LogoutToken{SessionID: sid[0]})
+	}
+	if err != nil {
+		a.fail(w, r, err, "")
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(http.StatusOK)
+}
+
+// storedReplays are in a store, under keys that need no sealing: they are digests.
+type storedReplays struct{ entries *entries }
+
+func (s storedReplays) Use(ctx context.Context, id string, until time.Time) (bool, error) {
+	return s.entries.write(ctx, name("authpihttp jti", id), nil, []byte("used"), until)
+}
+
+func (s storedReplays) Forget(ctx context.Context, id string) error {
+	return s.entries.remove(ctx, name("authpihttp jti", id))
 }
 
 type backchannel struct {
 	client  *authpi.IdpClient
 	end     func(context.Context, authpi.LogoutToken) error
 	replays Replays
+	now     func() time.Time
 }
 
 func (b *backchannel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -84,7 +130,7 @@ func (b *backchannel) logout(w http.ResponseWriter, r *http.Request) *errorBody 
 		return &errorBody{"invalid_request", quotable(refused.description)}
 	}
 	id := replayID(token)
-	first, err := b.replays.Use(ctx, id, rememberUntil(token))
+	first, err := b.replays.Use(ctx, id, rememberUntil(token, b.now()))
 	if err == nil && !first {
 		return &errorBody{"invalid_request", "jti: the logout token was used before"}
 	}
@@ -134,9 +180,9 @@ func logoutTokenOf(w http.ResponseWriter, r *http.Request) (token, reason string
 const replayMargin = time.Hour
 
 // rememberUntil counts from now where the token is accepted after its end.
-func rememberUntil(token *authpi.LogoutToken) time.Time {
+func rememberUntil(token *authpi.LogoutToken, now time.Time) time.Time {
 	until := token.ExpiresAt
-	if now := time.Now(); until.Before(now) {
+	if until.Before(now) {
 		until = now
 	}
 	return until.Add(replayMargin)

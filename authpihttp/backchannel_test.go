@@ -3,7 +3,6 @@ package authpihttp_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -210,17 +209,11 @@ func TestBackchannelReplaysOfSeveralProcesses(t *testing.T) {
 }
 
 // One session or all sessions of a user end, and those of nobody else.
-func TestEndSession(t *testing.T) {
+func TestAppBackchannelLogout(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil)
-	h := authpihttp.BackchannelLogout(s.client, func(ctx context.Context, token authpi.LogoutToken) error {
-		return s.sessions.Iterate(ctx, func(ctx context.Context) error { return s.app.EndSession(ctx, token) })
-	}, nil)
+	h := http.HandlerFunc(s.app.BackchannelLogout)
 	ids := map[*browser]string{}
-	s.mux.Handle("GET /sid", s.app.RequireAgent(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		agent, _ := authpihttp.AgentFrom(r.Context())
-		fmt.Fprint(w, agent.SessionID)
-	})))
 	in := func(user string) *browser {
 		b := s.browser()
 		b.signIn(user)
@@ -257,14 +250,9 @@ func TestFrontchannelLogout(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil)
 	s.mux.HandleFunc("GET /front", s.app.FrontchannelLogout)
-	var sid string
-	s.mux.Handle("GET /sid", s.app.RequireAgent(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		agent, _ := authpihttp.AgentFrom(r.Context())
-		sid = agent.SessionID
-	})))
 	b := s.browser()
 	b.signIn("usr_ada")
-	b.get("/sid")
+	sid := b.get("/sid").body
 	iss := url.QueryEscape(s.issuer.URL)
 	for _, query := range []string{"", "?sid=" + sid, "?iss=" + iss, "?iss=" + iss + "&sid=other", "?iss=https://evil.test&sid=" + sid, "?iss=" + iss + "&sid=" + sid + "&sid=" + sid} {
 		if a := b.get("/front" + query); a.status != 200 || a.body != "" || a.header.Get("Cache-Control") != "no-store" {
@@ -272,7 +260,7 @@ func TestFrontchannelLogout(t *testing.T) {
 		}
 		b.wantUser("usr_ada")
 	}
-	b.get("/front?iss=" + iss + "&sid=" + sid)
+	s.browser().get("/front?iss=" + iss + "&sid=" + sid) // frames carry no cookie
 	b.wantUser("")
 	if a := b.get("/front?iss=" + iss + "&sid=" + sid); a.status != 200 {
 		t.Errorf("signed out: got %d; want 200", a.status)

@@ -1,14 +1,18 @@
 package authpihttp
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/internal/sibling"
 	"github.com/authpi/authpi-idp-go/internal/weburl"
 )
 
@@ -18,6 +22,8 @@ type Bearer struct {
 	client   *authpi.IdpClient
 	opts     BearerOptions
 	metadata string // URL of the metadata document; empty: none
+	skew     time.Duration
+	now      func() time.Time
 }
 
 // BearerOptions configure a [Bearer]. A nil *BearerOptions takes tokens that were
@@ -28,9 +34,14 @@ type BearerOptions struct {
 	// loopback. Refusals then tell where the API's metadata is (RFC 9728); see
 	// [Bearer.Metadata].
 	Resource string
-	// Audience must be among the token's. Empty: Resource, or the client ID where that
-	// is empty, too.
-	Audience string
+	// Audience, or any of Audiences, must be among the token's. Both empty: Resource, or
+	// the client ID where that is empty, too.
+	Audience  string
+	Audiences []string
+	// AccessTokensCarryLoginTime says that auth_time of the issuer's access tokens is when
+	// the user signed in; at AuthPI it is when the token was made. See
+	// [Bearer.RequireRecent].
+	AccessTokensCarryLoginTime bool
 	// Realm is what refusals call the API. Empty: "api".
 	Realm string
 	// Scopes must all be in the token's own scope.
@@ -53,7 +64,9 @@ func NewBearer(client *authpi.IdpClient, opts *BearerOptions) (*Bearer, error) {
 	if client == nil {
 		return nil, errNoClient
 	}
-	b := &Bearer{client: client}
+	var facts sibling.Facts
+	client.Facts(&facts)
+	b := &Bearer{client: client, skew: facts.ClockSkew, now: facts.Now}
 	if opts != nil {
 		b.opts = *opts
 	}
@@ -64,8 +77,9 @@ func NewBearer(client *authpi.IdpClient, opts *BearerOptions) (*Bearer, error) {
 	if o.ScopesSupported == nil {
 		o.ScopesSupported = o.Scopes
 	}
-	if o.Audience == "" {
-		o.Audience = o.Resource
+	o.Audiences = slices.Clone(o.Audiences)
+	if o.Audience != "" || len(o.Audiences) == 0 {
+		o.Audiences = append(o.Audiences, cmp.Or(o.Audience, o.Resource))
 	}
 	if o.Realm == "" {
 		o.Realm = "api"
@@ -90,15 +104,20 @@ func isSecure(u *url.URL) bool {
 //
 // Others are refused by RFC 6750 section 3: 401 for no token or a bad one, 400 for a
 // request that shows its token in another way, 403 for a token without the scopes.
-// Where the issuer's keys cannot be had it is 503 with Retry-After.
+// Where the issuer's keys cannot be had it is 503 with Retry-After. A CORS preflight,
+// which carries no token, passes.
 func (b *Bearer) Require(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if isPreflight(r) {
+			next.ServeHTTP(w, r)
+			return
+		}
 		token, refused := tokenOf(r)
 		if refused != nil {
 			b.refuse(w, r, *refused)
 			return
 		}
-		agent, err := b.client.VerifyAccessToken(r.Context(), token, b.opts.Audience)
+		agent, err := b.verify(r.Context(), token)
 		if err != nil {
 			b.refuse(w, r, refusalFor(err))
 			return
@@ -109,8 +128,20 @@ func (b *Bearer) Require(next http.Handler) http.Handler {
 				return
 			}
 		}
-		caller{agent, b.forbid}.serve(next, w, r)
+		caller{agent: agent, forbid: b.forbid}.serve(next, w, r)
 	})
+}
+
+// verify goes on to the next audience where nothing else was wrong with the token.
+func (b *Bearer) verify(ctx context.Context, token string) (agent *authpi.Agent, err error) {
+	for _, audience := range b.opts.Audiences {
+		agent, err = b.client.VerifyAccessToken(ctx, token, audience)
+		var oauth *authpi.OAuthError
+		if !errors.As(err, &oauth) || !strings.HasPrefix(oauth.Description, "aud: ") {
+			break
+		}
+	}
+	return agent, err
 }
 
 func (b *Bearer) forbid(w http.ResponseWriter, r *http.Request, scope string) {
@@ -129,6 +160,7 @@ func (b *Bearer) forbid(w http.ResponseWriter, r *http.Request, scope string) {
 type refusal struct {
 	status                   int
 	code, description, scope string
+	acr, maxAge              string // of RFC 9470
 	cause                    error
 }
 
@@ -215,6 +247,8 @@ func (b *Bearer) challenge(why refusal) string {
 		{"error", why.code},
 		{"error_description", why.description},
 		{"scope", why.scope},
+		{"acr_values", why.acr},
+		{"max_age", why.maxAge},
 		{"resource_metadata", b.metadata},
 	} {
 		if param.value != "" {

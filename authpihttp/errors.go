@@ -2,9 +2,11 @@ package authpihttp
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
@@ -19,6 +21,12 @@ import (
 //		slog.ErrorContext(r.Context(), "sign-in", "status", status, "error", err)
 //		authpihttp.WriteError(w, r, status, err)
 //	}
+//
+// Where a login failed, the address that it would have come back to is the result of
+// ReturnTo:
+//
+//	var way interface{ ReturnTo() string }
+//	if errors.As(err, &way) && way.ReturnTo() != "" { ... }
 type ErrorFunc func(w http.ResponseWriter, r *http.Request, status int, err error)
 
 // What requests are refused for, besides the errors of package authpi.
@@ -28,32 +36,44 @@ const (
 	// ErrForbidden: the caller may not do this, or not in this organization.
 	ErrForbidden = sentinel("not allowed")
 
-	errMethod      = sentinel("the method is not allowed here")
-	errNoClient    = sentinel("NewBearer needs a client")
-	errNobody      = sentinel("RequireAccess stands behind neither RequireAgent nor Bearer")
-	errNoLogin     = sentinel("the callback answers no login of this browser")
-	errCrossOrigin = sentinel("the request came from another site")
-	errEnded       = sentinel("signed out meanwhile")
-	errTooLong     = sentinel("the login's address is too long")
-	errAnswered    = sentinel("the callback is being answered by another request")
-	errNoEntry     = sentinel("no sign-in to this organization")
-	errOvertaken   = sentinel("the session was refreshed by another request meanwhile")
+	errMethod       = sentinel("the method is not allowed here")
+	errNoClient     = sentinel("NewBearer needs a client")
+	errNobody       = sentinel("the guard stands behind neither RequireAgent nor Bearer.Require")
+	errNoLogin      = sentinel("the callback answers no login of this browser")
+	errNoCookies    = sentinel("the browser keeps no cookies")
+	errCrossOrigin  = sentinel("the request came from another site")
+	errEnded        = sentinel("signed out meanwhile")
+	errTooLong      = sentinel("the login's address is too long")
+	errForeign      = sentinel("the login was asked for by another issuer, or for another site")
+	errAnswered     = sentinel("the callback was answered by another process")
+	errNoEntry      = sentinel("no sign-in to this organization")
+	errOvertaken    = sentinel("others keep changing the sign-in")
+	errNotRecent    = sentinel("the sign-in did not bring the age or context that the page wants")
+	errStepUp       = sentinel("a more recent or a stronger sign-in is needed")
+	errLoggedOut    = sentinel("the issuer has ended the session during the sign-in")
+	errOwnState     = sentinel("Options.Authorize may set neither State nor Nonce")
+	errResponseMode = sentinel("the response_mode must be query: a cross-site POST carries no cookie")
 )
+
+// codeStepUp is the code of RFC 9470 section 3.
+const codeStepUp = "insufficient_user_authentication"
 
 // sentinel is an error that equals itself. As a constant it cannot be replaced.
 type sentinel string
 
 func (s sentinel) Error() string { return "authpihttp: " + string(s) }
 
-// failure is an error with the addresses to go on from.
+// failure is an error with the ways on from it.
 type failure struct {
-	cause error
-	again string // where to try again; empty: the same address
-	home  string
+	cause                error
+	isPage               bool
+	again, signOut, home string // addresses; empty: of no use
+	back                 string // where the login would have gone
 }
 
-func (e *failure) Error() string { return e.cause.Error() }
-func (e *failure) Unwrap() error { return e.cause }
+func (e *failure) Error() string    { return e.cause.Error() }
+func (e *failure) Unwrap() error    { return e.cause }
+func (e *failure) ReturnTo() string { return e.back }
 
 // mistake is one in the application's own setup: nothing that the user did, whatever
 // code the cause has.
@@ -62,61 +82,73 @@ type mistake struct{ cause error }
 func (e *mistake) Error() string { return e.cause.Error() }
 func (e *mistake) Unwrap() error { return e.cause }
 
+// misplacedError is a callback that came to another handler than Callback.
+type misplacedError struct{ redirect, callback string }
+
+func (e misplacedError) Error() string {
+	if e.redirect == e.callback {
+		return fmt.Sprintf("authpihttp: a callback did not reach the callback handler, which must be mounted at %q", e.redirect)
+	}
+	return fmt.Sprintf("authpihttp: the client's RedirectURI has path %q, but the callback is mounted at %q", e.redirect, e.callback)
+}
+
+// pageError keeps the issuer's refusals in the middle of somebody's work from passing
+// for a login that did not work.
+func pageError(err error) error {
+	var oauth *authpi.OAuthError
+	if status := statusOf(err); errors.As(err, &oauth) && !errors.Is(err, ErrNotSignedIn) && status < http.StatusInternalServerError {
+		return &mistake{err}
+	}
+	return err
+}
+
 // retryPause is what Retry-After says where the issuer does not.
 const retryPause = 5 * time.Second
 
-// fail answers a request by what went wrong. again is where to try again, empty for
-// the same address.
+// fail answers a request by what went wrong. again is a login, empty where none would
+// help. No way leads back to the address that failed.
 func (a *App) fail(w http.ResponseWriter, r *http.Request, err error, again string) {
 	noStore(w)
+	f := &failure{cause: err}
+	if given := (*failure)(nil); errors.As(err, &given) {
+		*f = *given
+	}
+	f.isPage, f.again, f.home = a.opts.IsPage(r), again, a.home()
+	if len(a.signInCookies(r)) > 0 {
+		f.signOut = a.logoutPath()
+	}
+	if f.again == "" && f.signOut == "" {
+		f.again = a.loginPath()
+	}
+	if here := a.here(r); r.Method == http.MethodGet {
+		for _, way := range []*string{&f.again, &f.home} {
+			if sameAddress(*way, here) {
+				*way = ""
+			}
+		}
+	}
+	if a.otherLoopback(r) { // the cookies are the other host's
+		for _, way := range []*string{&f.again, &f.home} {
+			if *way != "" {
+				*way = a.siteOf(r).origin + *way
+			}
+		}
+	}
 	status := statusOf(err)
 	if status == http.StatusServiceUnavailable {
 		setRetryAfter(w, err)
 	}
-	defer beginAnswer(w, status)()
-	a.opts.Error(w, r, status, &failure{err, again, a.opts.Home})
+	a.opts.Error(w, r, status, f)
+}
+
+func sameAddress(a, b string) bool {
+	a, _, _ = strings.Cut(a, "?")
+	b, _, _ = strings.Cut(b, "?")
+	return a == b
 }
 
 func (a *App) forbid(w http.ResponseWriter, r *http.Request, _ string) {
-	a.fail(w, r, ErrForbidden, a.opts.Home)
-}
-
-// Unavailable answers a request that failed for a passing reason: 503 with
-// Retry-After. So does a session that could not be loaded or stored, of which scs
-// tells an ErrorFunc:
-//
-//	sessions.ErrorFunc = app.Unavailable
-//
-// Where an App is answering the request with an error just now, that one stays, and
-// a line in [slog.Default] tells of this one unless both are a 503.
-func (a *App) Unavailable(w http.ResponseWriter, r *http.Request, err error) {
-	if !isLabelled(err) {
-		err = &storeError{err}
-	}
-	if status := answerOf(w); status != 0 {
-		if status != http.StatusServiceUnavailable {
-			logFailure(r, http.StatusServiceUnavailable, err)
-		}
-		return
-	}
-	a.fail(w, r, &passing{err}, "")
-}
-
-// passing is an error that counts as such, whatever it is.
-type passing struct{ cause error }
-
-func (e *passing) Error() string { return e.cause.Error() }
-func (e *passing) Unwrap() error { return e.cause }
-
-// isLabelled tells whether an error says where it comes from, as those of this
-// package and of package authpi do.
-func isLabelled(err error) bool {
-	var (
-		oauth *authpi.OAuthError
-		store *storeError
-		own   sentinel
-	)
-	return errors.As(err, &oauth) || errors.As(err, &store) || errors.As(err, &own)
+	a.fail(w, r, ErrForbidden, "")
 }
 
 // statusOf tells whose fault an error is: the request's, the configuration's, or
@@ -125,22 +157,28 @@ func statusOf(err error) int {
 	var store *storeError
 	var oauth *authpi.OAuthError
 	var own *mistake
-	var away *passing
 	switch {
 	case errors.As(err, &own):
 		return http.StatusInternalServerError
-	case errors.As(err, &away), errors.As(err, &store), errors.Is(err, errOvertaken):
+	case errors.As(err, &store), errors.Is(err, errOvertaken):
 		return http.StatusServiceUnavailable
-	case errors.Is(err, ErrNotSignedIn):
+	case errors.Is(err, ErrNotSignedIn), errors.Is(err, errStepUp):
 		return http.StatusUnauthorized
-	case errors.Is(err, ErrForbidden), errors.Is(err, errCrossOrigin):
+	case errors.Is(err, ErrForbidden), errors.Is(err, errCrossOrigin), errors.Is(err, errNotRecent):
 		return http.StatusForbidden
-	case errors.Is(err, errNoLogin), errors.Is(err, errTooLong):
-		return http.StatusBadRequest
+	case errors.Is(err, errMethod):
+		return http.StatusMethodNotAllowed
 	case errors.As(err, &oauth):
 		return statusOfOAuth(oauth)
+	case isSentinel(err):
+		return http.StatusBadRequest
 	}
 	return http.StatusInternalServerError
+}
+
+func isSentinel(err error) bool {
+	var own sentinel
+	return errors.As(err, &own)
 }
 
 func statusOfOAuth(e *authpi.OAuthError) int {
@@ -150,6 +188,8 @@ func statusOfOAuth(e *authpi.OAuthError) int {
 	}
 	switch {
 	case e.StatusCode >= http.StatusInternalServerError:
+		return http.StatusServiceUnavailable
+	case e.Code == "refresh_error" && e.StatusCode == 0: // the store did not answer in time
 		return http.StatusServiceUnavailable
 	case e.Code == "transport_error", e.Code == "server_error", e.Code == "temporarily_unavailable":
 		return http.StatusServiceUnavailable
@@ -191,7 +231,8 @@ func logFailure(r *http.Request, status int, err error) {
 	switch {
 	case status >= http.StatusInternalServerError:
 		level = slog.LevelError
-	case errors.Is(err, ErrNotSignedIn), errors.Is(err, ErrForbidden), isDenied(err), errors.Is(err, errCrossOrigin), errors.Is(err, errMethod):
+	case errors.Is(err, ErrNotSignedIn), errors.Is(err, ErrForbidden), isDenied(err), errors.Is(err, errCrossOrigin), errors.Is(err, errMethod),
+		errors.Is(err, errStepUp), errors.Is(err, errNotRecent):
 		return
 	}
 	const longest = 256 // of what anybody may send

@@ -15,21 +15,21 @@ import (
 	"github.com/authpi/authpi-idp-go/authpitest"
 )
 
-// webApp is all that an application needs for signing people in. With scs, sessions
-// is scs.New().
-func webApp(config authpi.Config, sessions *manager) (http.Handler, error) {
+// webApp is all that an application needs for signing people in. A nil store keeps
+// sign-ins in memory.
+func webApp(config authpi.Config, store authpihttp.Store) (http.Handler, error) {
 	client, err := authpi.NewIdpClient(config)
 	if err != nil {
 		return nil, err
 	}
-	app := authpihttp.New(client, sessions, nil)
+	app := authpihttp.New(client, store, nil)
 	mux := http.NewServeMux()
 	app.Register(mux)
 	mux.Handle("/", app.RequireAgent(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		agent, _ := authpihttp.AgentFrom(r.Context())
 		fmt.Fprintln(w, "Hello,", agent.Email)
 	})))
-	return sessions.LoadAndSave(mux), nil
+	return mux, nil
 }
 
 // A browser that opens a page is sent to the issuer and comes back to the page,
@@ -41,7 +41,7 @@ func ExampleApp() {
 	handler, err := webApp(authpi.Config{
 		IssuerURL: issuer.URL, ClientID: issuer.ClientID(),
 		RedirectURI: "http://" + site.Listener.Addr().String() + "/auth/callback",
-	}, newManager(newStore()))
+	}, nil)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -119,7 +119,7 @@ func ExampleRequireAccess() {
 	// 401 Bearer realm="api", resource_metadata="https://api.example/.well-known/oauth-protected-resource"
 }
 
-// The issuer signs a user out everywhere; the sessions are found in the store.
+// An app that keeps sign-ins by itself ends them where the issuer says so.
 func ExampleBackchannelLogout() {
 	issuer := exampleIssuer()
 	defer issuer.Close()
@@ -127,13 +127,9 @@ func ExampleBackchannelLogout() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	sessions := newManager(newStore()) // or scs.New()
-	app := authpihttp.New(client, sessions, nil)
-	logout := authpihttp.BackchannelLogout(client, func(ctx context.Context, token authpi.LogoutToken) error {
+	logout := authpihttp.BackchannelLogout(client, func(_ context.Context, token authpi.LogoutToken) error {
 		fmt.Println("sign out", token.Subject)
-		return sessions.Iterate(ctx, func(ctx context.Context) error {
-			return app.EndSession(ctx, token)
-		})
+		return nil
 	}, nil)
 
 	form := "logout_token=" + issuer.LogoutToken(map[string]any{"sub": "usr_ada"})

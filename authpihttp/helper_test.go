@@ -2,7 +2,8 @@ package authpihttp_test
 
 import (
 	"context"
-	"encoding/json"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -27,14 +29,14 @@ const (
 
 // site is an application with its issuer, all of it in memory.
 type site struct {
-	t        testing.TB
-	issuer   *authpitest.Server
-	client   *authpi.IdpClient
-	store    *store
-	sessions *manager
-	app      *authpihttp.App
-	mux      *http.ServeMux
-	handler  http.Handler
+	t       testing.TB
+	issuer  *authpitest.Server
+	client  *authpi.IdpClient
+	store   *store
+	app     *authpihttp.App
+	mux     *http.ServeMux
+	handler http.Handler
+	made    setup
 
 	mu      sync.Mutex    // guards what follows
 	ahead   time.Duration // of the client's clock
@@ -46,11 +48,13 @@ type setup struct {
 	issuer  authpitest.Options
 	client  authpi.Config
 	options authpihttp.Options
+	store   *store // shared with another site; nil: its own
+	plain   bool   // the store has no CommitIf
 }
 
 func newSite(t testing.TB, change func(*setup)) *site {
 	t.Helper()
-	s := &site{t: t, store: newStore(), mux: http.NewServeMux()}
+	s := &site{t: t, mux: http.NewServeMux()}
 	made := setup{issuer: authpitest.Options{ClientID: clientID, ClientSecret: "hush", PostLogoutRedirectURIs: []string{origin + "/bye"}}}
 	made.client = authpi.Config{
 		ClientID: clientID, ClientSecret: "hush", RedirectURI: origin + "/auth/callback",
@@ -60,6 +64,7 @@ func newSite(t testing.TB, change func(*setup)) *site {
 			return time.Now().Add(s.ahead)
 		},
 	}
+	s.store = newStore(made.client.Now)
 	made.options.PostLogoutRedirectURI = origin + "/bye"
 	made.options.Error = func(w http.ResponseWriter, r *http.Request, status int, err error) {
 		s.mu.Lock()
@@ -83,13 +88,43 @@ func newSite(t testing.TB, change func(*setup)) *site {
 	if s.client, err = authpi.NewIdpClient(made.client); err != nil {
 		t.Fatal(err)
 	}
-	s.sessions = newManager(s.store)
-	s.app = authpihttp.New(s.client, s.sessions, &made.options)
-	s.sessions.ErrorFunc = s.app.Unavailable
+	if made.store != nil {
+		s.store = made.store
+	}
+	s.made = made
+	s.app = s.process(s.client)
 	s.app.Register(s.mux)
 	s.mux.Handle("/", s.app.RequireAgent(http.HandlerFunc(s.whoami)))
-	s.handler = s.sessions.LoadAndSave(s.mux)
+	s.mux.Handle("GET /tokens", s.app.RequireAgent(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		agent, _ := authpihttp.AgentFrom(r.Context())
+		data, _ := agent.Tokens.MarshalJSON()
+		_, _ = w.Write(data)
+	})))
+	s.mux.Handle("GET /sid", s.app.RequireAgent(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		agent, _ := authpihttp.AgentFrom(r.Context())
+		fmt.Fprint(w, agent.SessionID)
+	})))
+	s.handler = s.mux
 	return s
+}
+
+// process is an App of another process, on the same store.
+func (s *site) process(client *authpi.IdpClient) *authpihttp.App {
+	options := s.made.options
+	if s.made.plain {
+		return authpihttp.New(client, s.store, &options)
+	}
+	return authpihttp.New(client, conditional{s.store}, &options)
+}
+
+// anotherClient is the client of another process.
+func (s *site) anotherClient() *authpi.IdpClient {
+	s.t.Helper()
+	client, err := authpi.NewIdpClient(s.made.client)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return client
 }
 
 // whoami is every page of the site.
@@ -120,27 +155,6 @@ func (s *site) lastRefusal() error {
 		return nil
 	}
 	return s.refused[len(s.refused)-1]
-}
-
-// signIns are the token sets of all sign-ins in the store.
-func (s *site) signIns() (all []authpi.TokenSet) {
-	s.t.Helper()
-	for _, i := range s.store.copy() {
-		var stored struct {
-			Values map[string]string
-		}
-		if err := json.Unmarshal(i.data, &stored); err != nil {
-			s.t.Fatal(err)
-		}
-		if text := stored.Values["authpi.tokens"]; text != "" {
-			tokens, err := authpi.ParseTokenSet([]byte(text))
-			if err != nil {
-				s.t.Fatal(err)
-			}
-			all = append(all, tokens)
-		}
-	}
-	return all
 }
 
 // RoundTrip serves a request in the caller's goroutine, as a server would: a panic
@@ -274,20 +288,74 @@ func (b *browser) wantUser(user string) {
 	}
 }
 
-// cookie is the session's.
-func (b *browser) cookie() string {
-	u, _ := url.Parse(origin)
-	for _, c := range b.http.Jar.Cookies(u) {
-		if c.Name == "session" {
-			return c.Value
-		}
+// tokens are those of the browser's sign-in; it must have one.
+func (b *browser) tokens() authpi.TokenSet {
+	b.t.Helper()
+	a := b.get("/tokens")
+	tokens, err := authpi.ParseTokenSet([]byte(a.body))
+	if err != nil {
+		b.t.Fatalf("got %d %q, %v, %v; want tokens", a.status, a.body, err, b.lastRefusal())
 	}
-	return ""
+	return tokens
 }
 
-func (b *browser) setCookie(value string) {
+func (b *browser) cookies() []*http.Cookie {
 	u, _ := url.Parse(origin)
-	b.http.Jar.SetCookies(u, []*http.Cookie{{Name: "session", Value: value, Path: "/"}})
+	return b.http.Jar.Cookies(u)
+}
+
+var signInName = regexp.MustCompile(`^__(Host|Secure)-authpi-[A-Za-z0-9_-]{8}$`)
+
+// cookie is the sign-in's; nil where there is none.
+func (b *browser) cookie() *http.Cookie {
+	for _, c := range b.cookies() {
+		if signInName.MatchString(c.Name) {
+			return c
+		}
+	}
+	return nil
+}
+
+// logins are the names of the cookies of logins under way.
+func (b *browser) logins() (names []string) {
+	login := regexp.MustCompile(`^__Host-authpi-[A-Za-z0-9_-]{22}-[A-Za-z0-9_-]{8}$`)
+	for _, c := range b.cookies() {
+		if login.MatchString(c.Name) {
+			names = append(names, c.Name)
+		}
+	}
+	return names
+}
+
+// setCookie gives the browser a cookie of another one; nil: it has none.
+func (b *browser) setCookie(c *http.Cookie) {
+	u, _ := url.Parse(origin)
+	if c != nil {
+		b.http.Jar.SetCookies(u, []*http.Cookie{{Name: c.Name, Value: c.Value, Path: "/", Secure: true}})
+	}
+}
+
+// setValue gives the browser's own sign-in cookie, or one like of's, another value.
+func (b *browser) setValue(of *browser, value string) {
+	c := of.cookie()
+	b.setCookie(&http.Cookie{Name: c.Name, Value: value})
+}
+
+// recordKey is where the browser's sign-in lies in the store.
+func (b *browser) recordKey() string {
+	b.t.Helper()
+	raw, err := base64.RawURLEncoding.DecodeString(b.cookie().Value)
+	if err != nil || len(raw) != 32 {
+		b.t.Fatalf("got the cookie %q; want 32 bytes in base64url", b.cookie().Value)
+	}
+	sum := sha256.Sum256(raw)
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// hasRecord tells whether the store has a sign-in under the key.
+func (s *site) hasRecord(key string) bool {
+	i, ok := s.store.copy()[key]
+	return ok && string(i.data) != "ended"
 }
 
 // wantNoSecrets checks that a page shows nothing of a request or of what failed.
@@ -308,3 +376,30 @@ func param(t *testing.T, rawURL, name string) string {
 	}
 	return u.Query().Get(name)
 }
+
+// form sends parameters in the query or, by POST, in the body.
+func (b *browser) form(method, path string, values map[string]string) answer {
+	b.t.Helper()
+	form := url.Values{}
+	for name, value := range values {
+		form.Set(name, value)
+	}
+	if method == http.MethodGet {
+		return b.get(path + "?" + form.Encode())
+	}
+	r, err := http.NewRequest(method, origin+path, strings.NewReader(form.Encode()))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Accept", "text/html")
+	response, err := b.http.Do(r)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	body, _ := io.ReadAll(response.Body)
+	return answer{response.StatusCode, response.Header.Get("Location"), response.Header, string(body)}
+}
+
+func asWay(err error, way *interface{ ReturnTo() string }) bool { return errors.As(err, way) }

@@ -44,25 +44,22 @@ func TestSignInAndOut(t *testing.T) {
 		t.Errorf("page: got %d %q with Cache-Control %q", a.status, a.body, a.header.Get("Cache-Control"))
 	}
 
-	tokens := s.signIns()
-	if len(tokens) != 1 {
-		t.Fatalf("got %d sign-ins in the store; want 1", len(tokens))
-	}
+	tokens, key := b.tokens(), b.recordKey()
 	a = b.send(http.MethodPost, "/auth/logout", map[string]string{"Sec-Fetch-Site": "same-origin"})
 	if a.status != http.StatusSeeOther || !strings.HasPrefix(a.location, s.issuer.URL+"/logout?") {
 		t.Fatalf("logout: got %d to %q; want 303 to the issuer", a.status, a.location)
 	}
-	if got := param(t, a.location, "id_token_hint"); got != tokens[0].IDToken {
+	if got := param(t, a.location, "id_token_hint"); got != tokens.IDToken {
 		t.Errorf("got id_token_hint %q; want the ID token", got)
 	}
 	if got := param(t, a.location, "post_logout_redirect_uri"); got != origin+"/bye" {
 		t.Errorf("got post_logout_redirect_uri %q", got)
 	}
-	if s.issuer.SessionAlive(tokens[0].RefreshToken) {
+	if s.issuer.SessionAlive(tokens.RefreshToken) {
 		t.Error("the refresh token was not revoked")
 	}
-	if left := s.store.copy(); len(left) != 0 {
-		t.Errorf("got %d sessions left in the store; want 0", len(left))
+	if s.hasRecord(key) || b.cookie() != nil {
+		t.Error("the sign-in is still there after the logout")
 	}
 	b.wantUser("")
 }
@@ -74,7 +71,7 @@ func TestLoginOptions(t *testing.T) {
 		made.options.Home = "/dashboard"
 		made.options.Authorize = func(r *http.Request) *authpi.AuthorizationOptions {
 			if r.FormValue("bad") != "" {
-				return &authpi.AuthorizationOptions{MaxAge: -1}
+				return &authpi.AuthorizationOptions{MaxAge: 1}
 			}
 			return &authpi.AuthorizationOptions{Org: r.FormValue("org")}
 		}
@@ -90,9 +87,8 @@ func TestLoginOptions(t *testing.T) {
 	if a = b.get("/auth/login?bad=1"); a.status != http.StatusInternalServerError || !strings.Contains(a.body, "our fault") {
 		t.Errorf("got %d %s for options that cannot be sent; want 500, and no blame for the user", a.status, a.body)
 	}
-	s.mux.HandleFunc("/bare/login", s.app.Login)
-	if a = b.send(http.MethodPost, "/bare/login", nil); a.status != http.StatusMethodNotAllowed || a.header.Get("Allow") != "GET" {
-		t.Errorf("got %d for a posted login; want 405", a.status)
+	if a = b.send(http.MethodPost, "/auth/login", nil); a.status != http.StatusBadRequest {
+		t.Errorf("got %d for a posted login of nobody; want 400", a.status)
 	}
 }
 
@@ -108,27 +104,116 @@ func TestTwoTabs(t *testing.T) {
 		}
 	}
 	b.wantUser("usr_ada")
-	if got := len(s.signIns()); got != 1 {
-		t.Errorf("got %d sign-ins in the store; want 1", got)
+	if left := b.logins(); len(left) != 0 {
+		t.Errorf("got the login cookies %v; want none left", left)
 	}
 }
 
-func TestOpenLoginsAreBounded(t *testing.T) {
+// Tabs that were opened at once, by a new visitor or by somebody with a cookie, each
+// end on their own page, in any order.
+func TestManyTabs(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name   string
+		before func(*browser)
+		order  func(i int) int
+	}{
+		{"new visitor, in order", func(*browser) {}, func(i int) int { return i }},
+		{"new visitor, the other way round", func(*browser) {}, func(i int) int { return 24 - i }},
+		{"signed in before", func(b *browser) { b.signIn("usr_ada") }, func(i int) int { return i * 7 % 25 }},
+		{"with an old cookie", func(b *browser) {
+			b.signIn("usr_ada")
+			b.store.set(func(st *store) { clear(st.items) })
+		}, func(i int) int { return i * 11 % 25 }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, nil)
+			b := s.browser()
+			tc.before(b)
+			var callbacks [25]string
+			for i := range callbacks {
+				callbacks[i] = s.atIssuer(b.start(fmt.Sprintf("/tab/%d", i)), "usr_ada")
+			}
+			for i := range callbacks {
+				n := tc.order(i)
+				if a := b.get(callbacks[n]); a.status != http.StatusSeeOther || a.location != fmt.Sprintf("/tab/%d", n) {
+					t.Errorf("tab %d: got %d to %q, %v", n, a.status, a.location, s.lastRefusal())
+				}
+				b.wantUser("usr_ada")
+			}
+			if left := b.logins(); len(left) != 0 {
+				t.Errorf("got %d login cookies; want none left", len(left))
+			}
+		})
+	}
+}
+
+// Logins that are left do not pile up: servers answer 431 to long headers.
+func TestAbandonedLoginsArePruned(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil)
 	b := s.browser()
-	var started []string
-	for i := range 9 {
-		started = append(started, b.start(fmt.Sprintf("/tab/%d", i)))
-	}
-	if a := b.get(s.atIssuer(started[0], "usr_ada")); a.status != http.StatusBadRequest {
-		t.Errorf("the ninth-last login: got %d; want 400", a.status)
-	}
-	for i, auth := range started[1:] {
-		want := fmt.Sprintf("/tab/%d", i+1)
-		if a := b.get(s.atIssuer(auth, "usr_ada")); a.location != want {
-			t.Errorf("got %d to %q; want %q", a.status, a.location, want)
+	var first, last string
+	for i := range 1000 {
+		last = b.start(fmt.Sprintf("/tab/%d", i))
+		if i == 0 {
+			first = last
 		}
+		s.advance(time.Millisecond)
+	}
+	header := 0
+	for _, c := range b.cookies() {
+		header += len(c.Name) + len(c.Value) + 3
+	}
+	if got := len(b.logins()); got > 25 || header > 4<<10 {
+		t.Errorf("got %d login cookies and %d bytes; want at most 25 and 4 KB", got, header)
+	}
+	if a := b.get(s.atIssuer(last, "usr_ada")); a.location != "/tab/999" {
+		t.Errorf("the last login: got %d to %q", a.status, a.location)
+	}
+	if a := b.get(s.atIssuer(first, "usr_ada")); a.location != "/tab/0" { // signed in by now
+		t.Errorf("the first login: got %d to %q", a.status, a.location)
+	}
+	for name := range s.store.copy() {
+		if len(name) != 43 {
+			t.Errorf("got the store's key %q; want 43 characters", name)
+		}
+	}
+}
+
+// Planted cookies of the kind leave first, whatever their size.
+func TestPlantedLoginsArePruned(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	b := s.browser()
+	b.start("/x")
+	name := b.logins()[0]
+	for i := range 30 {
+		planted := strings.Replace(name, name[14:17], fmt.Sprintf("%03d", i), 1)
+		b.setCookie(&http.Cookie{Name: planted, Value: strings.Repeat("x", 500)})
+	}
+	callback := s.atIssuer(b.start("/y"), "usr_ada")
+	if got := len(b.logins()); got > 25 {
+		t.Errorf("got %d login cookies; want at most 25", got)
+	}
+	if a := b.get(callback); a.location != "/y" {
+		t.Errorf("got %d to %q, %v", a.status, a.location, s.lastRefusal())
+	}
+}
+
+// Nothing is stored before somebody has signed in.
+func TestCrawlersLeaveNothing(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	for range 1000 {
+		b := s.browser()
+		b.start("/x")
+		b.get("/auth/callback?code=c&state=s")
+		b.get(s.atIssuer(b.start("/x"), ""))
+	}
+	if got := len(s.store.copy()); got != 0 {
+		t.Errorf("got %d entries in the store; want 0", got)
 	}
 }
 
@@ -137,10 +222,10 @@ func TestOpenLoginsExpire(t *testing.T) {
 	for _, tc := range []struct {
 		name string
 		wait time.Duration
-		want int
+		want string
 	}{
-		{"just in time", 10*time.Minute - time.Second, http.StatusSeeOther},
-		{"too late", 10 * time.Minute, http.StatusBadRequest},
+		{"just in time", 10*time.Minute - time.Second, "/"},
+		{"too late", 10 * time.Minute, "/auth/login?retry=1"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -149,16 +234,15 @@ func TestOpenLoginsExpire(t *testing.T) {
 				b := s.browser()
 				auth := b.start("")
 				time.Sleep(tc.wait)
-				if a := b.get(s.atIssuer(auth, "usr_ada")); a.status != tc.want {
-					t.Errorf("got %d, %v; want %d", a.status, s.lastRefusal(), tc.want)
+				if a := b.get(s.atIssuer(auth, "usr_ada")); a.location != tc.want {
+					t.Errorf("got %d to %q, %v; want %q", a.status, a.location, s.lastRefusal(), tc.want)
 				}
 			})
 		})
 	}
 }
 
-// Logins and callbacks of one browser at the same time: whoever loses gets a page
-// that helps, and somebody wins.
+// Logins and callbacks of one browser at the same time do not disturb each other.
 func TestLoginsRace(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil)
@@ -171,8 +255,8 @@ func TestLoginsRace(t *testing.T) {
 	var all sync.WaitGroup
 	for _, callback := range callbacks {
 		all.Go(func() {
-			if a := b.get(callback); a.status != http.StatusSeeOther && a.status != http.StatusBadRequest {
-				t.Errorf("got %d, %v", a.status, s.lastRefusal())
+			if a := b.get(callback); a.status != http.StatusSeeOther || a.location != "/x" {
+				t.Errorf("got %d to %q, %v", a.status, a.location, s.lastRefusal())
 			}
 		})
 	}
@@ -191,15 +275,17 @@ var (
 		`/\\evil.test`, "https://evil.test", "https:evil.test", "https:/evil.test", "HTTPS://evil.test", "//app.test", "https://app.test/x",
 		"javascript:alert(1)", "data:text/html,x", "/%2fevil.test", "/%2Fevil.test", "/%5cevil.test", "/%5Cevil.test", "%2f%2fevil.test",
 		"/%252fevil.test", "/%25252fevil.test", "/%255cevil.test", "/%2525252525255cevil.test", "/\t/evil.test", "/\n/evil.test", "/\r\n/evil.test",
-		"\t//evil.test", " //evil.test", "/ /evil.test", "/%09/evil.test", "/%0a/evil.test", "/%0d%0aLocation:https://evil.test", "/%00",
+		"\t//evil.test", " //evil.test", "/ /evil.test", "/%09/evil.test", "/%0a/evil.test", "/%0d%0a//evil.test",
 		"/\x00/evil.test", "/\x7f", "/\u0085/evil.test", "/\u00a0/evil.test", "/\u2028/evil.test", "/.//evil.test", "/..//evil.test", "/./\\evil.test",
 		"/%2e/%2fevil.test", "/%2e%2e//evil.test", "/x/..//evil.test", "/x/../../evil.test", "//user:pass@evil.test", "//evil.test@app.test",
-		"//[::1]/", "?//evil.test", "#//evil.test", "/%zz", "/\xff", "/x\ny", "/?next=\n", "/" + strings.Repeat("x", 2048), "/auth/login", "/auth/%6cogin",
-		"/auth//login", "/auth/login?return_to=/auth/login", "/auth/callback?code=x", "/ab\\cd",
+		"//[::1]/", "?//evil.test", "#//evil.test", "/%zz", "/\xff", "/x\ny", "/?next=\n", "/" + strings.Repeat("x", 3072), "/auth/login", "/auth/%6cogin",
+		"/auth//login", "/auth/login?return_to=/auth/login", "/auth/callback?code=x", "/ab\\cd", "/%5c%5cevil.test", "/%5c/evil.test", "/%2e%5cevil.test", "/x/%2e%2e/%2fevil.test", "/auth/logout",
 	}
 	localPaths = []string{
 		"/x", "/x/", "/x?y=z&z=//w", "/x#part", "/x%20y", "/x%25252520y", "/100%25", "/a//b", "/@evil.test", "/user:pass@evil.test", "/x?u=https://evil.test/",
-		"/..x", "/x..", "/.well-known/x", "/caf%C3%A9", "/" + strings.Repeat("x", 2047), "/auth/settings",
+		"/..x", "/x..", "/.well-known/x", "/caf%C3%A9", "/" + strings.Repeat("x", 3071), "/auth/settings",
+		"/files/a%2Fb%5Cc", "/files/a%252Fb", "/x%2F%2Fy", `/x?path=C:\dir&y=\\z`, "/x?state=s&code=c", "/x?error=e&state=s", "/x;y?z;w", "/x?%zz", "/%0d%0aLocation:https://evil.test", "/%00",
+		"/x?" + strings.Repeat("y", 3069),
 	}
 )
 
@@ -211,7 +297,7 @@ func TestNoOpenRedirect(t *testing.T) {
 		t.Helper()
 		a := b.get(s.atIssuer(b.start(asked), "usr_ada"))
 		if a.status != http.StatusSeeOther || a.location != want {
-			t.Errorf("return_to %q: got %d to %q; want 303 to %q", asked, a.status, a.location, want)
+			t.Errorf("return_to %.80q: got %d to %q; want 303 to %q", asked, a.status, a.location, want)
 		}
 	}
 	for _, path := range foreignPaths {

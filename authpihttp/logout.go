@@ -2,83 +2,146 @@ package authpihttp
 
 import (
 	"context"
+	"crypto/subtle"
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
 )
 
-// Logout signs the user out: here, of the refresh token, and at the issuer, where
-// the browser is sent with the last ID token as hint. It answers POST requests of
-// this site only, so mount it behind a form:
+// Logout signs the user out: here, of the refresh token, and at the issuer, where the
+// browser is sent with the ID token as hint. It answers POST requests of this site
+// only, so mount it behind a form:
 //
 //	<form method="post" action="/auth/logout"><button>Sign out</button></form>
+//
+// GET shows a page with that button. Signing out at the issuer works as well after the
+// tokens died, and after the issuer has ended the sign-in itself.
 func (a *App) Logout(w http.ResponseWriter, r *http.Request) {
 	noStore(w)
-	if !a.allow(w, r, http.MethodPost) {
+	if !a.allow(w, r, http.MethodPost, http.MethodGet, http.MethodHead) {
+		return
+	}
+	if r.Method != http.MethodPost {
+		writePage(w, http.StatusOK, page{
+			Title: "Sign out?", Message: "You will be signed out here and where you signed in.",
+			SignOut: a.logoutPath(), Home: a.home(),
+		})
 		return
 	}
 	if a.opts.CrossOrigin.Check(r) != nil {
-		a.fail(w, r, errCrossOrigin, a.opts.Home)
+		a.fail(w, r, errCrossOrigin, "")
 		return
 	}
-	rec, err := a.signOut(r.Context())
-	if err != nil {
-		a.fail(w, r, err, a.opts.Home)
-		return
+	hint, was, err := a.signOut(w, r)
+	switch {
+	case err != nil:
+		a.fail(w, r, err, "")
+	case !was:
+		redirect(w, a.home())
+	default:
+		a.leave(w, r, hint)
 	}
-	redirect(w, a.logoutURL(rec))
 }
 
-// SignOut ends the sign-in of the session in ctx, and the session with everything
-// in it, and revokes the refresh token. The user stays signed in at the issuer;
-// [App.Logout] goes there. An error means that the user is still signed in: the
-// store could not be asked. Where nobody is signed in it does nothing but end the
-// session.
-func (a *App) SignOut(ctx context.Context) error {
-	_, err := a.signOut(ctx)
+// SignOut ends the request's sign-in, removes its cookie, and revokes the refresh
+// token. The user stays signed in at the issuer; [App.Logout] goes there. An error
+// means that the user is still signed in: the store could not be asked. Where nobody is
+// signed in it does nothing but call Options.SignedOut.
+func (a *App) SignOut(w http.ResponseWriter, r *http.Request) error {
+	_, _, err := a.signOut(w, r)
 	return err
 }
 
-// signOut gives the sign-in that it ended, or nil.
-func (a *App) signOut(ctx context.Context) (*record, error) {
-	rec, err := a.end(ctx, a.readLink(ctx).Ref)
-	if err != nil {
-		return nil, err
+// signOut returns the ID token for the issuer's logout, and whether there was a
+// sign-in, or the rest of one.
+func (a *App) signOut(w http.ResponseWriter, r *http.Request) (hint string, was bool, err error) {
+	after := context.WithoutCancel(r.Context()) // of what must not be left half done
+	for _, cookie := range a.signInCookies(r) {
+		s := a.signInOf(cookie)
+		was = true
+		if kept := s.hint(r.Context()); kept != "" {
+			hint = kept
+		}
+		rec, err := s.end(r.Context())
+		if err != nil {
+			return "", true, err
+		}
+		_ = a.entries.remove(after, s.hintKey())
+		if rec == nil {
+			continue
+		}
+		if rec.before != "" {
+			_ = a.entries.remove(after, rec.before)
+		}
+		a.revoke(after, rec.tokens)
+		if hint == "" {
+			hint = rec.tokens.IDToken
+		}
 	}
-	// The sign-in has ended now, whatever becomes of the browser's session.
-	err = a.destroy(ctx)
-	if rec != nil {
-		a.revoke(ctx, rec.tokens)
-		err = nil
+	if was {
+		a.setCookie(w, a.siteOf(r), kindSignIn, "", -1)
 	}
-	return rec, err
+	if a.opts.SignedOut != nil {
+		a.opts.SignedOut(w, r)
+	}
+	return hint, was, nil
 }
 
-// logoutURL is where to go after a sign-out.
-func (a *App) logoutURL(rec *record) string {
-	if rec == nil || rec.hint == "" {
-		return a.opts.Home
+// maxLocation is the longest address that the browser is sent to: a longer one, with an
+// ID token of many organizations, is posted as a form.
+const maxLocation = 6 << 10
+
+// leave sends the browser to the issuer's logout.
+func (a *App) leave(w http.ResponseWriter, r *http.Request, hint string) {
+	opts := &authpi.LogoutOptions{IDTokenHint: hint, PostLogoutRedirectURI: a.opts.PostLogoutRedirectURI}
+	if after, err := url.Parse(a.opts.PostLogoutRedirectURI); err == nil && after.Path == a.signedOutPath() {
+		opts.State = random()[:16]
+		opts.State = base64url.EncodeToString([]byte(opts.State))
 	}
-	url, err := a.client.CreateLogoutURL(&authpi.LogoutOptions{
-		IDTokenHint:           rec.hint,
-		PostLogoutRedirectURI: a.opts.PostLogoutRedirectURI,
-	})
+	location, err := a.client.CreateLogoutURL(opts)
 	if err != nil {
-		return a.opts.Home // an issuer without a logout of its own
-	}
-	return url
-}
-
-// revocationLimit is short: a user is waiting, and the session is gone already.
-const revocationLimit = 3 * time.Second
-
-// revoke gives a refresh token back to the issuer. It does what it can.
-func (a *App) revoke(ctx context.Context, tokens authpi.TokenSet) {
-	if tokens.RefreshToken == "" {
+		redirect(w, a.home()) // an issuer without a logout of its own
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revocationLimit)
-	defer cancel()
-	_ = a.client.RevokeToken(ctx, tokens.RefreshToken, "refresh_token")
+	if hint == "" || len(location) > maxLocation {
+		location += "&client_id=" + url.QueryEscape(a.clientID)
+		if !strings.Contains(location, "?") {
+			location = strings.Replace(location, "&", "?", 1)
+		}
+	}
+	if opts.State != "" {
+		a.setCookie(w, a.siteOf(r), kindOut, opts.State, loginLife)
+	}
+	if len(location) <= maxLocation {
+		redirect(w, location)
+		return
+	}
+	endpoint, query, _ := strings.Cut(location, "?")
+	fields, _ := url.ParseQuery(query) // written just now
+	writePage(w, http.StatusOK, page{
+		Title: "Signing out", Message: "You are signed out here. One more step ends your session where you signed in.",
+		Action: endpoint, Fields: fields, Button: "Continue", Submit: true,
+	})
+}
+
+func (a *App) signedOutPath() string { return a.opts.BasePath + a.opts.Prefix + "/signed-out" }
+
+// signedOut is where the issuer sends the browser after a logout. Whoever comes
+// otherwise is not told that they have signed out.
+func (a *App) signedOut(w http.ResponseWriter, r *http.Request) {
+	noStore(w)
+	s := a.siteOf(r)
+	cookie, err := r.Cookie(a.cookieName(s, kindOut))
+	state := r.URL.Query().Get("state")
+	if err != nil || state == "" || subtle.ConstantTimeCompare([]byte(cookie.Value), []byte(state)) != 1 {
+		redirect(w, a.home())
+		return
+	}
+	a.setCookie(w, s, kindOut, "", -time.Second)
+	writePage(w, http.StatusOK, page{
+		Title: "You are signed out", Message: "You may close this page.", Again: a.loginPath(), Home: a.home(),
+	})
 }

@@ -3,9 +3,7 @@ package authpihttp_test
 import (
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/authpi/authpi-idp-go/authpitest"
 )
@@ -39,18 +37,6 @@ func TestLogoutOfAnotherSite(t *testing.T) {
 		t.Errorf("own site: got %d; want 303", a.status)
 	}
 	b.wantUser("")
-}
-
-func TestLogoutMethod(t *testing.T) {
-	t.Parallel()
-	s := newSite(t, nil)
-	s.mux.HandleFunc("/bare/logout", s.app.Logout)
-	b := s.browser()
-	b.signIn("usr_ada")
-	if a := b.get("/bare/logout"); a.status != http.StatusMethodNotAllowed || a.header.Get("Allow") != "POST" {
-		t.Errorf("got %d, Allow %q; want 405", a.status, a.header.Get("Allow"))
-	}
-	b.wantUser("usr_ada")
 }
 
 func TestLogoutOfNobody(t *testing.T) {
@@ -99,45 +85,16 @@ func TestLogoutHintOutlivesRefreshes(t *testing.T) {
 	s := newSite(t, func(made *setup) { made.issuer.OmitIDTokenOnRefresh = true })
 	b := s.browser()
 	b.signIn("usr_ada")
-	idToken := s.signIns()[0].IDToken
+	idToken := b.tokens().IDToken
 	for range 2 {
 		s.expire()
 		b.wantUser("usr_ada")
 	}
-	if got := s.signIns()[0]; got.IDToken != "" || got.SubjectHint != "usr_ada" {
+	if got := b.tokens(); got.IDToken != "" || got.SubjectHint != "usr_ada" {
 		t.Fatalf("got %v; want tokens without ID token", got)
 	}
 	a := b.send(http.MethodPost, "/auth/logout", nil)
 	if got := param(t, a.location, "id_token_hint"); got != idToken {
 		t.Errorf("got id_token_hint %q; want the first ID token", got)
 	}
-}
-
-// A request that is under way during a sign-out writes its session back afterwards,
-// which does not bring the sign-in back.
-func TestSignOutIsFinal(t *testing.T) {
-	t.Parallel()
-	s := newSite(t, nil)
-	s.sessions.IdleTimeout = time.Hour // every request writes
-	loaded, signedOut := make(chan bool), make(chan bool)
-	s.mux.HandleFunc("GET /slow", func(w http.ResponseWriter, r *http.Request) {
-		loaded <- true
-		<-signedOut
-		w.WriteHeader(http.StatusNoContent)
-	})
-	b := s.browser()
-	b.signIn("usr_ada")
-	cookie := b.cookie()
-	var all sync.WaitGroup
-	all.Go(func() { b.get("/slow") })
-	<-loaded
-	other := s.browser()
-	other.setCookie(cookie)
-	other.send(http.MethodPost, "/auth/logout", nil)
-	signedOut <- true
-	all.Wait()
-	if _, back := s.store.copy()[cookie]; !back {
-		t.Fatal("the test is void: the session was not written back")
-	}
-	b.wantUser("")
 }

@@ -50,34 +50,3 @@ func TestMisplacedCallback(t *testing.T) {
 		})
 	}
 }
-
-// Behind a proxy that takes a prefix away everything may be right.
-func TestCallbackBehindPrefix(t *testing.T) {
-	t.Parallel()
-	s := newSite(t, func(made *setup) { made.client.RedirectURI = origin + "/app/auth/callback" })
-	s.handler = http.StripPrefix("/app", s.handler)
-	b := s.browser()
-	authURL := b.get("/app/auth/login?return_to=/x").location
-	if a := b.get(s.atIssuer(authURL, "usr_ada")); a.status != http.StatusSeeOther || a.location != "/x" {
-		t.Errorf("got %d to %q, %v; want 303 to /x", a.status, a.location, s.lastRefusal())
-	}
-}
-
-// A page may be the callback of another service. That is no mistake; but no login
-// carries its code along.
-func TestCallbackOfAnotherService(t *testing.T) {
-	t.Parallel()
-	s := newSite(t, nil)
-	b := s.browser()
-	b.start("/x")
-	for path, want := range map[string]string{
-		"/github?code=sesame&state=theirs":         "/auth/login",
-		"/github?error=access_denied&state=theirs": "/auth/login",
-		"/search?state=open":                       "/auth/login?return_to=%2Fsearch%3Fstate%3Dopen",
-		"/search?code=1":                           "/auth/login?return_to=%2Fsearch%3Fcode%3D1",
-	} {
-		if a := b.get(path); a.status != http.StatusSeeOther || a.location != want {
-			t.Errorf("%s: got %d to %q; want 303 to %q", path, a.status, a.location, want)
-		}
-	}
-}

@@ -2,6 +2,7 @@ package authpihttp_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -22,13 +23,15 @@ func TestPrintingShowsNoSecret(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	app := authpihttp.New(client, newManager(nil), nil)
+	key := []byte("KeyOfThirtyTwoBytesEEEEEEEEEEEEEE")
+	options := authpihttp.Options{Keys: [][]byte{key}}
+	app := authpihttp.New(client, nil, &options)
 	bearer, err := authpihttp.NewBearer(client, &authpihttp.BearerOptions{Resource: "https://api.test"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, v := range map[string]any{
-		"*App": app, "*Bearer": bearer, "Options": authpihttp.Options{}, "BearerOptions": authpihttp.BearerOptions{},
+		"*App": app, "*Bearer": bearer, "Options": options, "*Options": &options, "BearerOptions": authpihttp.BearerOptions{},
 		"a struct": struct {
 			App    *authpihttp.App
 			Bearer *authpihttp.Bearer
@@ -42,8 +45,12 @@ func TestPrintingShowsNoSecret(t *testing.T) {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d", "%t"} {
 			prints += fmt.Sprintf(verb, v)
 		}
-		if strings.Contains(prints, secret) || strings.Contains(prints, fmt.Sprintf("%x", secret)) {
-			t.Errorf("%s: got a print with the client's secret; want none", name)
+		for _, hidden := range []string{secret, string(key)} {
+			for _, form := range []string{hidden, fmt.Sprintf("%x", hidden), strings.Trim(fmt.Sprint([]byte(hidden)), "[]"), base64.StdEncoding.EncodeToString([]byte(hidden))} {
+				if strings.Contains(prints, form[:min(len(form), 16)]) {
+					t.Errorf("%s: got a print with a secret; want none", name)
+				}
+			}
 		}
 	}
 }

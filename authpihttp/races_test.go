@@ -14,11 +14,11 @@ import (
 	"github.com/authpi/authpi-idp-go/authpitest"
 )
 
-// refreshBy mounts a page that refreshes by hand, with the options that app gives.
+// refreshBy mounts a page that refreshes by hand, with the options that app returns.
 func (s *site) refreshBy(app *authpihttp.App) {
 	s.mux.Handle("GET /refresh", app.RequireAgent(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		agent, _ := authpihttp.AgentFrom(r.Context())
-		opts := app.AgentOptions(r.Context())
+		opts := app.AgentOptions(r)
 		if _, err := s.client.Refresh(r.Context(), agent, &authpi.RefreshOptions{OnRefresh: opts.OnRefresh, Reload: opts.Reload}); err != nil {
 			s.t.Errorf("Refresh: %v", err)
 		}
@@ -34,143 +34,37 @@ func (s *site) shorten(seconds string) {
 	}})
 }
 
+// both runs a test with either kind of store.
+func both(t *testing.T, test func(t *testing.T, plain bool)) {
+	t.Helper()
+	for name, plain := range map[string]bool{"with CommitIf": false, "without": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, plain)
+		})
+	}
+}
+
 // The issuer shortens its access tokens' life: the new set expires before the one
 // that it replaces, whose refresh token is spent all the same.
 func TestShorterLivedTokensAreStored(t *testing.T) {
 	t.Parallel()
-	t.Run("by hand", func(t *testing.T) {
-		t.Parallel()
-		s := newSite(t, nil)
+	both(t, func(t *testing.T, plain bool) {
+		s := newSite(t, func(made *setup) { made.plain = plain; made.client.RefreshBuffer = -1 })
 		s.refreshBy(s.app)
 		b := s.browser()
 		b.signIn("usr_ada")
 		for _, life := range []string{"900", "600", "300"} {
-			before := s.signIns()[0]
+			before := b.tokens()
 			s.shorten(life)
 			b.get("/refresh")
-			if after := s.signIns()[0]; after.RefreshToken == before.RefreshToken {
+			if after := b.tokens(); after.RefreshToken == before.RefreshToken {
 				t.Errorf("life %s: the store holds the spent refresh token", life)
 			}
 		}
 		s.expire()
 		b.wantUser("usr_ada")
 	})
-	t.Run("by one client for long", func(t *testing.T) {
-		t.Parallel()
-		s := newSite(t, nil)
-		s.mux.Handle("GET /twice", s.app.RequireAgent(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			agent, _ := authpihttp.AgentFrom(r.Context())
-			opts := s.app.AgentOptions(r.Context())
-			for _, life := range []string{"600", "300"} {
-				s.shorten(life)
-				var err error
-				if agent, err = s.client.Refresh(r.Context(), agent, &authpi.RefreshOptions{OnRefresh: opts.OnRefresh}); err != nil {
-					t.Fatal(err)
-				}
-				if s.signIns()[0].RefreshToken != agent.Tokens.RefreshToken {
-					t.Errorf("life %s: the store does not hold the new refresh token", life)
-				}
-			}
-		})))
-		b := s.browser()
-		b.signIn("usr_ada")
-		b.get("/twice")
-	})
-	t.Run("ahead of expiry", func(t *testing.T) {
-		t.Parallel()
-		s := newSite(t, func(m *setup) { m.client.RefreshBuffer = 10 * time.Minute })
-		b := s.browser()
-		b.signIn("usr_ada")
-		before := s.signIns()[0]
-		s.advance(21 * time.Minute) // 9 minutes left
-		s.shorten("300")
-		b.wantUser("usr_ada")
-		if after := s.signIns()[0]; after.RefreshToken == before.RefreshToken {
-			t.Error("the store holds the spent refresh token")
-		}
-		s.expire()
-		b.wantUser("usr_ada")
-	})
-}
-
-// What Reload has found is no reason to store an older set over it, until it is
-// what the next set is refreshed from.
-func TestReloadedTokensAreNotOverwritten(t *testing.T) {
-	t.Parallel()
-	s := newSite(t, nil)
-	s.refreshBy(s.app)
-	b := s.browser()
-	s.mux.Handle("GET /late", s.app.RequireAgent(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		b.get("/refresh") // another request is first
-		stored := s.signIns()[0]
-		late := stored
-		late.AccessToken, late.RefreshToken, late.ExpiresAt = "late", "late", stored.ExpiresAt.Add(-time.Second)
-		for _, tc := range []struct {
-			reloads int
-			want    string
-		}{{0, stored.RefreshToken}, {1, stored.RefreshToken}, {2, "late"}} {
-			opts := s.app.AgentOptions(r.Context())
-			for range tc.reloads {
-				if found, err := opts.Reload(r.Context()); err != nil || found.RefreshToken != stored.RefreshToken {
-					t.Errorf("Reload: got %v, %v", found, err)
-				}
-			}
-			if err := opts.OnRefresh(r.Context(), late); err != nil {
-				t.Error(err)
-			}
-			if got := s.signIns()[0].RefreshToken; got != tc.want {
-				t.Errorf("after %d reloads: stored %q; want %q", tc.reloads, got, tc.want)
-			}
-		}
-	})))
-	b.signIn("usr_ada")
-	b.get("/late")
-}
-
-// hooked lets something happen between an App's reading of a record and its writing:
-// after the reading, or just before the writing.
-type hooked struct {
-	*manager
-	mu            sync.Mutex // guards what follows
-	read, written func()
-}
-
-// hook puts a hooked one between the site's App and its sessions.
-func (s *site) hook() *hooked {
-	h := &hooked{manager: s.sessions}
-	s.app = authpihttp.New(s.client, h, nil)
-	s.mux = http.NewServeMux()
-	s.app.Register(s.mux)
-	s.mux.Handle("/", s.app.RequireAgent(http.HandlerFunc(s.whoami)))
-	s.handler = s.sessions.LoadAndSave(s.mux)
-	return h
-}
-
-func (h *hooked) take(hook *func()) {
-	h.mu.Lock()
-	now := *hook
-	*hook = nil
-	h.mu.Unlock()
-	if now != nil {
-		now()
-	}
-}
-
-func (h *hooked) set(hook *func(), to func()) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	*hook = to
-}
-
-func (h *hooked) Load(ctx context.Context, token string) (context.Context, error) {
-	ctx, err := h.manager.Load(ctx, token)
-	h.take(&h.read)
-	return ctx, err
-}
-
-func (h *hooked) Commit(ctx context.Context) (string, time.Time, error) {
-	h.take(&h.written)
-	return h.manager.Commit(ctx)
 }
 
 // A page is asked for when the record is due to be kept from idling out, and
@@ -179,108 +73,189 @@ func TestTouchUndoesNothing(t *testing.T) {
 	t.Parallel()
 	rotate := func(_ *site, b *browser) { b.get("/refresh") }
 	end := func(s *site, _ *browser) {
-		if err := s.sessions.Iterate(s.t.Context(), func(ctx context.Context) error {
-			return s.app.EndSession(ctx, authpi.LogoutToken{Issuer: s.issuer.URL, Subject: "usr_ada"})
-		}); err != nil {
-			s.t.Errorf("EndSession: %v", err)
+		if status, body, _ := post(http.HandlerFunc(s.app.BackchannelLogout), "logout_token="+s.issuer.LogoutToken(map[string]any{"sub": "usr_ada"})); status != 200 {
+			s.t.Errorf("back-channel logout: got %d %s", status, body)
 		}
 	}
 	for _, tc := range []struct {
 		name    string
-		written bool // it begins just before the writing, else after the reading
 		happens func(*site, *browser)
 		ends    bool
 	}{
-		{"rotation after the reading", false, rotate, false},
-		{"rotation before the writing", true, rotate, false},
-		{"logout after the reading", false, end, true},
-		{"logout before the writing", true, end, true},
+		{"rotation", rotate, false},
+		{"back-channel logout", end, true},
+		{"sign-out", func(_ *site, b *browser) { b.send("POST", "/auth/logout", nil) }, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				s := newSite(t, nil)
-				s.sessions.IdleTimeout = 30 * time.Minute
-				h := s.hook()
+			both(t, func(t *testing.T, plain bool) {
+				s := newSite(t, func(made *setup) { made.plain = plain; made.options.IdleTimeout = 30 * time.Minute })
 				s.refreshBy(s.app)
-				b := s.browser()
+				b, same := s.browser(), s.browser()
 				b.signIn("usr_ada")
-				before := s.signIns()[0]
-				time.Sleep(10 * time.Minute) // the access token is good
-
-				var all sync.WaitGroup
-				hook := &h.read
-				if tc.written {
-					hook = &h.written
-				}
-				h.set(hook, func() {
-					all.Go(func() { tc.happens(s, b) })
-					time.Sleep(time.Second) // it is done, or it waits
+				same.setCookie(b.cookie())
+				key, before := b.recordKey(), b.tokens()
+				s.advance(10 * time.Minute) // the access token is good
+				s.store.set(func(st *store) {
+					n := st.finds
+					st.onFind = func(now int) {
+						if now == n+1 { // the record was read
+							tc.happens(s, same)
+						}
+					}
 				})
-				b.wantUser("usr_ada")
-				all.Wait()
-				after := s.signIns()
+				b.get("/")
 				if tc.ends {
-					if len(after) != 0 {
-						t.Errorf("%d sign-ins in the store after a back-channel logout; want none", len(after))
+					if s.hasRecord(key) {
+						t.Error("the sign-in is in the store after it ended")
 					}
 					b.wantUser("")
 					return
 				}
-				if len(after) != 1 || after[0].RefreshToken == before.RefreshToken {
+				if after := b.tokens(); after.RefreshToken == before.RefreshToken {
 					t.Error("the store holds the spent refresh token again")
-				}
-				for range 3 {
-					time.Sleep(10 * time.Minute)
-					b.wantUser("usr_ada")
 				}
 			})
 		})
 	}
 }
 
-// The same for a rotation: it does not bring a sign-in back that ends while it is
-// being stored.
+// A rotation does not bring a sign-in back that ends while it is being stored.
 func TestRotationRevivesNothing(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		s := newSite(t, nil)
-		h := s.hook()
-		b, same := s.browser(), s.browser()
-		b.signIn("usr_ada")
-		same.setCookie(b.cookie())
-		s.expire()
-		var all sync.WaitGroup
-		h.set(&h.written, func() {
-			all.Go(func() { same.send("POST", "/auth/logout", nil) })
-			time.Sleep(time.Second)
-		})
-		b.get("/")
-		all.Wait()
-		if got := len(s.signIns()); got != 0 {
-			t.Errorf("%d sign-ins in the store after the logout; want none", got)
-		}
-		b.wantUser("")
+	s := newSite(t, nil)
+	b, same := s.browser(), s.browser()
+	b.signIn("usr_ada")
+	same.setCookie(b.cookie())
+	key := b.recordKey()
+	s.expire()
+	s.store.set(func(st *store) {
+		st.onWrite = func() { same.send("POST", "/auth/logout", nil) }
 	})
+	b.wantUser("")
+	if s.hasRecord(key) {
+		t.Error("the sign-in is in the store after the logout")
+	}
+	if got := s.issuer.Sessions("usr_ada"); got != 0 {
+		t.Errorf("got %d sessions at the issuer; want 0: the new refresh token is given back", got)
+	}
 }
 
-// A store that hangs for one request holds up another one no longer than that likes.
+// A store that hangs for one request holds up another one no longer than that likes,
+// and signs nobody out.
 func TestLockEndsWithTheRequest(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := newSite(t, nil)
-		h := s.hook()
+		s := newSite(t, func(made *setup) { made.plain = true; made.client.RefreshTimeout = 3 * time.Second })
 		b, same := s.browser(), s.browser()
 		b.signIn("usr_ada")
 		same.setCookie(b.cookie())
 		s.expire()
-		h.set(&h.written, func() {
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			defer cancel()
-			if a, err := same.try(ctx, "POST", "/auth/logout", nil); err != nil || a.status != http.StatusServiceUnavailable {
-				t.Errorf("got %d, %v; want 503", a.status, err)
+		s.store.set(func(st *store) {
+			st.onWrite = func() {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				if a, err := same.try(ctx, "POST", "/auth/logout", nil); err != nil || a.status != http.StatusServiceUnavailable {
+					t.Errorf("got %d, %v; want 503", a.status, err)
+				}
+				time.Sleep(10 * time.Second)
 			}
 		})
+		if a := b.get("/"); a.status != http.StatusServiceUnavailable {
+			t.Errorf("got %d, %v; want 503", a.status, b.lastRefusal())
+		}
+		time.Sleep(20 * time.Second)
 		b.wantUser("usr_ada")
 	})
+}
+
+// Two processes, each with its client, refresh one sign-in: the one that comes second
+// finds what the first has stored.
+func TestSeveralProcesses(t *testing.T) {
+	t.Parallel()
+	both(t, func(t *testing.T, plain bool) {
+		s := newSite(t, func(made *setup) { made.plain = plain })
+		b, same := s.browser(), s.browser()
+		b.signIn("usr_ada")
+		same.setCookie(b.cookie())
+		other := s.process(s.anotherClient())
+		s.mux.Handle("GET /other", other.RequireAgent(http.HandlerFunc(s.whoami)))
+		s.expire()
+		var once sync.Once
+		s.store.set(func(st *store) {
+			n := st.finds
+			st.onFind = func(now int) {
+				if now == n+1 { // the second one has read the record
+					once.Do(func() { same.wantUser("usr_ada") })
+				}
+			}
+		})
+		if a := b.get("/other"); a.status != http.StatusOK {
+			t.Errorf("got %d %s; want 200", a.status, a.body)
+		}
+		if got := s.issuer.Grants("refresh_token"); got != 1 {
+			t.Errorf("got %d refreshes; want 1", got)
+		}
+	})
+}
+
+// Another process has stored other tokens while these were on their way: the store's
+// set is used.
+func TestOvertakenRotation(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(made *setup) { made.issuer.ReuseGrace = time.Hour })
+	b, same := s.browser(), s.browser()
+	b.signIn("usr_ada")
+	same.setCookie(b.cookie())
+	other := s.process(s.anotherClient())
+	s.mux.Handle("GET /other", other.RequireAgent(http.HandlerFunc(s.whoami)))
+	s.expire()
+	var stored authpi.TokenSet
+	s.store.set(func(st *store) {
+		st.onWrite = func() { same.get("/other"); stored = same.tokens() }
+	})
+	if got := b.tokens(); got.AccessToken != stored.AccessToken || stored.AccessToken == "" {
+		t.Error("got the overtaken tokens; want the store's")
+	}
+	if got := s.issuer.Grants("refresh_token"); got != 2 {
+		t.Errorf("got %d refreshes; want 2", got)
+	}
+}
+
+// What others have stored is not written over by an app's own refresh either.
+func TestOlderTokensAreNotStored(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	s.refreshBy(s.app)
+	b := s.browser()
+	s.mux.Handle("GET /late", s.app.RequireAgent(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		agent, _ := authpihttp.AgentFrom(r.Context())
+		b.get("/refresh") // another request is first
+		late := agent.Tokens
+		late.AccessToken, late.RefreshToken = "late", "late"
+		if err := s.app.AgentOptions(r).OnRefresh(r.Context(), late); err != nil {
+			t.Error(err)
+		}
+	})))
+	b.signIn("usr_ada")
+	b.get("/late")
+	if got := b.tokens(); got.AccessToken == "late" {
+		t.Error("older tokens were stored")
+	}
+}
+
+// A refresh that is refused for an app's own resources says nothing of the sign-in.
+func TestRefusedResourceEndsNothing(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(made *setup) { made.options.Resources = []string{"https://api.test"} })
+	b := s.browser()
+	b.signIn("usr_ada")
+	key := b.recordKey()
+	s.expire()
+	s.issuer.Inject(authpitest.Fault{Grant: "refresh_token", Status: 400, Body: `{"error":"invalid_target"}`})
+	a := b.get("/x")
+	if a.status != http.StatusInternalServerError || !s.hasRecord(key) {
+		t.Errorf("got %d, record kept: %t; want 500 and the record", a.status, s.hasRecord(key))
+	}
+	b.wantUser("usr_ada")
 }

@@ -1,6 +1,8 @@
 package authpihttp
 
 import (
+	"context"
+	"log/slog"
 	"net/url"
 	"path"
 	"strings"
@@ -8,24 +10,31 @@ import (
 )
 
 // maxReturnTo is longer than any address that a person means to come back to.
-const maxReturnTo = 2 << 10
+const maxReturnTo = 3 << 10
 
-// returnTo gives the path on this site to go to after a login: the one asked for,
-// or the home page where that is no local path, or would start the login again.
-func (a *App) returnTo(asked string) string {
+// returnTo is the address on this site to go to after a login, byte for byte: the one
+// asked for, its path alone where it is too long, or the home page where it is no
+// local address, or would start the login again.
+func (a *App) returnTo(ctx context.Context, asked string) string {
+	if len(asked) > maxReturnTo {
+		asked, _, _ = strings.Cut(asked, "?")
+		slog.Default().WarnContext(ctx, "authpihttp: an address is too long to come back to; only its path is kept",
+			"path", cut(asked, 256))
+	}
 	local, place, ok := localPath(asked)
-	if !ok || place == a.loginPath() || place == a.callbackPath() {
-		return a.opts.Home
+	if !ok || place == a.loginPath() || place == a.opts.BasePath+a.opts.Prefix+"/callback" || place == a.logoutPath() {
+		return a.home()
 	}
 	return local
 }
 
-// localPath tells whether a text that anybody may have sent is a path on this
-// site, query and fragment included, in the eyes of every browser and proxy. Some
-// take a backslash for a slash, drop tabs and newlines, or decode more than once.
-// local is it in ASCII, place the path alone as a router sees it.
+// localPath tells whether a text that anybody may have sent is an address on this
+// site in the eyes of every browser and proxy. Some take a backslash for a slash, drop
+// tabs and newlines, or decode more than once. local is it in ASCII, place the path
+// alone as a router sees it.
 func localPath(raw string) (local, place string, ok bool) {
-	if len(raw) > maxReturnTo || !utf8.ValidString(raw) || strings.ContainsFunc(raw, isTreacherous) {
+	way, query, _ := strings.Cut(raw, "?") // a browser sends a backslash in a query as it is
+	if len(raw) > maxReturnTo || !utf8.ValidString(raw) || strings.ContainsFunc(way, isTreacherous) || strings.ContainsFunc(query, isBlank) {
 		return "", "", false
 	}
 	u, err := url.Parse(raw)
@@ -34,7 +43,7 @@ func localPath(raw string) (local, place string, ok bool) {
 	}
 	layer := u.EscapedPath()
 	for range maxLayers {
-		if !isRooted(layer) {
+		if !staysHere(layer) {
 			return "", "", false
 		}
 		decoded, err := url.PathUnescape(layer)
@@ -49,9 +58,18 @@ func localPath(raw string) (local, place string, ok bool) {
 // maxLayers is how often a path may have been encoded.
 const maxLayers = 8
 
-// isRooted wants one slash at the start, with nothing behind it that would leave
-// two of them once dots are resolved.
-func isRooted(p string) bool {
+// staysHere wants one slash at the start, and no dots that could leave two of them
+// once they are resolved, whatever somebody on the way drops or turns into a slash.
+func staysHere(p string) bool {
+	p = strings.Map(func(r rune) rune {
+		switch {
+		case r == '\\':
+			return '/'
+		case isTreacherous(r):
+			return -1
+		}
+		return r
+	}, p)
 	if !strings.HasPrefix(p, "/") || strings.HasPrefix(p, "//") {
 		return false
 	}
@@ -60,7 +78,7 @@ func isRooted(p string) bool {
 			return false
 		}
 	}
-	return !strings.ContainsFunc(p, func(r rune) bool { return r != ' ' && isTreacherous(r) })
+	return true
 }
 
 // isTreacherous tells a character that somebody on the way may drop, or read as
@@ -68,6 +86,9 @@ func isRooted(p string) bool {
 func isTreacherous(r rune) bool {
 	return r <= ' ' || r == '\\' || r >= 0x7f && r <= 0xa0 || r == 0x2028 || r == 0x2029
 }
+
+// isBlank tells what no address holds, and somebody may drop or end it at.
+func isBlank(r rune) bool { return r <= ' ' || r == 0x7f }
 
 // toASCII encodes what a header may not hold.
 func toASCII(s string) string {

@@ -26,7 +26,7 @@ func verify(ctx context.Context, client *authpi.IdpClient, token, org string) (s
 // callAPI calls another service for the user of this request.
 func callAPI(r *http.Request, client *authpi.IdpClient, app *authpihttp.App) (*http.Response, error) {
 	agent, _ := authpihttp.AgentFrom(r.Context())
-	api := client.HTTPClient(agent, app.AgentOptions(r.Context()))
+	api := client.HTTPClient(agent, app.AgentOptions(r))
 	out, err := http.NewRequestWithContext(r.Context(), http.MethodGet, "https://api.example/orgs/org_1/projects", nil)
 	if err != nil {
 		return nil, err

@@ -3,18 +3,14 @@ package docs
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
-	"github.com/alexedwards/scs/v2/memstore"
-	"github.com/gorilla/sessions"
 	"github.com/redis/go-redis/v9"
 
 	authpi "github.com/authpi/authpi-idp-go"
@@ -53,148 +49,27 @@ func newAgent(t *testing.T, client *authpi.IdpClient, issuer *authpitest.Server)
 	return agent
 }
 
-func TestRedisSessions(t *testing.T) {
+// The app's own session follows the sign-in, and the issuer's logout passes net/http's
+// own protection against forged requests.
+func TestFollowing(t *testing.T) {
 	t.Parallel()
-	s := redisSessions(redis.NewClient(&redis.Options{}))
-	if s.Store == nil || !s.HashTokenInStore || !s.Cookie.Secure || s.Cookie.Path != "/" || s.Cookie.Domain != "" {
-		t.Errorf("got %+v", s)
-	}
-}
-
-func TestSealed(t *testing.T) {
-	t.Parallel()
-	issuer, inner := newIssuer(t), memstore.New()
-	store, err := newSealed(inner, bytes.Repeat([]byte{7}, 32))
-	if err != nil {
-		t.Fatal(err)
-	}
+	issuer, manager := newIssuer(t), scs.New()
 	url := start(t, authpi.Config{IssuerURL: issuer.URL, ClientID: issuer.ClientID()}, func(cfg authpi.Config) http.Handler {
-		manager := scs.New()
-		manager.Store = store
-		return greeter(manager, newClient(t, cfg))
+		mux := greeter(authpihttp.New(newClient(t, cfg), nil, following(manager)))
+		mux.HandleFunc("GET /note", func(w http.ResponseWriter, r *http.Request) {
+			if note := r.FormValue("put"); note != "" {
+				manager.Put(r.Context(), "note", note)
+			}
+			_, _ = fmt.Fprint(w, manager.GetString(r.Context(), "note"))
+		})
+		return secure(manager.LoadAndSave(mux))
 	})
 	browser := newBrowser(t)
+	visit(t, browser, url+"/note?put=kept")
 	signIn(t, browser, issuer, url, "usr_ada")
-	if _, _, text := visit(t, browser, url+"/"); text != "usr_ada" {
+	if _, _, text := visit(t, browser, url+"/note"); text != "kept" {
 		t.Errorf("signed in: %q", text)
 	}
-	all, err := inner.All()
-	if err != nil || len(all) != 2 {
-		t.Fatalf("got %d sessions, %v; want the browser's and the sign-in", len(all), err)
-	}
-	for token, data := range all {
-		if bytes.Contains(data, []byte("token")) {
-			t.Error("a session is kept in the clear")
-		}
-		if err := inner.Commit("another", data, time.Now().Add(time.Hour)); err != nil {
-			t.Fatal(err)
-		}
-		if _, found, err := store.Find("another"); found || err != nil {
-			t.Errorf("a session was moved to another token: %v, %v", found, err)
-		}
-		if _, found, err := store.Find(token); !found || err != nil {
-			t.Errorf("a session was not found: %v", err)
-		}
-	}
-}
-
-// greeter is an app that says who is there.
-func greeter(manager *scs.SessionManager, client *authpi.IdpClient) http.Handler {
-	return manager.LoadAndSave(greeterMux(manager, client))
-}
-
-func greeterMux(session authpihttp.Session, client *authpi.IdpClient) *http.ServeMux {
-	app := authpihttp.New(client, session, nil)
-	mux := http.NewServeMux()
-	app.Register(mux)
-	mux.Handle("GET /{$}", app.RequireAgent(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		agent, _ := authpihttp.AgentFrom(r.Context())
-		_, _ = fmt.Fprint(w, agent.ID)
-	})))
-	return mux
-}
-
-func TestBesideGorilla(t *testing.T) {
-	t.Parallel()
-	issuer, down := newIssuer(t), &failing{Store: memstore.New()}
-	site := start(t, authpi.Config{IssuerURL: issuer.URL, ClientID: issuer.ClientID()}, func(cfg authpi.Config) http.Handler {
-		manager := scs.New()
-		manager.Store = down
-		carrier := sessions.NewCookieStore(bytes.Repeat([]byte{1}, 32), bytes.Repeat([]byte{2}, 32))
-		carrier.Options.SameSite, carrier.Options.HttpOnly, carrier.Options.Secure = http.SameSiteLaxMode, true, false
-		return besideGorilla(carrier, manager, greeterMux(manager, newClient(t, cfg)))
-	})
-	browser := newBrowser(t)
-	signIn(t, browser, issuer, site, "usr_ada")
-	if status, _, text := visit(t, browser, site+"/"); text != "usr_ada" {
-		t.Errorf("signed in: %d %q", status, text)
-	}
-	down.commits = true
-	if status, _, _ := visit(t, browser, site+"/auth/login"); status < 500 {
-		t.Errorf("a login that could not be kept: %d", status)
-	}
-	down.commits = false
-	home, _ := url.Parse(site)
-	before := browser.Jar.Cookies(home)
-	answer, err := browser.PostForm(site+"/auth/logout", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = answer.Body.Close()
-	if status, _, _ := visit(t, browser, site+"/"); status != http.StatusUnauthorized {
-		t.Errorf("signed out: %d", status)
-	}
-	browser.Jar.SetCookies(home, before)
-	if status, _, _ := visit(t, browser, site+"/"); status != http.StatusUnauthorized {
-		t.Errorf("with the old cookie: %d", status)
-	}
-}
-
-// failing is a store that can be told to fail.
-type failing struct {
-	scs.Store
-	commits bool
-}
-
-func (f *failing) Commit(token string, data []byte, expiry time.Time) error {
-	if f.commits {
-		return errors.New("the store is full")
-	}
-	return f.Store.Commit(token, data, expiry)
-}
-
-// It works outside of the sessions' middleware and within, and behind net/http's own
-// protection against forged requests.
-func TestBackchannelLogout(t *testing.T) {
-	t.Parallel()
-	for _, tc := range []struct {
-		name   string
-		newApp func(client *authpi.IdpClient, manager *scs.SessionManager) http.Handler
-	}{
-		{"outside", func(client *authpi.IdpClient, manager *scs.SessionManager) http.Handler {
-			mux := http.NewServeMux()
-			mux.Handle("/", greeter(manager, client))
-			mountLogout(mux, client, authpihttp.New(client, manager, nil), manager)
-			return mux
-		}},
-		{"within", func(client *authpi.IdpClient, manager *scs.SessionManager) http.Handler {
-			mux := greeterMux(manager, client)
-			mountLogout(mux, client, authpihttp.New(client, manager, nil), manager)
-			return secure(manager.LoadAndSave(mux))
-		}},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel()
-			checkBackchannelLogout(t, func(cfg authpi.Config) http.Handler { return tc.newApp(newClient(t, cfg), scs.New()) })
-		})
-	}
-}
-
-func checkBackchannelLogout(t *testing.T, newApp func(authpi.Config) http.Handler) {
-	issuer := newIssuer(t)
-	url := start(t, authpi.Config{IssuerURL: issuer.URL, ClientID: issuer.ClientID()}, newApp)
-	browser := newBrowser(t)
-	signIn(t, browser, issuer, url, "usr_ada")
 	answer, err := http.PostForm(url+"/auth/backchannel-logout", map[string][]string{
 		"logout_token": {issuer.LogoutToken(map[string]any{"sub": "usr_ada"})},
 	})
@@ -203,8 +78,34 @@ func checkBackchannelLogout(t *testing.T, newApp func(authpi.Config) http.Handle
 	}
 	_ = answer.Body.Close()
 	if status, _, _ := visit(t, browser, url+"/"); status != http.StatusUnauthorized {
-		t.Errorf("signed out: %d", status)
+		t.Errorf("signed out by the issuer: %d", status)
 	}
+	signIn(t, browser, issuer, url, "usr_ada")
+	if answer, err = browser.PostForm(url+"/auth/logout", nil); err != nil {
+		t.Fatal(err)
+	}
+	_ = answer.Body.Close()
+	if _, _, text := visit(t, browser, url+"/note"); text != "" {
+		t.Errorf("signed out: %q", text)
+	}
+}
+
+func TestRedisApp(t *testing.T) {
+	t.Parallel()
+	client := newClient(t, authpi.Config{IssuerURL: "https://idp.example", ClientID: "c_1", RedirectURI: "https://app.example/auth/callback"})
+	app := newRedisApp(client, redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"}), bytes.Repeat([]byte{7}, 32))
+	app.Register(http.NewServeMux())
+}
+
+// greeter is an app that says who is there.
+func greeter(app *authpihttp.App) *http.ServeMux {
+	mux := http.NewServeMux()
+	app.Register(mux)
+	mux.Handle("GET /{$}", app.RequireAgent(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		agent, _ := authpihttp.AgentFrom(r.Context())
+		_, _ = fmt.Fprint(w, agent.ID)
+	})))
+	return mux
 }
 
 // memory is a [Store].
@@ -236,10 +137,9 @@ func TestOrganizations(t *testing.T) {
 	t.Parallel()
 	issuer := newIssuer(t)
 	client := newClient(t, authpi.Config{IssuerURL: issuer.URL, ClientID: issuer.ClientID(), RedirectURI: "https://app.example/callback"})
-	manager := scs.New()
-	app := narrowed(client, manager)
+	app := narrowed(client, nil)
 	w := httptest.NewRecorder()
-	manager.LoadAndSave(http.HandlerFunc(app.Login)).ServeHTTP(w, httptest.NewRequest("GET", "/auth/login?org=org_1", nil))
+	app.Login(w, httptest.NewRequest("GET", "/auth/login?org=org_1", nil))
 	if location := w.Header().Get("Location"); !strings.Contains(location, "org=org_1") {
 		t.Errorf("the login leads to %q", location)
 	}
@@ -266,13 +166,13 @@ func TestRecheckAndCall(t *testing.T) {
 	issuer := newIssuer(t)
 	url := start(t, authpi.Config{IssuerURL: issuer.URL, ClientID: issuer.ClientID(), HTTPClient: &http.Client{Transport: away{t}}},
 		func(cfg authpi.Config) http.Handler {
-			client, manager := newClient(t, cfg), scs.New()
-			app := authpihttp.New(client, manager, nil)
+			client := newClient(t, cfg)
+			app := authpihttp.New(client, nil, nil)
 			mux := http.NewServeMux()
 			app.Register(mux)
 			mux.Handle("GET /{$}", app.RequireAgent(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				before, _ := authpihttp.AgentFrom(r.Context())
-				after, err := recheck(r.Context(), client, app, before)
+				after, err := recheck(r, client, app, before)
 				if err != nil {
 					t.Error(err)
 					return
@@ -285,7 +185,7 @@ func TestRecheckAndCall(t *testing.T) {
 				_ = resp.Body.Close()
 				_, _ = fmt.Fprint(w, before.IsMemberOf("org_2"), after.IsMemberOf("org_2"))
 			})))
-			return manager.LoadAndSave(mux)
+			return mux
 		})
 	browser := newBrowser(t)
 	signIn(t, browser, issuer, url, "usr_ada")

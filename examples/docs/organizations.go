@@ -1,7 +1,6 @@
 package docs
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 
@@ -30,8 +29,8 @@ func routes(mux *http.ServeMux, app *authpihttp.App, list, create http.Handler) 
 }
 
 // narrowed asks for tokens of one organization where the login names one.
-func narrowed(client *authpi.IdpClient, sessions authpihttp.Session) *authpihttp.App {
-	return authpihttp.New(client, sessions, &authpihttp.Options{
+func narrowed(client *authpi.IdpClient, store authpihttp.Store) *authpihttp.App {
+	return authpihttp.New(client, store, &authpihttp.Options{
 		Authorize: func(r *http.Request) *authpi.AuthorizationOptions {
 			return &authpi.AuthorizationOptions{Org: r.URL.Query().Get("org")} // GET /auth/login?org=org_1
 		},
@@ -39,9 +38,9 @@ func narrowed(client *authpi.IdpClient, sessions authpihttp.Session) *authpihttp
 }
 
 // recheck gets the memberships as they are now.
-func recheck(ctx context.Context, client *authpi.IdpClient, app *authpihttp.App, agent *authpi.Agent) (*authpi.Agent, error) {
-	opts := app.AgentOptions(ctx)
-	return client.Refresh(ctx, agent, &authpi.RefreshOptions{
+func recheck(r *http.Request, client *authpi.IdpClient, app *authpihttp.App, agent *authpi.Agent) (*authpi.Agent, error) {
+	opts := app.AgentOptions(r)
+	return client.Refresh(r.Context(), agent, &authpi.RefreshOptions{
 		OnRefresh: opts.OnRefresh, Reload: opts.Reload, Resources: opts.Resources,
 	})
 }

@@ -2,11 +2,7 @@ package docs
 
 import (
 	"context"
-	"crypto/aes"
-	"crypto/cipher"
-	"crypto/rand"
 	"net/http"
-	"time"
 
 	"github.com/alexedwards/scs/goredisstore"
 	"github.com/alexedwards/scs/v2"
@@ -16,58 +12,25 @@ import (
 	"github.com/authpi/authpi-idp-go/authpihttp"
 )
 
-// redisSessions keeps sessions in Redis for a day, and for two hours without a request.
-func redisSessions(rdb *redis.Client) *scs.SessionManager {
-	sessions := scs.New()
-	sessions.Store = goredisstore.New(rdb)
-	sessions.Lifetime = 24 * time.Hour
-	sessions.IdleTimeout = 2 * time.Hour
-	sessions.HashTokenInStore = true // who reads the store cannot take over sessions
-	sessions.Cookie.Name = "__Host-session"
-	sessions.Cookie.Secure = true // __Host- needs it, and https
-	return sessions
+// newRedisApp keeps sign-ins in Redis, under a prefix of their own. key is 32 random bytes,
+// the same in every process.
+func newRedisApp(client *authpi.IdpClient, rdb *redis.Client, key []byte) *authpihttp.App {
+	return authpihttp.New(client, goredisstore.NewWithPrefix(rdb, "authpi:"), &authpihttp.Options{
+		Keys:                  [][]byte{key},
+		PostLogoutRedirectURI: "https://app.example/auth/signed-out", // as registered
+	})
 }
 
-// sealed encrypts what another store keeps.
-type sealed struct {
-	scs.Store
-	aead cipher.AEAD
-}
-
-// newSealed takes a key of 32 random bytes, the same in every process.
-func newSealed(store scs.Store, key []byte) (*sealed, error) {
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, err
+// following has the app's own sessions follow the sign-in: another ID for whoever signs
+// in, and an end with the sign-out.
+func following(sessions *scs.SessionManager) *authpihttp.Options {
+	return &authpihttp.Options{
+		PostLogoutRedirectURI: "https://app.example/auth/signed-out",
+		SignedIn: func(_ http.ResponseWriter, r *http.Request, _ *authpi.Agent) error {
+			return sessions.RenewToken(r.Context())
+		},
+		SignedOut: func(_ http.ResponseWriter, r *http.Request) { _ = sessions.Destroy(r.Context()) },
 	}
-	aead, err := cipher.NewGCM(block)
-	return &sealed{store, aead}, err
-}
-
-func (s *sealed) Commit(token string, data []byte, expiry time.Time) error {
-	nonce := make([]byte, s.aead.NonceSize())
-	_, _ = rand.Read(nonce) // never fails
-	return s.Store.Commit(token, s.aead.Seal(nonce, nonce, data, []byte(token)), expiry)
-}
-
-func (s *sealed) Find(token string) (data []byte, found bool, err error) {
-	data, found, err = s.Store.Find(token)
-	n := s.aead.NonceSize()
-	if err != nil || !found || len(data) < n {
-		return nil, false, err
-	}
-	data, err = s.aead.Open(nil, data[:n], data[n:], []byte(token))
-	return data, err == nil, nil // what another key has sealed is no session
-}
-
-// mountLogout lets the issuer end sessions (back-channel logout).
-func mountLogout(mux *http.ServeMux, client *authpi.IdpClient, app *authpihttp.App, sessions *scs.SessionManager) {
-	mux.Handle("POST /auth/backchannel-logout", authpihttp.BackchannelLogout(client,
-		func(ctx context.Context, token authpi.LogoutToken) error {
-			return sessions.Iterate(ctx, func(ctx context.Context) error {
-				return app.EndSession(ctx, token)
-			})
-		}, nil))
 }
 
 // Store is any store of token sets under the sessions' IDs.

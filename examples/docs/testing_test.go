@@ -10,8 +10,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/alexedwards/scs/v2"
-
 	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/authpihttp"
 	"github.com/authpi/authpi-idp-go/authpitest"
@@ -216,12 +214,11 @@ func newApp(cfg authpi.Config) http.Handler {
 	if err != nil {
 		panic(err)
 	}
-	sessions := scs.New()
-	app := authpihttp.New(client, sessions, nil)
+	app := authpihttp.New(client, nil, nil)
 	mux := http.NewServeMux()
 	app.Register(mux)
 	routes(mux, app, http.HandlerFunc(ok), http.HandlerFunc(ok))
-	return sessions.LoadAndSave(mux)
+	return mux
 }
 
 func ok(http.ResponseWriter, *http.Request) {}

@@ -15,6 +15,7 @@ func Chi(app *authpihttp.App, api *authpihttp.Bearer) http.Handler {
 	r.Get("/auth/login", app.Login)
 	r.Get("/auth/callback", app.Callback)
 	r.Post("/auth/logout", app.Logout)
+	r.Post("/auth/backchannel-logout", app.BackchannelLogout)
 
 	r.Group(func(r chi.Router) {
 		r.Use(app.RequireAgent)

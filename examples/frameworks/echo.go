@@ -14,6 +14,7 @@ func Echo(app *authpihttp.App, api *authpihttp.Bearer) http.Handler {
 	e.GET("/auth/login", echo.WrapHandler(http.HandlerFunc(app.Login)))
 	e.GET("/auth/callback", echo.WrapHandler(http.HandlerFunc(app.Callback)))
 	e.POST("/auth/logout", echo.WrapHandler(http.HandlerFunc(app.Logout)))
+	e.POST("/auth/backchannel-logout", echo.WrapHandler(http.HandlerFunc(app.BackchannelLogout)))
 
 	mayRead := echo.WrapMiddleware(authpihttp.RequireAccess("read", "projects", org))
 	pages := e.Group("", echo.WrapMiddleware(app.RequireAgent))

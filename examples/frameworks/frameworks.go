@@ -5,9 +5,6 @@
 //
 // Two things differ from net/http's own mux: handlers and middleware may have to be
 // wrapped, and the organization must get from the route into r.PathValue.
-//
-// Whichever it is, the sessions' middleware goes around the whole of it, as in
-// http.ListenAndServe(addr, sessions.LoadAndSave(frameworks.Chi(app, api))).
 package frameworks
 
 import (

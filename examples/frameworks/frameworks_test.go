@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/alexedwards/scs/v2"
 	"github.com/gin-gonic/gin"
 
 	authpi "github.com/authpi/authpi-idp-go"
@@ -36,13 +35,12 @@ func TestFrameworks(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			sessions := scs.New()
-			app := authpihttp.New(client, sessions, nil)
+			app := authpihttp.New(client, nil, nil)
 			api, err := authpihttp.NewBearer(client, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			site.Config.Handler = sessions.LoadAndSave(framework.mount(app, api))
+			site.Config.Handler = framework.mount(app, api)
 			site.Start()
 			defer site.Close()
 

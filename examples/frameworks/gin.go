@@ -16,6 +16,7 @@ func Gin(app *authpihttp.App, api *authpihttp.Bearer) http.Handler {
 	r.GET("/auth/login", gin.WrapF(app.Login))
 	r.GET("/auth/callback", gin.WrapF(app.Callback))
 	r.POST("/auth/logout", gin.WrapF(app.Logout))
+	r.POST("/auth/backchannel-logout", gin.WrapF(app.BackchannelLogout))
 
 	pages := r.Group("/", use(app.RequireAgent))
 	pages.GET("/", gin.WrapF(home))

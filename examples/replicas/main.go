@@ -100,13 +100,16 @@ func signIn(issuer *authpitest.Server, site string) (*http.Client, error) {
 	}
 	_ = login.Body.Close()
 	if login.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("the login answered %s: is Redis running? REDIS_URL names it", login.Status)
+		return nil, fmt.Errorf("the login answered %s", login.Status)
 	}
 	callback, err := issuer.SignIn(login.Request.URL.String(), "usr_ada")
 	if err != nil {
 		return nil, err
 	}
-	return browser, visit(browser, callback)
+	if err := visit(browser, callback); err != nil {
+		return nil, fmt.Errorf("the sign-in failed: is Redis running? REDIS_URL names it: %w", err)
+	}
+	return browser, nil
 }
 
 // visit fails unless it ends on the page of the user who is signed in.

@@ -34,7 +34,7 @@ func TestWithoutRedis(t *testing.T) {
 	cmd.Env = append(os.Environ(), "REPLICAS_TEST_MAIN=1", "GORACE=atexit_sleep_ms=0", "REPLICAS_ISSUER=",
 		"REDIS_URL=redis://:sesame@"+nobody)
 	out, err := cmd.CombinedOutput()
-	if err == nil || !bytes.Contains(out, []byte("replicas: the login answered 503 Service Unavailable: is Redis running?")) {
+	if err == nil || !bytes.Contains(out, []byte("replicas: the sign-in failed: is Redis running? REDIS_URL names it: 503 Service Unavailable")) {
 		t.Errorf("got %v\n%s\nwant an error that names Redis", err, out)
 	}
 	if bytes.Contains(out, []byte("sesame")) {

@@ -8,7 +8,6 @@ import (
 	"os"
 
 	"github.com/alexedwards/scs/goredisstore"
-	"github.com/alexedwards/scs/v2"
 	"github.com/redis/go-redis/v9"
 
 	authpi "github.com/authpi/authpi-idp-go"
@@ -18,6 +17,9 @@ import (
 )
 
 const clientID = "c_replicas"
+
+// sealKey is 32 random bytes in an app that is no example.
+var sealKey = []byte("a key of thirty-two bytes or more")
 
 // serve is one of the processes.
 func serve(issuerURL string) error {
@@ -51,10 +53,9 @@ func newWeb(cfg authpi.Config, rdb *redis.Client) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	sessions := scs.New()
-	sessions.Store = goredisstore.New(rdb)
-	app := authpihttp.New(client, sessions, nil)
-	sessions.ErrorFunc = app.Unavailable
+	app := authpihttp.New(client, goredisstore.New(rdb), &authpihttp.Options{
+		Keys: [][]byte{sealKey}, // a public client: each process needs the same
+	})
 
 	mux := http.NewServeMux()
 	app.Register(mux)
@@ -62,5 +63,5 @@ func newWeb(cfg authpi.Config, rdb *redis.Client) (http.Handler, error) {
 		agent, _ := authpihttp.AgentFrom(r.Context())
 		_, _ = fmt.Fprintln(w, agent.ID)
 	})))
-	return sessions.LoadAndSave(mux), nil
+	return mux, nil
 }

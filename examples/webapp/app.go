@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"strings"
@@ -17,9 +16,9 @@ import (
 type app struct {
 	client   *authpi.IdpClient
 	auth     *authpihttp.App
-	sessions *scs.SessionManager
-	issuer   *stage.Issuer // the embedded one, or nil
-	url      string        // where browsers reach the app
+	sessions *scs.SessionManager // the app's own, beside the sign-in
+	issuer   *stage.Issuer       // the embedded one, or nil
+	url      string              // where browsers reach the app
 }
 
 // newApp brings its own issuer where cfg names none; tokens live that long there.
@@ -35,15 +34,16 @@ func newApp(cfg authpi.Config, url string, st store, tokenLife time.Duration) (*
 	if a.client, err = authpi.NewIdpClient(cfg); err != nil {
 		return nil, err
 	}
-	a.auth = authpihttp.New(a.client, a.sessions, &authpihttp.Options{
+	a.auth = authpihttp.New(a.client, st.signIns, &authpihttp.Options{
 		PostLogoutRedirectURI: url + "/",
+		SignedIn: func(_ http.ResponseWriter, r *http.Request, _ *authpi.Agent) error {
+			return a.sessions.RenewToken(r.Context())
+		},
+		SignedOut: func(_ http.ResponseWriter, r *http.Request) { _ = a.sessions.Destroy(r.Context()) },
 		Authorize: func(r *http.Request) *authpi.AuthorizationOptions {
 			return &authpi.AuthorizationOptions{Org: strings.TrimSpace(r.URL.Query().Get("org"))}
 		},
 	})
-	a.sessions.Store, a.sessions.HashTokenInStore = st.sessions, true
-	a.sessions.Lifetime, a.sessions.IdleTimeout = 7*24*time.Hour, 12*time.Hour
-	a.sessions.ErrorFunc = a.auth.Unavailable
 	if strings.HasPrefix(url, "https:") {
 		a.sessions.Cookie.Name, a.sessions.Cookie.Secure = "__Host-session", true
 	}
@@ -64,9 +64,6 @@ func (a *app) handler() http.Handler {
 	all := http.NewServeMux()
 	all.Handle("GET /style.css", http.FileServerFS(files))
 	all.Handle("/", a.sessions.LoadAndSave(http.NewCrossOriginProtection().Handler(pages)))
-	all.Handle("POST /auth/backchannel-logout", authpihttp.BackchannelLogout(a.client, func(ctx context.Context, t authpi.LogoutToken) error {
-		return a.sessions.Iterate(ctx, func(ctx context.Context) error { return a.auth.EndSession(ctx, t) })
-	}, nil))
 	return a.guard(all)
 }
 
@@ -95,7 +92,7 @@ func (a *app) home(w http.ResponseWriter, r *http.Request) {
 	case err == nil:
 		a.dashboard(w, r, agent)
 	case !errors.Is(err, authpihttp.ErrNotSignedIn):
-		a.auth.Unavailable(w, r, err) // still signed in, the next request may succeed
+		authpihttp.WriteError(w, r, http.StatusServiceUnavailable, err) // still signed in, the next request may succeed
 	case a.sessions.PopString(r.Context(), historyKey) != "":
 		render(w, http.StatusOK, view{Name: "Your session has ended", Text: "You were signed out elsewhere, or your access was taken back."})
 	default:
@@ -111,13 +108,13 @@ func (a *app) projects(w http.ResponseWriter, r *http.Request) {
 // refresh renews the tokens before they expire, for example after a change of rights.
 func (a *app) refresh(w http.ResponseWriter, r *http.Request) {
 	agent, _ := authpihttp.AgentFrom(r.Context())
-	opts := a.auth.AgentOptions(r.Context()) // these store what comes
+	opts := a.auth.AgentOptions(r) // these store what comes
 	_, err := a.client.Refresh(r.Context(), agent, &authpi.RefreshOptions{OnRefresh: opts.OnRefresh, Reload: opts.Reload})
 	if authpi.SessionEnded(err) {
-		err = a.auth.SignOut(r.Context())
+		err = a.auth.SignOut(w, r)
 	}
 	if err != nil {
-		a.auth.Unavailable(w, r, err)
+		authpihttp.WriteError(w, r, http.StatusServiceUnavailable, err)
 		return
 	}
 	http.Redirect(w, r, "/", http.StatusSeeOther)
@@ -137,7 +134,7 @@ func (a *app) setRole(w http.ResponseWriter, r *http.Request) {
 func (a *app) signOutEverywhere(w http.ResponseWriter, r *http.Request) {
 	agent, _ := authpihttp.AgentFrom(r.Context())
 	if err := a.issuer.SignOutEverywhere(agent.ID); err != nil {
-		a.auth.Unavailable(w, r, err)
+		authpihttp.WriteError(w, r, http.StatusServiceUnavailable, err)
 		return
 	}
 	http.Redirect(w, r, "/", http.StatusSeeOther)

@@ -7,27 +7,26 @@ import (
 
 	"github.com/alexedwards/scs/goredisstore"
 	"github.com/alexedwards/scs/postgresstore"
-	"github.com/alexedwards/scs/v2"
-	"github.com/alexedwards/scs/v2/memstore"
 	_ "github.com/jackc/pgx/v5/stdlib"
 	"github.com/redis/go-redis/v9"
 
 	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/authpihttp"
 	"github.com/authpi/authpi-idp-go/authpiredis"
 	"github.com/authpi/authpi-idp-go/examples/postgres"
 )
 
-// store is where sessions are kept. Processes that share one let a single one of
+// store is where sign-ins are kept. Processes that share one let a single one of
 // them spend a refresh token.
 type store struct {
-	sessions scs.Store
-	refresh  authpi.RefreshCoordinator
+	signIns authpihttp.Store // nil: in memory
+	refresh authpi.RefreshCoordinator
 }
 
 func openStore(ctx context.Context, kind, url string) (store, error) {
 	switch kind {
 	case "memory":
-		return store{sessions: memstore.New()}, nil
+		return store{}, nil
 	case "redis":
 		opts, err := redis.ParseURL(url)
 		if err != nil {

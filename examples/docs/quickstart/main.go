@@ -10,18 +10,14 @@ import (
 	"net/http"
 	"os"
 
-	"github.com/alexedwards/scs/v2"
-
 	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/authpihttp"
 )
 
 func main() {
 	client, err := authpi.NewIdpClient(authpi.Config{
-		IssuerURL:    os.Getenv("AUTHPI_ISSUER_URL"), // https://idp.authpi.com/i_...
-		ClientID:     os.Getenv("AUTHPI_CLIENT_ID"),
-		ClientSecret: os.Getenv("AUTHPI_CLIENT_SECRET"),
-		RedirectURI:  "http://127.0.0.1:8080/auth/callback", // as registered
+		IssuerURL: os.Getenv("AUTHPI_ISSUER_URL"), ClientID: os.Getenv("AUTHPI_CLIENT_ID"), // https://idp.authpi.com/i_...
+		ClientSecret: os.Getenv("AUTHPI_CLIENT_SECRET"), RedirectURI: "http://127.0.0.1:8080/auth/callback",
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -30,17 +26,13 @@ func main() {
 }
 
 func newHandler(client *authpi.IdpClient) http.Handler {
-	sessions := scs.New() // github.com/alexedwards/scs/v2, in memory or with any of its stores
-	app := authpihttp.New(client, sessions, nil)
-	sessions.ErrorFunc = app.Unavailable
-
+	app := authpihttp.New(client, nil, &authpihttp.Options{PostLogoutRedirectURI: "http://127.0.0.1:8080/auth/signed-out"})
 	mux := http.NewServeMux()
-	app.Register(mux) // GET /auth/login, GET /auth/callback, POST /auth/logout
-	org := func(r *http.Request) string { return r.PathValue("org") }
-	mayRead := authpihttp.RequireAccess("read", "projects", org)
+	app.Register(mux) // /auth/login, /auth/callback, /auth/logout and the issuer's own requests
+	mayRead := authpihttp.RequireAccess("read", "projects", func(r *http.Request) string { return r.PathValue("org") })
 	mux.Handle("GET /{$}", app.RequireAgent(http.HandlerFunc(home)))
 	mux.Handle("GET /orgs/{org}/projects", app.RequireAgent(mayRead(http.HandlerFunc(projects))))
-	return sessions.LoadAndSave(mux)
+	return mux
 }
 
 func home(w http.ResponseWriter, r *http.Request) {

@@ -106,7 +106,11 @@ func TestLooks(t *testing.T) {
 	b = newPerson(t)
 	b.expect("400")
 	b.open(app.url + "/auth/callback?code=x&state=y")
+	b.see("Continue as") // a new login, once
+	b.open(app.url + "/auth/callback?code=x&state=y")
 	everyLook("error")
+	b.open(app.url + "/auth/logout")
+	everyLook("sign out")
 }
 
 // Somebody without a mouse signs in and out, and always sees where they are.

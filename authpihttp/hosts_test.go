@@ -1,0 +1,222 @@
+package authpihttp_test
+
+import (
+	"bytes"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/authpihttp"
+)
+
+// A login takes the redirect URI of the request's host, else the first.
+func TestSeveralHosts(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(made *setup) {
+		made.client.RedirectURIs = []string{"https://b.test/auth/callback", "https://c.test:8443/auth/callback"}
+	})
+	for _, tc := range []struct{ host, want string }{
+		{"app.test", origin + "/auth/callback"},
+		{"b.test", "https://b.test/auth/callback"},
+		{"B.test:443", "https://b.test/auth/callback"},
+		{"c.test:8443", "https://c.test:8443/auth/callback"},
+		{"c.test", origin + "/auth/callback"},
+		{"internal:8080", origin + "/auth/callback"},
+	} {
+		t.Run(tc.host, func(t *testing.T) {
+			b := s.browser()
+			a := b.get("https://" + tc.host + "/auth/login?return_to=/x")
+			if got := param(t, a.location, "redirect_uri"); got != tc.want {
+				t.Fatalf("got redirect_uri %q; want %q", got, tc.want)
+			}
+			if strings.HasPrefix(tc.want, "https://"+strings.ToLower(strings.TrimSuffix(tc.host, ":443"))) {
+				if a = b.get(s.atIssuer(a.location, "usr_ada")); a.location != "/x" {
+					t.Errorf("got %d to %q, %v", a.status, a.location, s.lastRefusal())
+				}
+				if a = b.get(strings.TrimSuffix(tc.want, "/auth/callback") + "/"); a.body != "usr_ada" {
+					t.Errorf("got %d %q; want to be signed in there", a.status, a.body)
+				}
+			}
+		})
+	}
+}
+
+// Hosts that share a cookie domain share the sign-in, and refresh it once.
+func TestCookieDomain(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(made *setup) {
+		made.client.RedirectURI = "https://one.app.test/auth/callback"
+		made.client.RedirectURIs = []string{"https://two.app.test/auth/callback"}
+		made.options.CookieDomain = "app.test"
+	})
+	b := s.browser()
+	a := b.get("https://one.app.test/auth/login")
+	if a = b.get(s.atIssuer(a.location, "usr_ada")); a.location != "/" {
+		t.Fatalf("got %d to %q, %v", a.status, a.location, s.lastRefusal())
+	}
+	for _, cookie := range a.header.Values("Set-Cookie") {
+		if strings.HasPrefix(cookie, "__Secure-authpi-") && (!strings.Contains(cookie, "Domain=app.test") || !strings.Contains(cookie, "Secure")) {
+			t.Errorf("got the cookie %q; want it of the domain", cookie)
+		}
+	}
+	s.expire()
+	for _, host := range []string{"one", "two", "two", "one"} {
+		if a = b.get("https://" + host + ".app.test/"); a.body != "usr_ada" {
+			t.Errorf("%s: got %d %q", host, a.status, a.body)
+		}
+	}
+	if got := s.issuer.Grants("refresh_token"); got != 1 {
+		t.Errorf("got %d refreshes; want 1", got)
+	}
+	b.send("POST", "https://two.app.test/auth/logout", map[string]string{"Sec-Fetch-Site": "same-origin"})
+	if a = b.get("https://one.app.test/"); a.status != http.StatusSeeOther {
+		t.Errorf("signed out: got %d %q", a.status, a.body)
+	}
+}
+
+func TestRedirectOutsideOfCookieDomain(t *testing.T) {
+	t.Parallel()
+	for domain, ok := range map[string]bool{"app.test": true, ".app.test": true, "test": true, "APP.test": true, "pp.test": false, "other.test": false, "x.app.test": false} {
+		client, err := authpi.NewIdpClient(authpi.Config{IssuerURL: "https://idp.test", ClientID: "c", RedirectURI: origin + "/auth/callback"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		func() {
+			defer func() {
+				if got := recover() == nil; got != ok {
+					t.Errorf("%s: accepted: %t; want %t", domain, got, ok)
+				}
+			}()
+			authpihttp.New(client, nil, &authpihttp.Options{CookieDomain: domain})
+		}()
+	}
+}
+
+// Cookies are of the kind that the redirect URI's scheme allows, whatever r.TLS or a
+// header says.
+func TestCookieAttributes(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name, redirect, prefix string
+		secure                 bool
+	}{
+		{"https", origin + "/auth/callback", "__Host-authpi-", true},
+		{"http on loopback", "http://127.0.0.1:8080/auth/callback", "authpi-", false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, func(made *setup) { made.client.RedirectURI = tc.redirect })
+			r, err := http.NewRequest("GET", "http://internal:8080/auth/login", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("X-Forwarded-Proto", "http")
+			w := newRecorder()
+			s.handler.ServeHTTP(w, r)
+			cookies := w.Result().Cookies()
+			if len(cookies) != 1 {
+				t.Fatalf("got %v; want one cookie", cookies)
+			}
+			c := cookies[0]
+			if !strings.HasPrefix(c.Name, tc.prefix) || c.Secure != tc.secure || !c.HttpOnly || c.SameSite != http.SameSiteLaxMode || c.Path != "/" || c.Domain != "" || c.MaxAge != 600 {
+				t.Errorf("got %q", w.Header().Get("Set-Cookie"))
+			}
+		})
+	}
+}
+
+// localhost and 127.0.0.1 do not share cookies: both names are in the log, and the
+// error page leads to the right one. Not parallel: the default logger is everybody's.
+func TestLocalhostAnd127001(t *testing.T) {
+	var out bytes.Buffer
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&out, nil)))
+	defer slog.SetDefault(before)
+	s := newSite(t, func(made *setup) { made.client.RedirectURI = "http://127.0.0.1:8080/auth/callback" })
+	visit := func(target string, cookies ...*http.Cookie) *http.Response {
+		r, err := http.NewRequest("GET", target, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.RequestURI = r.URL.RequestURI()
+		r.Header.Set("Accept", "text/html")
+		for _, c := range cookies {
+			r.AddCookie(c)
+		}
+		w := newRecorder()
+		s.handler.ServeHTTP(w, r)
+		return w.Result()
+	}
+	login := visit("http://localhost:8080/auth/login")
+	if got := out.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "localhost:8080") || !strings.Contains(got, "127.0.0.1:8080") {
+		t.Errorf("got the log %q; want both names", got)
+	}
+	callback := s.atIssuer(login.Header.Get("Location"), "usr_ada")
+	again := visit(callback) // without localhost's cookie
+	if again.StatusCode != http.StatusSeeOther || !strings.HasPrefix(again.Header.Get("Location"), "/auth/login?retry=1") {
+		t.Fatalf("got %d to %q; want a new login there", again.StatusCode, again.Header.Get("Location"))
+	}
+	out.Reset()
+	login = visit("http://127.0.0.1:8080"+again.Header.Get("Location"), again.Cookies()...)
+	if got := out.String(); got != "" {
+		t.Errorf("got the log %q; want none for the right host", got)
+	}
+	if landed := visit(s.atIssuer(login.Header.Get("Location"), "usr_ada"), login.Cookies()...); landed.Header.Get("Location") != "/" {
+		t.Errorf("got %d to %q", landed.StatusCode, landed.Header.Get("Location"))
+	}
+	page := visit("http://localhost:8080/auth/login?retry=1")
+	var body bytes.Buffer
+	_, _ = body.ReadFrom(page.Body)
+	if page.StatusCode != http.StatusBadRequest || !strings.Contains(body.String(), `href="http://127.0.0.1:8080/`) {
+		t.Errorf("got %d %s; want a page that links to the right host", page.StatusCode, body.String())
+	}
+}
+
+// A proxy takes BasePath away; every address that leaves the app has it.
+func TestBasePath(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(made *setup) {
+		made.options.BasePath, made.client.RedirectURI = "portal/", origin+"/portal/auth/callback"
+	})
+	inner := s.handler
+	s.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		path, found := strings.CutPrefix(r.URL.Path, "/portal")
+		if !found {
+			t.Errorf("a request for %s left the app's path", r.URL.Path)
+		}
+		r.URL.Path, r.RequestURI, r.Host = path, strings.TrimPrefix(r.RequestURI, "/portal"), "10.0.0.7:8080"
+		inner.ServeHTTP(w, r)
+	})
+	b := s.browser()
+	a := b.get("/portal/x?y=z")
+	if want := "/portal/auth/login?return_to=" + url.QueryEscape("/portal/x?y=z"); a.location != want {
+		t.Fatalf("got %q; want %q", a.location, want)
+	}
+	a = b.get(b.atIssuer(b.get(a.location).location, "usr_ada"))
+	if a.location != "/portal/x?y=z" {
+		t.Fatalf("got %d to %q, %v", a.status, a.location, s.lastRefusal())
+	}
+	if a = b.get("/portal/auth/login"); b.get(b.atIssuer(a.location, "usr_ada")).location != "/portal/" {
+		t.Error("a login without return_to does not end at Home below BasePath")
+	}
+	for _, c := range b.cookies() {
+		if !strings.HasPrefix(c.Name, "__Host-") {
+			t.Errorf("got the cookie %s", c.Name)
+		}
+	}
+	a = b.get("/portal/auth/login?iss=https://evil.test")
+	if !strings.Contains(a.body, `href="/portal/"`) || !strings.Contains(a.body, `action="/portal/auth/logout"`) {
+		t.Errorf("got %s; want links below BasePath", a.body)
+	}
+	if a = b.get("/portal/auth/logout"); !strings.Contains(a.body, `action="/portal/auth/logout"`) {
+		t.Errorf("got %s", a.body)
+	}
+	s.advance(2 * time.Minute)
+	if a = b.send("POST", "/portal/auth/logout", map[string]string{"Origin": origin}); a.status != http.StatusSeeOther {
+		t.Errorf("a logout behind another Host: got %d", a.status)
+	}
+}

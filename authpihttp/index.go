@@ -1,0 +1,227 @@
+package authpihttp
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"strconv"
+	"time"
+
+	authpi "github.com/authpi/authpi-idp-go"
+)
+
+// A logout names a session of the issuer or a user. Its sign-ins are found by an index
+// in the store: an entry for each sid and one for each sub, which hold the keys of
+// records.
+
+// Kinds of index entries and of marks.
+const (
+	kindSession  = "sid"
+	kindUser     = "sub"
+	kindUserOnly = "sub without sid" // marks alone
+)
+
+const (
+	maxIndexed = 1000 // sign-ins under one name; one more ends the oldest
+	markLife   = 10 * time.Minute
+)
+
+// indexed is a sign-in in the index.
+type indexed struct {
+	key      string // of the record: 32 bytes
+	deadline int64  // seconds since the Unix epoch
+	other    string // 8 bytes of a digest of the other name; zero: it has none
+}
+
+const indexedSize = 32 + 8 + 8
+
+func tagOf(id string) string {
+	if id == "" {
+		return string(make([]byte, 8))
+	}
+	sum := digest("authpihttp tag", id)
+	return string(sum[:8])
+}
+
+func (a *App) indexKey(what, kind, id string) string {
+	return name("authpihttp "+what, a.identity, kind, id)
+}
+
+// indexCipherKey comes from the name alone, for a logout brings nothing else.
+func (a *App) indexCipherKey(kind, id string) [32]byte {
+	return digest("authpihttp index seal", a.identity, kind, id)
+}
+
+// readIndex returns the sign-ins under a name that have not passed their deadline.
+func (a *App) readIndex(ctx context.Context, kind, id string) (list []indexed, raw []byte, err error) {
+	key := a.indexKey("index", kind, id)
+	raw, err = a.entries.find(ctx, key)
+	if err != nil || raw == nil {
+		return nil, raw, err
+	}
+	plain, err := cipherOf(a.indexCipherKey(kind, id)).Open(nil, nil, raw, []byte(key))
+	if err != nil {
+		return nil, raw, nil // written over by somebody else
+	}
+	now := a.now().Unix()
+	for ; len(plain) >= indexedSize; plain = plain[indexedSize:] {
+		e := indexed{string(plain[:32]), int64(binary.BigEndian.Uint64(plain[32:])), string(plain[40:48])}
+		if e.deadline > now {
+			list = append(list, e)
+		}
+	}
+	return list, raw, nil
+}
+
+func (a *App) writeIndex(ctx context.Context, kind, id string, old []byte, list []indexed) (bool, error) {
+	key, plain, last := a.indexKey("index", kind, id), make([]byte, 0, len(list)*indexedSize), int64(0)
+	for _, e := range list {
+		plain = append(plain, e.key...)
+		plain = binary.BigEndian.AppendUint64(plain, uint64(e.deadline))
+		plain = append(plain, e.other...)
+		last = max(last, e.deadline)
+	}
+	sealed := cipherOf(a.indexCipherKey(kind, id)).Seal(nil, nil, plain, []byte(key))
+	return a.entries.write(ctx, key, old, sealed, time.Unix(last, 0))
+}
+
+// addToIndexes makes a sign-in known under its session and its user.
+func (a *App) addToIndexes(ctx context.Context, agent *authpi.Agent, key string, end time.Time) error {
+	raw, err := base64.RawURLEncoding.DecodeString(key)
+	if err != nil {
+		return err
+	}
+	e := indexed{key: string(raw), deadline: end.Unix(), other: tagOf(agent.ID)}
+	if agent.SessionID != "" {
+		if err := a.addToIndex(ctx, kindSession, agent.SessionID, e); err != nil {
+			return err
+		}
+	}
+	e.other = tagOf(agent.SessionID)
+	return a.addToIndex(ctx, kindUser, agent.ID, e)
+}
+
+// addToIndex goes on until nobody else has written at the same time.
+func (a *App) addToIndex(ctx context.Context, kind, id string, e indexed) error {
+	const rounds = 100
+	for round := range rounds {
+		list, raw, err := a.readIndex(ctx, kind, id)
+		if err != nil {
+			return err
+		}
+		var oldest []indexed
+		if over := len(list) + 1 - maxIndexed; over > 0 {
+			oldest, list = list[:over], list[over:]
+		}
+		written, err := a.writeIndex(ctx, kind, id, raw, append(list, e))
+		if err != nil && !errors.Is(err, errOvertaken) {
+			return err
+		}
+		if written && err == nil {
+			return a.endIndexed(ctx, oldest)
+		}
+		select {
+		case <-time.After(time.Duration(int(random()[0])%(round+1)) * time.Millisecond):
+		case <-ctx.Done():
+			return &storeError{ctx.Err()}
+		}
+	}
+	return errOvertaken
+}
+
+func (a *App) endIndexed(ctx context.Context, list []indexed) error {
+	for _, e := range list {
+		if err := a.entries.remove(ctx, base64.RawURLEncoding.EncodeToString([]byte(e.key))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// endNamed ends the sign-ins that a logout names: those of its session, of its user
+// those without a session, and where it names no session all of its user. The mark
+// comes first: a sign-in that is being stored just now is in the index, or sees it.
+func (a *App) endNamed(ctx context.Context, token authpi.LogoutToken) error {
+	type place struct {
+		kind, mark, id string
+		matches        func(e indexed) bool
+	}
+	all := func(indexed) bool { return true }
+	var places []place
+	if token.SessionID != "" {
+		sub := tagOf(token.Subject)
+		places = append(places, place{kindSession, kindSession, token.SessionID, func(e indexed) bool {
+			return token.Subject == "" || e.other == sub
+		}})
+	}
+	switch none := tagOf(""); {
+	case token.Subject != "" && token.SessionID != "":
+		places = append(places, place{kindUser, kindUserOnly, token.Subject, func(e indexed) bool { return e.other == none }})
+	case token.Subject != "":
+		places = append(places, place{kindUser, kindUser, token.Subject, all})
+	}
+	for _, p := range places {
+		if err := a.mark(ctx, p.mark, p.id); err != nil {
+			return err
+		}
+		list, _, err := a.readIndex(ctx, p.kind, p.id)
+		if err != nil {
+			return err
+		}
+		var named []indexed
+		for _, e := range list {
+			if p.matches(e) {
+				named = append(named, e)
+			}
+		}
+		if err := a.endIndexed(ctx, named); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mark notes when a logout came.
+func (a *App) mark(ctx context.Context, kind, id string) error {
+	key := a.indexKey("mark", kind, id)
+	for range tries {
+		old, err := a.entries.find(ctx, key)
+		if err != nil {
+			return err
+		}
+		now := a.now()
+		mark := strconv.AppendInt(nil, now.UnixNano(), 10)
+		if bytes.Equal(old, mark) {
+			return nil
+		}
+		written, err := a.entries.write(ctx, key, old, mark, now.Add(markLife))
+		if err != nil && !errors.Is(err, errOvertaken) || written && err == nil {
+			return err
+		}
+	}
+	return errOvertaken
+}
+
+// checkLogouts refuses a sign-in whose session or user was logged out since it began.
+// A session does not come back, whenever that was.
+func (a *App) checkLogouts(ctx context.Context, agent *authpi.Agent, began time.Time) error {
+	names := [][2]string{{kindUser, agent.ID}}
+	if agent.SessionID != "" {
+		names = append(names, [2]string{kindSession, agent.SessionID})
+	} else {
+		names = append(names, [2]string{kindUserOnly, agent.ID})
+	}
+	for _, n := range names {
+		mark, err := a.entries.find(ctx, a.indexKey("mark", n[0], n[1]))
+		if err != nil {
+			return err
+		}
+		at, _ := strconv.ParseInt(string(mark), 10, 64)
+		if mark != nil && (n[0] == kindSession || at > began.UnixNano()) {
+			return errLoggedOut
+		}
+	}
+	return nil
+}

@@ -1,0 +1,107 @@
+package authpihttp_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/authpi/authpi-idp-go/authpihttp"
+)
+
+// Whoever fetches in advance neither starts nor finishes a login.
+func TestPrefetch(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	for name, header := range map[string]map[string]string{
+		"speculation rules": {"Sec-Purpose": "prefetch"},
+		"prerender":         {"Sec-Purpose": "prefetch;prerender"},
+		"another site's":    {"Sec-Purpose": "prefetch;anonymous-client-ip"},
+		"older browsers":    {"Purpose": "prefetch"},
+		"a preview":         {"X-Purpose": "preview"},
+		"Firefox":           {"X-Moz": "prefetch"},
+		"in capitals":       {"Sec-Purpose": "Prefetch"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := s.browser()
+			callback := s.atIssuer(b.start("/x"), "usr_ada")
+			before := len(b.cookies())
+			for _, path := range []string{"/x", "/auth/login?return_to=/y", callback} {
+				a := b.send("GET", path, header)
+				if a.status != http.StatusServiceUnavailable || a.location != "" || a.header.Get("Set-Cookie") != "" || a.header.Get("Cache-Control") != "no-store" {
+					t.Errorf("%s: got %d to %q with the cookie %q; want 503 and nothing else", path, a.status, a.location, a.header.Get("Set-Cookie"))
+				}
+			}
+			if got := len(b.cookies()); got != before {
+				t.Errorf("got %d cookies; want the %d of before", got, before)
+			}
+			if a := b.get(callback); a.location != "/x" {
+				t.Errorf("the login was spent: got %d to %q", a.status, a.location)
+			}
+			if a := b.send("GET", "/x", header); a.status != http.StatusOK {
+				t.Errorf("signed in: got %d; want the page", a.status)
+			}
+		})
+	}
+}
+
+// HEAD and OPTIONS, as scanners of links send them, do no harm.
+func TestHarmlessMethods(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	b := s.browser()
+	callback := s.atIssuer(b.start("/x"), "usr_ada")
+	for _, method := range []string{http.MethodHead, http.MethodOptions} {
+		for _, path := range []string{"/x", "/auth/login", callback, "/auth/logout", "/auth/signed-out"} {
+			if a := b.send(method, path, nil); a.header.Get("Set-Cookie") != "" || strings.HasPrefix(a.location, s.issuer.URL) {
+				t.Errorf("%s %s: got %d to %q with the cookie %q", method, path, a.status, a.location, a.header.Get("Set-Cookie"))
+			}
+		}
+	}
+	if a := b.get(callback); a.location != "/x" {
+		t.Errorf("the login was spent: got %d to %q", a.status, a.location)
+	}
+}
+
+// A CORS preflight carries no cookie and no token: the app's CORS layer answers it,
+// inside the guards or outside.
+func TestPreflight(t *testing.T) {
+	t.Parallel()
+	s, api := newAPI(t, &authpihttp.BearerOptions{AccessTokensCarryLoginTime: true})
+	cors := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if agent, ok := authpihttp.AgentFrom(r.Context()); ok || agent != nil {
+			t.Error("a preflight has an agent")
+		}
+		w.Header().Set("Access-Control-Allow-Origin", r.Header.Get("Origin"))
+		w.WriteHeader(http.StatusNoContent)
+	})
+	access := authpihttp.RequireAccess("read", "projects", orgOf)
+	for name, handler := range map[string]http.Handler{
+		"RequireAgent":         s.app.RequireAgent(cors),
+		"Bearer.Require":       api.Require(cors),
+		"RequireAccess":        s.app.RequireAgent(access(cors)),
+		"behind Bearer":        api.Require(access(cors)),
+		"RequireRecent":        s.app.RequireAgent(s.app.RequireRecent(1)(cors)),
+		"Bearer.RequireRecent": api.Require(api.RequireRecent(1)(cors)),
+	} {
+		preflight := map[string]string{"Origin": "https://spa.test", "Access-Control-Request-Method": "GET", "Accept": "*/*"}
+		for _, tc := range []struct {
+			name, without string
+			passes        bool
+		}{{"whole", "", true}, {"no origin", "Origin", false}, {"no method", "Access-Control-Request-Method", false}} {
+			r, err := http.NewRequest(http.MethodOptions, "/orgs/org_1", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for header, value := range preflight {
+				if header != tc.without {
+					r.Header.Set(header, value)
+				}
+			}
+			w := newRecorder()
+			handler.ServeHTTP(w, r)
+			if passes := w.Code == http.StatusNoContent; passes != tc.passes {
+				t.Errorf("%s, %s: got %d; want it to pass: %t", name, tc.name, w.Code, tc.passes)
+			}
+		}
+	}
+}

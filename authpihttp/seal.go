@@ -1,0 +1,93 @@
+package authpihttp
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+)
+
+// base64url is strict: no two texts stand for the same bytes.
+var base64url = base64.RawURLEncoding.Strict()
+
+// pack joins texts so that no other texts give the same bytes.
+func pack(parts ...string) []byte {
+	size := 0
+	for _, part := range parts {
+		size += len(part) + 2
+	}
+	b := make([]byte, 0, size)
+	for _, part := range parts {
+		b = binary.AppendUvarint(b, uint64(len(part)))
+		b = append(b, part...)
+	}
+	return b
+}
+
+// unpack returns want texts that were packed. ok is false for anything else.
+func unpack(b []byte, want int) (parts []string, ok bool) {
+	text := string(b)
+	parts = make([]string, 0, want)
+	for at := 0; at < len(b); {
+		n, used := binary.Uvarint(b[at:])
+		if used <= 0 || n > uint64(len(b)-at-used) {
+			return nil, false
+		}
+		at += used
+		parts = append(parts, text[at:at+int(n)])
+		at += int(n)
+	}
+	return parts, len(parts) == want
+}
+
+func digest(parts ...string) [sha256.Size]byte { return sha256.Sum256(pack(parts...)) }
+
+// name is a digest as a key of the store: 43 characters.
+func name(parts ...string) string {
+	sum := digest(parts...)
+	return base64url.EncodeToString(sum[:])
+}
+
+// random returns 32 random bytes.
+func random() string {
+	var b [32]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return string(b[:])
+}
+
+// cipherOf makes AES-256-GCM of a key that was derived by digest. The nonce is made
+// and put in front by the cipher itself.
+func cipherOf(key [sha256.Size]byte) cipher.AEAD {
+	block, err := aes.NewCipher(key[:])
+	if err != nil {
+		panic(err) // the key has 32 bytes
+	}
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		panic(err)
+	}
+	return aead
+}
+
+// seal encrypts plain so that it takes this App's key and secret to open it, and
+// opens as a label in one place only.
+func (a *App) seal(label, secret, place string, plain []byte) []byte {
+	return cipherOf(a.sealKey(a.keys()[0], label, secret)).Seal(nil, nil, plain, []byte(place))
+}
+
+// open decrypts what seal made, under any of the keys. What does not open is not ours.
+func (a *App) open(label, secret, place string, sealed []byte) (plain []byte, ok bool) {
+	for _, key := range a.keys() {
+		plain, err := cipherOf(a.sealKey(key, label, secret)).Open(nil, nil, sealed, []byte(place))
+		if err == nil {
+			return plain, true
+		}
+	}
+	return nil, false
+}
+
+func (a *App) sealKey(key, label, secret string) [sha256.Size]byte {
+	return digest("authpihttp "+label, key, a.identity, secret)
+}
