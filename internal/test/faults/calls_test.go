@@ -22,6 +22,7 @@ type faultCall struct {
 	keysFirst bool // it looks at a signature before all else
 	bodyless  bool // a 200 is all that it wants
 	noContext bool
+	leaves    bool // when its context ends: the refresh goes on, and the set is stored then
 	opts      authpitest.Options
 	edit      func(*authpi.Config)
 	prepare   func(e *faultEnv, s *testkit.Store) func(context.Context) error
@@ -176,7 +177,7 @@ func refreshCalls() []faultCall {
 				return err
 			}
 		}},
-		{name: "HTTPClient", endpoints: everything, stores: true, prepare: func(e *faultEnv, s *testkit.Store) func(context.Context) error {
+		{name: "HTTPClient", endpoints: everything, stores: true, leaves: true, prepare: func(e *faultEnv, s *testkit.Store) func(context.Context) error {
 			client := e.Client.HTTPClient(e.unrefreshed(s.Current), s.Opts())
 			return func(ctx context.Context) error {
 				r, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+faultAPI, nil)

@@ -90,14 +90,21 @@ func survive(t *testing.T, c faultCall, endpoint string, f fault) {
 		if limit := c.limit(&f); took > limit {
 			t.Errorf("took %s; want at most %s", took, limit)
 		}
-		if c.refreshes {
+		left := c.leaves && f.deadline > 0
+		if c.refreshes && !left {
 			checkKept(t, c, endpoint, &f, store, err)
 		}
 		time.Sleep(32 * time.Second) // what was left to itself ends, and the pause
+		if endpoint == "token" {
+			time.Sleep(min(f.retry, 5*time.Minute)) // and the one that the issuer asked for
+		}
 		for _, problem := range e.wire.problems() {
 			t.Error(problem)
 		}
 		if c.refreshes {
+			if left {
+				checkKept(t, c, endpoint, &f, store, err)
+			}
 			checkAfter(t, e, endpoint, &f, store, err)
 		}
 		time.Sleep(time.Minute)
@@ -126,6 +133,8 @@ func (c *faultCall) outcome(endpoint string, f *fault) faultOutcome {
 		return faultOutcome{ok: endpoint != "token", code: "transport_error", either: endpoint != "token"}
 	case c.inBuffer && endpoint == "token" && (f.passing() || c.refreshes && (f.kind == junk || f.kind == tooLong)):
 		return faultOutcome{ok: true} // an issuer that is unreachable fails nobody early
+	case c.leaves && f.deadline > 0:
+		return faultOutcome{code: "transport_error"}
 	case c.refreshes && (endpoint == "discovery" || endpoint == "jwks"):
 		return faultOutcome{ok: true} // the set is kept without its ID token
 	case endpoint == "jwks", endpoint == "discovery" && c.keysFirst:
