@@ -59,6 +59,21 @@ func TestCluster(t *testing.T) {
 		}
 	})
 
+	t.Run("store", func(t *testing.T) {
+		client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{s.addr}})
+		t.Cleanup(func() { _ = client.Close() })
+		store := authpiredis.NewStore(client, nil)
+		for n := range 5 {
+			written, err := store.CommitIf(ctx, id(200+n), nil, []byte("x"), time.Now().Add(time.Hour))
+			if !written || err != nil {
+				t.Errorf("got %t, %v; want it written", written, err)
+			}
+			if b, found, err := store.Find(id(200 + n)); string(b) != "x" || !found || err != nil {
+				t.Errorf("got %q, %t, %v", b, found, err)
+			}
+		}
+	})
+
 	t.Run("woken at once", func(t *testing.T) {
 		o := authpiredis.Options{Lease: time.Minute}
 		for n := range 5 {

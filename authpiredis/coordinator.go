@@ -1,7 +1,11 @@
-// Package authpiredis shares refreshes between processes, over Redis:
+// Package authpiredis lets several processes share refreshes and sign-ins over Redis:
 //
 //	client := redis.NewClient(&redis.Options{Addr: "localhost:6379"})
 //	cfg.Coordinator = authpiredis.NewCoordinator(client, nil)
+//	store := authpiredis.NewStore(client, nil) // for package authpihttp
+//
+// [Store] keeps bytes, and writes only over what was read. The rest of this text is
+// about [Coordinator].
 //
 // For each refresh token there are two keys, both in one Cluster slot: a lease,
 // which the process that talks to the issuer holds and renews, and the result,
