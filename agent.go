@@ -141,18 +141,23 @@ type AgentOptions struct {
 	// them. The old refresh token no longer works by then, so store the set
 	// durably, before anything else can fail; an error from it is passed to
 	// OnRefreshError and returned. Callers that shared one refresh each get their
-	// own call, in their own goroutine. Its context does not end with the
-	// caller's: it carries the values, and RefreshTimeout as deadline.
+	// own call, and never an older set after a newer one. Its context carries the
+	// caller's values and does not end with the caller's: it ends after RefreshTimeout,
+	// counted while the process runs.
 	OnRefresh func(ctx context.Context, tokens TokenSet) error
-	// OnRefreshError, if set, hears that fresh tokens could not be had or stored;
-	// the same error is returned. [SessionEnded] tells whether to sign in again.
-	// It does not hear of the caller's own cancellation.
+	// OnRefreshError, if set, is told that fresh tokens could not be had or stored;
+	// the same error is returned. [SessionEnded] reports whether to sign in again.
+	// It is not told about the caller's own cancellation.
 	OnRefreshError func(ctx context.Context, err error)
 	// Reload, if set, reads the session store again. It is asked before a refresh
-	// token is spent, and once more when the issuer says invalid_grant: where the
-	// store holds another refresh token or a later expiry, another process was
-	// first, and its set is used. A zero set means that the user has signed out
-	// meanwhile. An error counts as a passing failure; nothing is spent then.
+	// token is spent or another caller's set is used, and once more when the issuer
+	// refuses: where the store holds another refresh token or a later expiry, another
+	// process was first, and its set is used, or what that has become since. OnRefresh
+	// does not run for it. A zero set means that the user has signed out meanwhile. An
+	// error counts as a passing failure; nothing is spent then.
+	//
+	// A call for the same tokens from inside Reload or OnRefresh, with the context that
+	// they were given, returns at once: with what is known, or a passing failure.
 	Reload func(ctx context.Context) (TokenSet, error)
 	// AutoRefresh, if not RefreshDefault, overrides Config.AutoRefresh.
 	AutoRefresh RefreshMode

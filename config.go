@@ -40,16 +40,18 @@ type Config struct {
 	Resources []string
 	// AutoRefresh tells whether CreateAgent refreshes; zero: on.
 	AutoRefresh RefreshMode
-	// RefreshBuffer is how long before expiry CreateAgent refreshes. 0: 60 s;
-	// negative: not before expiry.
+	// RefreshBuffer is how long before expiry CreateAgent refreshes, but at most half of
+	// a token's life. 0: 60 s; negative: not before expiry.
 	RefreshBuffer time.Duration
 	// RefreshMemory is how long the successor of a spent refresh token is
 	// remembered for requests that still hold the old one. 0: 60 s; negative: not
-	// at all. One that nobody waited for is kept for 24 hours in any case, since it
+	// at all. One that nobody has stored yet is kept for 24 hours in any case, since it
 	// is all that is left of its session.
 	RefreshMemory time.Duration
 	// RefreshTimeout bounds the request of one refresh with all that it needs, and
-	// then each caller's OnRefresh, whatever happens to the callers' contexts. 0: 30 s.
+	// then each caller's OnRefresh, whatever happens to the callers' contexts. It counts
+	// time in which the process runs: one that was stopped still reads the answer that
+	// waits for it. 0: 30 s; negative: a [*ConfigurationError].
 	RefreshTimeout time.Duration
 	// AuthMethod is how a confidential client authenticates. It is never guessed.
 	AuthMethod AuthMethod

@@ -473,6 +473,7 @@ func lost(e *OAuthError) error {
 
 func refusedAnswer(why error, set TokenSet) error {
 	const overhead = 1024
+	set = TokenSet(tokens.Set(set).Clone()) // it is remembered
 	return &rotate.Failure{
 		State: rotate.Refused, Err: &RefreshError{cause: why, tokens: &set},
 		Size: overhead + len(set.AccessToken) + len(set.RefreshToken) + len(set.IDToken) + len(set.Scope),

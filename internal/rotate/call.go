@@ -101,32 +101,29 @@ func (c *call) lookUp() (known *Fate, f *flight, err error) {
 	now := e.Now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	tip, set := e.newest(c.atID, now)
-	if set == nil {
-		set = c.made
+	tip, newest := e.newest(c.atID, now)
+	if newest == nil {
+		newest = c.made
+	}
+	if tip.is(Reusable) {
+		newest = tip.fate
+	}
+	if newest != nil {
+		c.goOn(newest)
 	}
 	held := c.held(tip, now)
 	switch {
-	case tip != nil && tip.is(Revoked):
+	case tip.is(Revoked):
 		return nil, nil, ErrRevoked
 	case held != nil && c.Urgency == Optional && c.Load != nil:
 		return nil, nil, held // the store is left alone as well
-	case tip != nil && tip.is(Reusable) && c.suits(tip.fate, now):
-		c.holdOn(tip)
-		return tip.fate, nil, nil
-	case set != nil && c.suits(set, now):
-		c.holdOn(tip)
-		return set, nil, nil
-	case tip != nil && (tip.is(Refused) || tip.is(Dead)):
+	case newest != nil && c.suits(newest, now):
+		c.holdOn(c.atID)
+		return newest, nil, nil
+	case tip.isFinal():
 		return nil, nil, tip.fate.Err
 	case held != nil:
 		return nil, nil, held
-	}
-	if tip != nil && tip.is(Reusable) {
-		set = tip.fate
-	}
-	if set != nil {
-		c.goOn(set)
 	}
 	f, err = c.board(tip)
 	return nil, f, err
@@ -210,17 +207,17 @@ func (e *Engine) passing(err error) bool {
 	return errors.Is(err, awake.ErrOver) || errors.Is(err, ErrInside) || e.Passing(err)
 }
 
-// holdOn makes the call one of those that take a set. e.mu is held.
-func (c *call) holdOn(at *entry) {
-	if c.hold == at {
+// holdOn makes the call one of those that take the set of a token. One without a token
+// has no successors, so nobody needs to wait for it. e.mu is held.
+func (c *call) holdOn(id string) {
+	if id == "" || c.hold != nil && c.hold.id == id {
 		return
 	}
 	c.letGo()
-	if at != nil {
-		at.takers++
-		c.engine.table.take(at)
-		c.hold = at
-	}
+	at := c.engine.table.ensure(id)
+	at.takers++
+	c.engine.table.take(at)
+	c.hold = at
 }
 
 // letGo ends that. e.mu is held.
@@ -285,10 +282,10 @@ func (c *call) answerInside() (*Fate, error) {
 	now := e.Now()
 	e.mu.Lock()
 	tip, set := e.newest(c.atID, now)
-	if tip != nil && tip.is(Reusable) {
+	if tip.is(Reusable) {
 		set = tip.fate
 	}
-	revoked := tip != nil && tip.is(Revoked)
+	revoked := tip.is(Revoked)
 	e.mu.Unlock()
 	switch {
 	case revoked:

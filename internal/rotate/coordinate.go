@@ -210,29 +210,32 @@ func (c *Coordinator) open(ctx context.Context, id string, have Tokens, sealed [
 	if err != nil {
 		return Answer{}, c.Failed(ctx, have, "", err)
 	}
-	answer := Answer{Shared: true}
-	var refusal *Refusal
-	var setErr error
-	r := strictjson.NewReader(string(plain))
+	answer, refusal, err := readShared(string(plain))
+	switch {
+	case err != nil:
+	case refusal != nil && (refusal.Code != "" || len(refusal.Subjects) == 2):
+		return Answer{}, c.Refused(have.RefreshToken, *refusal)
+	case answer.Next.AccessToken != "" && answer.Next.RefreshToken != have.RefreshToken:
+		return answer, nil // following a token to itself would never end
+	}
+	return Answer{}, c.Failed(ctx, have, "the result cannot be read", err)
+}
+
+func readShared(plain string) (answer Answer, refusal *Refusal, err error) {
+	answer.Shared = true
+	r := strictjson.NewReader(plain)
 	for m := r.Members(); m.Next(); {
 		switch m.Name {
 		case keyTokens:
 			raw, _ := r.Raw()
-			answer.Next, setErr = tokens.Parse([]byte(raw))
+			answer.Next, err = tokens.Parse([]byte(raw))
 		case keyGrant:
 			answer.Grant, _ = r.Text()
 		case keyRefused:
 			refusal = readRefusal(&r)
 		}
 	}
-	err = errors.Join(r.End(), setErr)
-	switch {
-	case err == nil && refusal != nil && (refusal.Code != "" || len(refusal.Subjects) == 2):
-		return Answer{}, c.Refused(have.RefreshToken, *refusal)
-	case err == nil && answer.Next.AccessToken != "" && answer.Next.RefreshToken != have.RefreshToken:
-		return answer, nil // following a token to itself would never end
-	}
-	return Answer{}, c.Failed(ctx, have, "the result cannot be read", err)
+	return answer, refusal, errors.Join(r.End(), err)
 }
 
 func readRefusal(r *strictjson.Reader) *Refusal {

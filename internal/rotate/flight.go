@@ -78,7 +78,7 @@ func (e *Engine) fly(ctx context.Context, f *flight) {
 }
 
 // redeem makes a fate of what came for the token. A foreign round tripper or coordinator
-// may panic, and so may the clock.
+// may panic.
 func (e *Engine) redeem(ctx context.Context, f *flight) (fate *Fate, err error) {
 	defer func() {
 		if fault := recover(); fault != nil {
@@ -86,7 +86,6 @@ func (e *Engine) redeem(ctx context.Context, f *flight) (fate *Fate, err error) 
 		}
 	}()
 	answer, err := e.Redeem(ctx, f.have, f.grant, f.owner)
-	e.Now()
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +109,7 @@ func stateOf(answer Answer, spent Tokens) State {
 // land ends a flight: what became of the token is noted, and everybody is freed. It
 // returns a set that nobody may have.
 func (e *Engine) land(f *flight, fate *Fate, err error) (discarded *Tokens) {
-	now := e.Now()
+	now := e.now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	defer close(f.done)

@@ -188,6 +188,16 @@ func (e *Engine) id(refreshToken string) string {
 	return seal.ID(e.IssuerAndClient, refreshToken)
 }
 
+// now is the clock, whose panic must not cost a session its tokens.
+func (e *Engine) now() (now time.Time) {
+	defer func() {
+		if recover() != nil {
+			now = time.Now()
+		}
+	}()
+	return e.Now()
+}
+
 // ID returns the digest by which logs and coordinators know a refresh token.
 func (e *Engine) ID(refreshToken string) string { return e.id(refreshToken) }
 
@@ -228,6 +238,9 @@ func (e *Engine) Revoked(refreshToken string) bool {
 // Revoke notes that a token was revoked. Its known predecessors and successors go with
 // it, their sets at once, and what a flight is about to bring is discarded.
 func (e *Engine) Revoke(token string) {
+	if token == "" {
+		return
+	}
 	now := e.Now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -315,7 +328,7 @@ func (e *Engine) newest(id string, now time.Time) (tip *entry, set *Fate) {
 	// An issuer that hands out an old refresh token again makes a chain without an end.
 	const longest = 1024
 	for range longest {
-		if tip == nil || !tip.is(Rotated) {
+		if !tip.is(Rotated) {
 			break
 		}
 		set = tip.fate

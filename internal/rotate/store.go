@@ -131,16 +131,16 @@ func (c *call) newestToTake(fate *Fate) (*Fate, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if c.hold == nil {
-		return fate, nil // it has no refresh token
+		return fate, nil
 	}
 	tip, newer := e.newest(c.hold.id, now)
 	switch {
-	case tip != nil && tip.is(Revoked):
+	case tip.is(Revoked):
 		return nil, ErrRevoked
-	case newer == nil:
+	case newer == nil || newer.Next == fate.Next:
 		return fate, nil
 	case c.suits(newer, now):
-		c.holdOn(tip)
+		c.holdOn(e.id(newer.Next.RefreshToken))
 		return newer, nil
 	case fate.foreign() || newer.foreign():
 		c.goOn(newer)
@@ -171,15 +171,15 @@ func (c *call) save(set Tokens) error {
 // busyBefore returns a channel that is closed when an older set of this chain has been
 // handed over; nil: none is about to be.
 func (c *call) busyBefore() <-chan struct{} {
+	if c.hold == nil {
+		return nil
+	}
 	c.engine.mu.Lock()
 	defer c.engine.mu.Unlock()
 	seen := map[*entry]bool{c.hold: true}
 	for todo := []*entry{c.hold}; len(todo) > 0; {
 		at := todo[0]
 		todo = todo[1:]
-		if at == nil {
-			continue
-		}
 		for _, from := range at.before {
 			if seen[from] {
 				continue

@@ -45,7 +45,11 @@ type entry struct {
 	place  int // in its class's heap; -1: it is in none
 }
 
-func (at *entry) is(want State) bool { return at.fate != nil && at.fate.State == want }
+// is reports whether something has become of a token; nothing has of a nil entry.
+func (at *entry) is(want State) bool { return at != nil && at.fate != nil && at.fate.State == want }
+
+// isFinal reports whether the token is no good any more.
+func (at *entry) isFinal() bool { return at.is(Refused) || at.is(Dead) }
 
 // cooling is a cooldown: it ends by the client's clock or by the process's own, whichever
 // is first, since a clock may be set back.
@@ -242,10 +246,7 @@ func (t *table) collect(at *entry) {
 func remembered(fate *Fate) *Fate {
 	own := *fate
 	own.Owner, own.Have, own.HaveOwner = nil, Tokens{}, nil
-	n := &own.Next
-	for _, text := range []*string{&n.AccessToken, &n.TokenType, &n.RefreshToken, &n.IDToken, &n.SubjectHint, &n.Scope, &own.Grant} {
-		*text = strings.Clone(*text)
-	}
+	own.Next, own.Grant = own.Next.Clone(), strings.Clone(own.Grant)
 	return &own
 }
 

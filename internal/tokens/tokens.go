@@ -5,6 +5,7 @@ package tokens
 import (
 	"errors"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/authpi/authpi-idp-go/internal/strictjson"
@@ -110,6 +111,15 @@ func (s Set) JSON() []byte {
 		dst = strictjson.AppendStringOrNull(dst, optional.value)
 	}
 	return append(dst, '}')
+}
+
+// Clone returns a copy with texts of its own. Those of a set that was read are parts of
+// the whole text, which they keep in memory.
+func (s Set) Clone() Set {
+	for _, text := range []*string{&s.AccessToken, &s.TokenType, &s.RefreshToken, &s.IDToken, &s.SubjectHint, &s.Scope} {
+		*text = strings.Clone(*text)
+	}
+	return s
 }
 
 // IsZero reports whether there is no token at all, as in the session of somebody who
