@@ -12,19 +12,14 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/authpi/authpi-idp-go/authpihttp"
 	"github.com/authpi/authpi-idp-go/authpiredis"
 )
 
-// What package authpihttp asks of a store that several processes share.
-var _ interface {
-	Find(token string) (b []byte, found bool, err error)
-	Commit(token string, b []byte, expiry time.Time) error
-	Delete(token string) error
-	FindCtx(ctx context.Context, token string) (b []byte, found bool, err error)
-	CommitCtx(ctx context.Context, token string, b []byte, expiry time.Time) error
-	DeleteCtx(ctx context.Context, token string) error
-	CommitIf(ctx context.Context, token string, old, b []byte, expiry time.Time) (written bool, err error)
-} = (*authpiredis.Store)(nil)
+var (
+	_ authpihttp.Store            = (*authpiredis.Store)(nil)
+	_ authpihttp.ConditionalStore = (*authpiredis.Store)(nil)
+)
 
 func TestStoreCommitIf(t *testing.T) {
 	t.Parallel()

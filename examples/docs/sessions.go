@@ -4,18 +4,17 @@ import (
 	"context"
 	"net/http"
 
-	"github.com/alexedwards/scs/goredisstore"
 	"github.com/alexedwards/scs/v2"
 	"github.com/redis/go-redis/v9"
 
 	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/authpihttp"
+	"github.com/authpi/authpi-idp-go/authpiredis"
 )
 
-// newRedisApp keeps sign-ins in Redis, under a prefix of their own. key is 32 random bytes,
-// the same in every process.
+// newRedisApp keeps sign-ins in Redis. key is 32 random bytes, the same in every process.
 func newRedisApp(client *authpi.IdpClient, rdb *redis.Client, key []byte) *authpihttp.App {
-	return authpihttp.New(client, goredisstore.NewWithPrefix(rdb, "authpi:"), &authpihttp.Options{
+	return authpihttp.New(client, authpiredis.NewStore(rdb, nil), &authpihttp.Options{
 		Keys:                  [][]byte{key},
 		PostLogoutRedirectURI: "https://app.example/auth/signed-out", // as registered
 	})

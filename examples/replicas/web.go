@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"os"
 
-	"github.com/alexedwards/scs/goredisstore"
 	"github.com/redis/go-redis/v9"
 
 	authpi "github.com/authpi/authpi-idp-go"
@@ -53,7 +52,7 @@ func newWeb(cfg authpi.Config, rdb *redis.Client) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	app := authpihttp.New(client, goredisstore.New(rdb), &authpihttp.Options{
+	app := authpihttp.New(client, authpiredis.NewStore(rdb, nil), &authpihttp.Options{
 		Keys: [][]byte{sealKey}, // a public client: each process needs the same
 	})
 

@@ -4,9 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"log"
+	"time"
 
-	"github.com/alexedwards/scs/goredisstore"
-	"github.com/alexedwards/scs/postgresstore"
 	_ "github.com/jackc/pgx/v5/stdlib"
 	"github.com/redis/go-redis/v9"
 
@@ -33,16 +33,32 @@ func openStore(ctx context.Context, kind, url string) (store, error) {
 			return store{}, err
 		}
 		client := redis.NewClient(opts)
-		return store{goredisstore.New(client), authpiredis.NewCoordinator(client, nil)}, client.Ping(ctx).Err()
+		return store{authpiredis.NewStore(client, nil), authpiredis.NewCoordinator(client, nil)}, client.Ping(ctx).Err()
 	case "postgres":
 		db, err := sql.Open("pgx", url)
 		if err != nil {
 			return store{}, err
 		}
-		_, err = db.ExecContext(ctx, postgres.Schema+`
-			CREATE TABLE IF NOT EXISTS sessions (token text PRIMARY KEY, data bytea NOT NULL, expiry timestamptz NOT NULL);
-			CREATE INDEX IF NOT EXISTS sessions_expiry_idx ON sessions (expiry);`)
-		return store{postgresstore.New(db), &postgres.Coordinator{DB: db}}, err
+		signIns, refresh := &postgres.Store{DB: db}, &postgres.Coordinator{DB: db}
+		go sweep(ctx, signIns.Sweep, refresh.Sweep)
+		_, err = db.ExecContext(ctx, postgres.Schema)
+		return store{signIns, refresh}, err
 	}
 	return store{}, fmt.Errorf("-store %s: want memory, redis or postgres", kind)
+}
+
+// sweep deletes what has expired, every minute until ctx ends.
+func sweep(ctx context.Context, sweeps ...func(context.Context) error) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Minute):
+		}
+		for _, sweep := range sweeps {
+			if err := sweep(ctx); err != nil {
+				log.Print("deleting what has expired: ", err)
+			}
+		}
+	}
 }

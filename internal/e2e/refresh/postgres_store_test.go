@@ -14,8 +14,14 @@ import (
 	"time"
 
 	"github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/authpihttp"
 	"github.com/authpi/authpi-idp-go/authpitest"
 	"github.com/authpi/authpi-idp-go/examples/postgres"
+)
+
+var (
+	_ authpihttp.Store            = (*postgres.Store)(nil)
+	_ authpihttp.ConditionalStore = (*postgres.Store)(nil)
 )
 
 func TestPostgresStore(t *testing.T) {
