@@ -11,13 +11,18 @@ package main
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"fmt"
+	"io"
 	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"time"
 
+	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/examples/api/projects"
 )
 
@@ -37,6 +42,9 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	if err := checkIssuer(issuerURL, clientID); err != nil {
+		log.Fatal(err)
+	}
 
 	fmt.Printf("The API is at %s, its issuer %s\n\n", apiURL, issuerURL)
 	fmt.Printf("Without a token:  curl -i %s/orgs/org_engines/projects\n", apiURL)
@@ -46,6 +54,28 @@ func main() {
 			apiURL, issuerURL, projects.WorkerID, projects.WorkerSecret)
 		fmt.Printf("As a person:      AUTHPI_ISSUER_URL=%s AUTHPI_CLIENT_ID=%s go run ./examples/cli login\n", issuerURL, projects.CLIID)
 	}
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second}
+	slog.Info("listening", "address", listener.Addr().String())
+	mux := http.NewServeMux()
+	mux.Handle("/", handler)
+	// Whether this process runs does not depend on the issuer.
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second}
 	log.Fatal(server.Serve(listener))
+}
+
+// checkIssuer ends a program that is wrongly configured at once, and not at the first
+// call. An issuer that is unreachable for the moment is no reason to.
+func checkIssuer(issuerURL, clientID string) error {
+	client, err := authpi.NewIdpClient(authpi.Config{IssuerURL: issuerURL, ClientID: clientID})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	err = client.Check(ctx)
+	if _, wrong := errors.AsType[*authpi.ConfigurationError](err); err != nil && !wrong {
+		slog.Warn("the issuer cannot be reached yet", "error", err)
+		return nil
+	}
+	return err
 }

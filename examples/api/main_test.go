@@ -61,6 +61,50 @@ func TestProgram(t *testing.T) {
 	_ = cmd.Wait()
 }
 
+// A wrong issuer ends the program at once. One that is away does not, and health does
+// not depend on it.
+func TestIssuerAtStart(t *testing.T) {
+	t.Parallel()
+	other := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(other.Close)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	start := func(issuer string) *exec.Cmd {
+		cmd := exec.CommandContext(ctx, os.Args[0])
+		cmd.Env = append(os.Environ(), "API_TEST_MAIN=1", "ADDR=127.0.0.1:0", "API_URL=", "AUTHPI_CLIENT_ID=c_api", "AUTHPI_ISSUER_URL="+issuer)
+		return cmd
+	}
+	for _, issuer := range []string{other.URL, "http://issuer.example"} {
+		if said, err := start(issuer).CombinedOutput(); err == nil || !strings.Contains(string(said), "IssuerURL") {
+			t.Errorf("%s: got %v, %s; want an error that names IssuerURL", issuer, err, said)
+		}
+	}
+	gone := httptest.NewServer(nil)
+	gone.Close()
+	cmd := start(gone.URL)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	first, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.Get(regexp.MustCompile(`http://[0-9.:]+`).FindString(first) + "/healthz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Errorf("health: %s", resp.Status)
+	}
+	cancel()
+	_ = cmd.Wait()
+}
+
 func TestAccess(t *testing.T) {
 	t.Parallel()
 	issuer := authpitest.NewServer(nil)

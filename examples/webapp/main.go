@@ -11,8 +11,10 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log"
 	"log/slog"
 	"net"
@@ -48,7 +50,33 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	if err := checkIssuer(a.client); err != nil {
+		log.Fatal(err)
+	}
 	fmt.Println("Open", appURL)
-	server := &http.Server{Handler: a.handler(), ReadHeaderTimeout: 10 * time.Second}
+	slog.Info("listening", "address", listener.Addr().String())
+	server := &http.Server{Handler: withHealth(a.handler()), ReadHeaderTimeout: 10 * time.Second}
 	log.Fatal(server.Serve(listener))
+}
+
+// checkIssuer ends a program that is wrongly configured at once, and not at the first
+// sign-in. An issuer that is unreachable for the moment is no reason to.
+func checkIssuer(client *authpi.IdpClient) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	err := client.Check(ctx)
+	if _, wrong := errors.AsType[*authpi.ConfigurationError](err); err != nil && !wrong {
+		slog.Warn("the issuer cannot be reached yet", "error", err)
+		return nil
+	}
+	return err
+}
+
+// withHealth adds what asks whether this process runs. It knows nothing of the issuer:
+// an outage there is no reason to start all copies of the app anew.
+func withHealth(next http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
+	mux.Handle("/", next)
+	return mux
 }
