@@ -4,10 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
-	"github.com/authpi/authpi-idp-go/internal/jws"
+	"github.com/authpi/authpi-idp-go/internal/claims"
 	"github.com/authpi/authpi-idp-go/internal/redact"
 	"github.com/authpi/authpi-idp-go/internal/strictjson"
 )
@@ -126,7 +125,7 @@ func (o *Organization) UnmarshalJSON(data []byte) error {
 	text := "[" + string(data) + "]"
 	one, r := strictjson.NewReader(string(data)), strictjson.NewReader(text)
 	one.Skip() // a text may close the list and open another
-	orgs := parseOrganizations(&r, text)
+	orgs := claims.ReadOrganizations[Organization](&r, text)
 	if one.End() != nil || r.End() != nil || len(orgs) != 1 {
 		return invalidRequest("organization", "must be an object with a text id")
 	}
@@ -215,11 +214,11 @@ func (c *IdpClient) CreateAgent(ctx context.Context, tokens TokenSet, opts *Agen
 // agentOf decodes who the tokens belong to. It verifies nothing.
 func (c *IdpClient) agentOf(tokens TokenSet) (*Agent, error) {
 	if tokens.IDToken != "" {
-		claims, err := storedClaims(tokens.IDToken)
+		decoded, err := storedClaims(tokens.IDToken)
 		if err != nil {
 			return nil, err
 		}
-		return c.newAgent(&claims, tokens), nil
+		return c.newAgent(&decoded, tokens), nil
 	}
 	id := tokens.SubjectHint
 	if id == "" && tokens.RefreshToken != "" {
@@ -229,41 +228,6 @@ func (c *IdpClient) agentOf(tokens TokenSet) (*Agent, error) {
 		id = c.cfg.ClientID // client credentials bring neither of the two
 	}
 	return &Agent{ID: id, Type: principalType(id), Tokens: tokens, now: c.now}, nil
-}
-
-func storedClaims(idToken string) (claims, error) {
-	payload, err := jws.UnverifiedPayload(idToken)
-	if err != nil {
-		return claims{}, invalidToken(opStoredIDToken, "format", "is no JWT", err)
-	}
-	parsed, err := parseClaims(payload)
-	if err != nil {
-		return claims{}, invalidToken(opStoredIDToken, "payload", err.Error(), err)
-	}
-	if parsed.subject == "" {
-		return claims{}, invalidToken(opStoredIDToken, "sub", "is missing", nil)
-	}
-	return parsed, nil
-}
-
-// newAgent makes the Agent that claims describe.
-func (c *IdpClient) newAgent(from *claims, tokens TokenSet) *Agent {
-	agent := &Agent{
-		ID:            from.subject,
-		Type:          principalType(from.subject),
-		Email:         from.email,
-		EmailVerified: from.emailVerified.value,
-		OrgID:         from.orgID,
-		SessionID:     from.sessionID,
-		Tokens:        tokens,
-		Organizations: from.organizations,
-		claims:        from.text,
-		now:           c.now,
-	}
-	if from.authTime.valid {
-		agent.AuthTime = from.authTime.time()
-	}
-	return agent
 }
 
 func (a *Agent) clock() time.Time {
@@ -276,7 +240,7 @@ func (a *Agent) clock() time.Time {
 // clone gives an Agent of its own to somebody else.
 func (a *Agent) clone() *Agent {
 	own := *a
-	own.Organizations = cloneOrganizations(a.Organizations)
+	own.Organizations = claims.CloneOrganizations(a.Organizations)
 	return &own
 }
 
@@ -290,16 +254,4 @@ func (c *IdpClient) hydrate(ctx context.Context, agent *Agent) (*Agent, error) {
 		return nil, err
 	}
 	return c.newAgent(&from, agent.Tokens), nil
-}
-
-func principalType(id string) PrincipalType {
-	switch {
-	case strings.HasPrefix(id, "agt_"):
-		return PrincipalAgent
-	case strings.HasPrefix(id, "key_"):
-		return PrincipalAPIKey
-	case strings.HasPrefix(id, "tok_"):
-		return PrincipalPersonalToken
-	}
-	return PrincipalUser
 }

@@ -36,6 +36,7 @@ import (
 	"github.com/coreos/go-oidc/v3/oidc"
 
 	"github.com/authpi/authpi-idp-go/internal/awake"
+	"github.com/authpi/authpi-idp-go/internal/claims"
 	"github.com/authpi/authpi-idp-go/internal/discovery"
 	"github.com/authpi/authpi-idp-go/internal/endpoint"
 	"github.com/authpi/authpi-idp-go/internal/fresh"
@@ -147,7 +148,7 @@ func (k keySet) VerifySignature(ctx context.Context, jwt string) ([]byte, error)
 	if err != nil {
 		return nil, err
 	}
-	return []byte(got.text), nil
+	return []byte(got.JSON), nil
 }
 
 // String names issuer and client.
@@ -299,9 +300,9 @@ func (c *IdpClient) Introspect(ctx context.Context, token, tokenTypeHint string)
 		case "token_type":
 			result.TokenType, _ = r.Text()
 		case "exp":
-			result.ExpiresAt = parseMoment(&r)
+			result.ExpiresAt = claims.ReadMoment(&r)
 		case "iat":
-			result.IssuedAt = parseMoment(&r)
+			result.IssuedAt = claims.ReadMoment(&r)
 		}
 	}
 	if r.End() != nil || !said {

@@ -21,39 +21,39 @@ type expectation struct {
 	nonce    string        // of the login
 	maxAge   time.Duration // of the login; negative: it asked for a fresh one
 	subject  string        // whose session it is, on refresh
-	previous *claims       // the ID token that it follows, on refresh
+	previous *tokenClaims  // the ID token that it follows, on refresh
 	asked    time.Time     // when it was asked for, on refresh
 }
 
 // verifyIDToken checks an ID token that came from the token endpoint, in the
 // order of OpenID Connect Core section 3.1.3.7, and gives its claims.
-func (c *IdpClient) verifyIDToken(ctx context.Context, raw string, want expectation) (claims, error) {
+func (c *IdpClient) verifyIDToken(ctx context.Context, raw string, want expectation) (tokenClaims, error) {
 	token, err := jws.Parse(raw)
 	if err != nil {
-		return claims{}, unreadable(want.op, raw, err)
+		return tokenClaims{}, unreadable(want.op, raw, err)
 	}
 	if raw == want.tokens.RefreshToken || raw == want.tokens.AccessToken {
-		return claims{}, invalidToken(want.op, "id_token", "is another token of the same answer", nil)
+		return tokenClaims{}, invalidToken(want.op, "id_token", "is another token of the same answer", nil)
 	}
 	if err := checkNotTyped(token.Type, want.op); err != nil {
-		return claims{}, err
+		return tokenClaims{}, err
 	}
 	got, err := c.issuersClaims(ctx, &token, want)
 	if err != nil {
-		return claims{}, err
+		return tokenClaims{}, err
 	}
 	if err := c.checkIDToken(ctx, &got, want); err != nil {
-		return claims{}, err
+		return tokenClaims{}, err
 	}
 	if err := checkAccessHash(&got, token.Algorithm, want); err != nil {
-		return claims{}, err
+		return tokenClaims{}, err
 	}
 	return got, nil
 }
 
 // issuersClaims are the claims of a token that came straight from the issuer: its
 // signature holds, nothing else is checked yet.
-func (c *IdpClient) issuersClaims(ctx context.Context, token *jws.Token, want expectation) (claims, error) {
+func (c *IdpClient) issuersClaims(ctx context.Context, token *jws.Token, want expectation) (tokenClaims, error) {
 	got, _, err := c.signedClaims(ctx, want.op, token, jwks.FromIssuer)
 	if jwks.IsUnknownKey(err) {
 		err = c.laggingKeys(ctx, token.Payload, want, err)
@@ -73,10 +73,10 @@ func (c *IdpClient) laggingKeys(ctx context.Context, payload string, want expect
 	if err != nil {
 		return err
 	}
-	if got.issuer != issuer.id || !got.audience.contains(c.cfg.ClientID) || got.subject == "" {
+	if got.Issuer != issuer.id || !got.Audience.Contains(c.cfg.ClientID) || got.Subject == "" {
 		return refused
 	}
-	if want.subject != "" && got.subject != want.subject {
+	if want.subject != "" && got.Subject != want.subject {
 		return refused
 	}
 	return noAnswer(want.op+": keys", errLagging)
@@ -87,34 +87,34 @@ var errLagging = errors.New("kid: the issuer does not publish this key yet; try 
 // checkIDToken goes through the claims: whose token it is, for whom, when, and for
 // which login (OpenID Connect Core section 3.1.3.7, points 2 to 13) or session
 // (section 12.2).
-func (c *IdpClient) checkIDToken(ctx context.Context, got *claims, want expectation) error {
+func (c *IdpClient) checkIDToken(ctx context.Context, got *tokenClaims, want expectation) error {
 	refuse := func(part, reason string) error { return invalidToken(want.op, part, reason, nil) }
 	if err := c.checkIssuer(ctx, got, want.op); err != nil {
 		return err
 	}
-	if !got.audience.contains(c.cfg.ClientID) {
+	if !got.Audience.Contains(c.cfg.ClientID) {
 		return refuse("aud", "is another client's")
 	}
-	if got.authorizedParty.present && got.authorizedParty.text != c.cfg.ClientID {
+	if got.AuthorizedParty.Present && got.AuthorizedParty.Value != c.cfg.ClientID {
 		return refuse("azp", "is another client's")
 	}
-	if len(got.audience.rest) > 0 && !got.authorizedParty.present {
+	if got.Audience.Several() && !got.AuthorizedParty.Present {
 		return refuse("azp", "is missing beside several audiences")
 	}
 	if err := c.checkTimes(got, want.op, want.asked); err != nil {
 		return err
 	}
-	if want.nonce != "" && !sameSecret(got.nonce.text, want.nonce) {
+	if want.nonce != "" && !sameSecret(got.Nonce.Value, want.nonce) {
 		return ownError(ErrInvalidNonce, want.op, "nonce: the ID token does not belong to this login")
 	}
 	if err := c.checkAuthTime(got, want); err != nil {
 		return err
 	}
-	if got.subject == "" {
+	if got.Subject == "" {
 		return refuse("sub", "is missing")
 	}
-	if want.subject != "" && got.subject != want.subject {
-		return subjectMismatch(want.subject, got.subject, secretsOf(want.tokens)...)
+	if want.subject != "" && got.Subject != want.subject {
+		return subjectMismatch(want.subject, got.Subject, secretsOf(want.tokens)...)
 	}
 	if want.previous != nil {
 		return checkContinuity(got, want)
@@ -124,14 +124,14 @@ func (c *IdpClient) checkIDToken(ctx context.Context, got *claims, want expectat
 
 // checkAuthTime holds the issuer to the max_age that the login asked for (OpenID
 // Connect Core section 3.1.3.7, point 13).
-func (c *IdpClient) checkAuthTime(got *claims, want expectation) error {
+func (c *IdpClient) checkAuthTime(got *tokenClaims, want expectation) error {
 	if want.maxAge == 0 {
 		return nil
 	}
-	if !got.authTime.valid {
+	if !got.AuthTime.Valid {
 		return invalidToken(want.op, "auth_time", "is missing or no date, although max_age was asked for", nil)
 	}
-	if c.now().After(got.authTime.time().Add(max(want.maxAge, 0) + c.cfg.ClockSkew)) {
+	if c.now().After(got.AuthTime.Time().Add(max(want.maxAge, 0) + c.cfg.ClockSkew)) {
 		return invalidToken(want.op, "auth_time", "is longer ago than max_age", nil)
 	}
 	return nil
@@ -139,26 +139,26 @@ func (c *IdpClient) checkAuthTime(got *claims, want expectation) error {
 
 // checkContinuity is OpenID Connect Core section 12.2: what both tokens say must
 // be the same, and the audience must still hold what it held.
-func checkContinuity(got *claims, want expectation) error {
+func checkContinuity(got *tokenClaims, want expectation) error {
 	before := want.previous
 	refuse := func(part string) error {
 		return invalidToken(want.op, part, "differs from the ID token before the refresh", nil)
 	}
-	if before.issuer != "" && got.issuer != before.issuer {
+	if before.Issuer != "" && got.Issuer != before.Issuer {
 		return refuse("iss")
 	}
-	for _, audience := range before.audience.list() {
-		if !got.audience.contains(audience) {
+	for _, audience := range before.Audience.List() {
+		if !got.Audience.Contains(audience) {
 			return refuse("aud")
 		}
 	}
-	if got.authTime.present && before.authTime.present && got.authTime != before.authTime {
+	if got.AuthTime.Present && before.AuthTime.Present && got.AuthTime != before.AuthTime {
 		return refuse("auth_time")
 	}
-	if got.authorizedParty.present && before.authorizedParty.present && got.authorizedParty != before.authorizedParty {
+	if got.AuthorizedParty.Present && before.AuthorizedParty.Present && got.AuthorizedParty != before.AuthorizedParty {
 		return refuse("azp")
 	}
-	if got.nonce.present && before.nonce.present && !sameSecret(got.nonce.text, before.nonce.text) {
+	if got.Nonce.Present && before.Nonce.Present && !sameSecret(got.Nonce.Value, before.Nonce.Value) {
 		return refuse("nonce")
 	}
 	return nil
@@ -166,16 +166,16 @@ func checkContinuity(got *claims, want expectation) error {
 
 // checkAccessHash is OpenID Connect Core section 3.1.3.6: the left half of the
 // access token's digest, by the digest of the signature's algorithm.
-func checkAccessHash(got *claims, alg string, want expectation) error {
-	if !got.atHash.present {
+func checkAccessHash(got *tokenClaims, alg string, want expectation) error {
+	if !got.AccessTokenHash.Present {
 		return nil
 	}
 	algorithm, _ := jws.Hash(alg) // it has one: the signature held
-	if sameSecret(got.atHash.text, leftHalf(algorithm.New(), want.tokens.AccessToken)) {
+	if sameSecret(got.AccessTokenHash.Value, leftHalf(algorithm.New(), want.tokens.AccessToken)) {
 		return nil
 	}
 	// No standard names a digest for EdDSA; issuers use the curve's own or SHA-256.
-	if alg == "EdDSA" && sameSecret(got.atHash.text, leftHalf(sha256.New(), want.tokens.AccessToken)) {
+	if alg == "EdDSA" && sameSecret(got.AccessTokenHash.Value, leftHalf(sha256.New(), want.tokens.AccessToken)) {
 		return nil
 	}
 	return invalidToken(want.op, "at_hash", "is not the access token's", nil)
@@ -223,13 +223,13 @@ func (c *IdpClient) storedScope(ctx context.Context, raw, subject string) (strin
 	if err := c.checkIssuer(ctx, &got, op); err != nil {
 		return "", err
 	}
-	if got.clientID != c.cfg.ClientID {
+	if got.ClientID != c.cfg.ClientID {
 		return "", invalidToken(op, "client_id", "is another client's", nil)
 	}
-	if subject != "" && got.subject != subject {
+	if subject != "" && got.Subject != subject {
 		return "", invalidToken(op, "sub", "is not the ID token's", nil)
 	}
-	return got.scope, nil
+	return got.Scope, nil
 }
 
 const opStoredIDToken = "stored ID token"
@@ -246,10 +246,10 @@ func (c *IdpClient) verifyStoredIDToken(ctx context.Context, raw string) (subjec
 	if err := c.checkIssuer(ctx, &got, opStoredIDToken); err != nil {
 		return "", err
 	}
-	if !got.audience.contains(c.cfg.ClientID) {
+	if !got.Audience.Contains(c.cfg.ClientID) {
 		return "", invalidToken(opStoredIDToken, "aud", "is another client's", nil)
 	}
-	return got.subject, nil
+	return got.Subject, nil
 }
 
 // checkNotTyped refuses every other kind of JWT: the issuer signs them all with the

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/authpi/authpi-idp-go/internal/awake"
+	"github.com/authpi/authpi-idp-go/internal/claims"
 	"github.com/authpi/authpi-idp-go/internal/endpoint"
 	"github.com/authpi/authpi-idp-go/internal/jws"
 	"github.com/authpi/authpi-idp-go/internal/redact"
@@ -201,12 +202,12 @@ func (r *renewal) accept(fate rotate.Fate) error {
 
 // agentWith is agentOf for a set that others wait for too: it is decoded once.
 func (c *IdpClient) agentWith(fate rotate.Fate) (*Agent, error) {
-	decoded, ok := fate.Owner.(*claims)
+	decoded, ok := fate.Owner.(*tokenClaims)
 	if !ok {
 		return c.agentOf(TokenSet(fate.Next))
 	}
 	agent := c.newAgent(decoded, TokenSet(fate.Next))
-	agent.Organizations = cloneOrganizations(agent.Organizations)
+	agent.Organizations = claims.CloneOrganizations(agent.Organizations)
 	return agent, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/authpi/authpi-idp-go/internal/claims"
 	"github.com/authpi/authpi-idp-go/internal/jwks"
 	"github.com/authpi/authpi-idp-go/internal/jws"
 	"github.com/authpi/authpi-idp-go/internal/recent"
@@ -33,30 +34,30 @@ type verifiedToken struct {
 // one process.
 type keptToken struct {
 	signed string // header and payload, as they came
-	claims claims
+	claims tokenClaims
 }
 
 // again gives the token's claims, as the caller's own, if what is signed is the same.
-func (v *verifiedToken) again(signed string) (claims, bool) {
+func (v *verifiedToken) again(signed string) (tokenClaims, bool) {
 	kept := v.kept.Load()
 	switch {
 	case kept != nil:
 		if kept.signed != signed {
-			return claims{}, false
+			return tokenClaims{}, false
 		}
 	case jws.SHA256(signed) != v.sum:
-		return claims{}, false
+		return tokenClaims{}, false
 	default:
 		parsed, err := parseClaims(v.payload)
 		if err != nil {
-			return claims{}, false // it could be parsed when it came
+			return tokenClaims{}, false // it could be parsed when it came
 		}
 		// A part of the token would keep the whole of it in memory.
 		kept = &keptToken{strings.Clone(signed), parsed}
 		v.kept.Store(kept)
 	}
 	own := kept.claims
-	own.organizations = cloneOrganizations(own.organizations)
+	own.organizations = claims.CloneOrganizations(own.organizations)
 	return own, true
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/authpi/authpi-idp-go/internal/claims"
 	"github.com/authpi/authpi-idp-go/internal/endpoint"
 	"github.com/authpi/authpi-idp-go/internal/fresh"
 	"github.com/authpi/authpi-idp-go/internal/jws"
@@ -60,28 +61,28 @@ func (c *IdpClient) UserInfo(ctx context.Context, agent *Agent) (*UserInfo, erro
 		return nil, err
 	}
 	info := &UserInfo{
-		Subject: from.subject, Email: from.email, EmailVerified: from.emailVerified.value,
-		OrgID: from.orgID, Organizations: from.organizations, claims: from.text,
+		Subject: from.Subject, Email: from.Email, EmailVerified: from.EmailVerified.Value,
+		OrgID: from.OrgID, Organizations: from.organizations, claims: from.JSON,
 	}
-	info.readProfile(from.text)
+	info.readProfile(from.JSON)
 	return info, nil
 }
 
 // userInfoClaims is the identity behind an access token, which must be subject's.
-func (c *IdpClient) userInfoClaims(ctx context.Context, accessToken, subject string) (claims, error) {
+func (c *IdpClient) userInfoClaims(ctx context.Context, accessToken, subject string) (tokenClaims, error) {
 	answer, err := c.requestUserInfo(ctx, accessToken)
 	if err != nil {
-		return claims{}, err
+		return tokenClaims{}, err
 	}
 	from, err := c.readUserInfo(ctx, answer, accessToken, subject)
 	if err != nil {
-		return claims{}, err
+		return tokenClaims{}, err
 	}
-	if from.subject == "" {
-		return claims{}, invalidResponse(opUserInfo, "sub is missing", http.StatusOK, nil)
+	if from.Subject == "" {
+		return tokenClaims{}, invalidResponse(opUserInfo, "sub is missing", http.StatusOK, nil)
 	}
-	if from.subject != subject {
-		return claims{}, subjectMismatch(subject, from.subject, accessToken)
+	if from.Subject != subject {
+		return tokenClaims{}, subjectMismatch(subject, from.Subject, accessToken)
 	}
 	return from, nil
 }
@@ -112,7 +113,7 @@ func (c *IdpClient) requestUserInfo(ctx context.Context, accessToken string) (en
 }
 
 // readUserInfo reads an answer: JSON, whatever type it is said to have, or a JWT.
-func (c *IdpClient) readUserInfo(ctx context.Context, answer endpoint.Answer, accessToken, subject string) (claims, error) {
+func (c *IdpClient) readUserInfo(ctx context.Context, answer endpoint.Answer, accessToken, subject string) (tokenClaims, error) {
 	typ := answer.MediaType()
 	if typ == typeJWT {
 		return c.signedUserInfo(ctx, answer, subject)
@@ -129,31 +130,31 @@ func (c *IdpClient) readUserInfo(ctx context.Context, answer endpoint.Answer, ac
 	default:
 		reason += "; the answer has the content type " + redact.Text(typ, accessToken)
 	}
-	return claims{}, invalidResponse(opUserInfo, reason, http.StatusOK, err)
+	return tokenClaims{}, invalidResponse(opUserInfo, reason, http.StatusOK, err)
 }
 
 // signedUserInfo verifies an answer that is a JWT. It came straight from the issuer, so
 // its key may lag as an ID token's may.
-func (c *IdpClient) signedUserInfo(ctx context.Context, answer endpoint.Answer, subject string) (claims, error) {
+func (c *IdpClient) signedUserInfo(ctx context.Context, answer endpoint.Answer, subject string) (tokenClaims, error) {
 	token, err := jws.Parse(strings.TrimSpace(answer.Body))
 	if isNoJWT(err) {
-		return claims{}, invalidResponse(opUserInfo, "the answer is no signed JWT: "+err.Error(), answer.Status, err)
+		return tokenClaims{}, invalidResponse(opUserInfo, "the answer is no signed JWT: "+err.Error(), answer.Status, err)
 	}
 	if err != nil {
-		return claims{}, refusedToken(opUserInfo, err)
+		return tokenClaims{}, refusedToken(opUserInfo, err)
 	}
 	if err := checkNotTyped(token.Type, opUserInfo); err != nil {
-		return claims{}, err
+		return tokenClaims{}, err
 	}
 	got, err := c.issuersClaims(ctx, &token, expectation{op: opUserInfo, subject: subject})
 	if err != nil {
-		return claims{}, err
+		return tokenClaims{}, err
 	}
 	if err := c.checkIssuer(ctx, &got, opUserInfo); err != nil {
-		return claims{}, err
+		return tokenClaims{}, err
 	}
-	if !got.audience.contains(c.cfg.ClientID) {
-		return claims{}, invalidToken(opUserInfo, "aud", "is missing, or another client's", nil)
+	if !got.Audience.Contains(c.cfg.ClientID) {
+		return tokenClaims{}, invalidToken(opUserInfo, "aud", "is missing, or another client's", nil)
 	}
 	return got, c.checkTimesSaid(&got, opUserInfo)
 }
@@ -171,9 +172,9 @@ func (u *UserInfo) readProfile(body string) {
 		case "phone_number_verified":
 			u.PhoneNumberVerified, _ = r.Bool()
 		case "created_at":
-			u.CreatedAt = parseMoment(&r)
+			u.CreatedAt = claims.ReadMoment(&r)
 		case "updated_at":
-			u.UpdatedAt = parseMoment(&r)
+			u.UpdatedAt = claims.ReadMoment(&r)
 		default:
 			if field := texts[m.Name]; field != nil {
 				*field, _ = r.Text()
@@ -198,7 +199,7 @@ type question struct {
 
 // identity is what is known of one access token's owner. It never changes.
 type identity struct {
-	claims claims
+	claims tokenClaims
 	until  time.Time // from then on only the facts of the login count
 }
 
@@ -218,7 +219,7 @@ func newIdentities(cfg Config) *identities {
 // agent before the refresh: what the endpoint leaves out of e-mail address and
 // organization, and the facts of the login, which it does not know, stay as they were.
 // Memberships never do.
-func (c *IdpClient) identity(ctx context.Context, tokens TokenSet, before *Agent) (claims, error) {
+func (c *IdpClient) identity(ctx context.Context, tokens TokenSet, before *Agent) (tokenClaims, error) {
 	key, subject := jws.SHA256(tokens.AccessToken), tokens.SubjectHint
 	if before != nil {
 		subject = before.ID
@@ -230,18 +231,18 @@ func (c *IdpClient) identity(ctx context.Context, tokens TokenSet, before *Agent
 			return c.askIdentity(ctx, key, tokens, subject)
 		})
 		if err != nil {
-			return claims{}, asUserInfoError(err)
+			return tokenClaims{}, asUserInfoError(err)
 		}
 	}
-	if known.claims.subject != subject {
-		return claims{}, subjectMismatch(subject, known.claims.subject, tokens.AccessToken)
+	if known.claims.Subject != subject {
+		return tokenClaims{}, subjectMismatch(subject, known.claims.Subject, tokens.AccessToken)
 	}
 	from := known.claims
 	if before != nil {
 		c.carryOver(&from, before)
 		c.identities.remember(key, from, known.until)
 	}
-	from.organizations = cloneOrganizations(from.organizations)
+	from.organizations = claims.CloneOrganizations(from.organizations)
 	return from, nil
 }
 
@@ -255,9 +256,9 @@ func (m *identities) of(key [sha256.Size]byte, now time.Time) *identity {
 	return known
 }
 
-func (m *identities) remember(key [sha256.Size]byte, from claims, until time.Time) *identity {
+func (m *identities) remember(key [sha256.Size]byte, from tokenClaims, until time.Time) *identity {
 	known := &identity{claims: from, until: until}
-	m.known.Put(key, known, 4*len(from.text)+512, until.Add(loginMemory))
+	m.known.Put(key, known, 4*len(from.JSON)+512, until.Add(loginMemory))
 	return known
 }
 
@@ -270,8 +271,8 @@ func (c *IdpClient) askIdentity(ctx context.Context, key [sha256.Size]byte, toke
 	if err != nil {
 		return nil, err
 	}
-	if from.sessionID == "" {
-		from.sessionID = c.sessionOf(tokens.AccessToken, subject)
+	if from.SessionID == "" {
+		from.SessionID = c.sessionOf(tokens.AccessToken, subject)
 	}
 	return c.identities.remember(key, from, tokens.ExpiresAt), nil
 }
@@ -284,44 +285,44 @@ func (c *IdpClient) sessionOf(accessToken, subject string) string {
 		return ""
 	}
 	got, err := parseClaims(payload)
-	if err != nil || got.subject != subject || !c.isIssuer(got.issuer) {
+	if err != nil || got.Subject != subject || !c.isIssuer(got.Issuer) {
 		return ""
 	}
-	return strings.Clone(got.sessionID) // a part would keep the whole in memory
+	return strings.Clone(got.SessionID) // a part would keep the whole in memory
 }
 
 // carryOver fills in what the user info endpoint left out. An agent that was itself made
 // without ID token knows less than what is remembered of its access token.
-func (c *IdpClient) carryOver(from *claims, before *Agent) {
+func (c *IdpClient) carryOver(from *tokenClaims, before *Agent) {
 	was := claimsOf(before)
-	if known, ok := c.identities.known.Get(jws.SHA256(before.Tokens.AccessToken)); ok && before.claims == "" && known.claims.subject == before.ID {
+	if known, ok := c.identities.known.Get(jws.SHA256(before.Tokens.AccessToken)); ok && before.claims == "" && known.claims.Subject == before.ID {
 		was = known.claims
 	}
-	if from.email == "" {
-		from.email = was.email
+	if from.Email == "" {
+		from.Email = was.Email
 	}
-	if !from.emailVerified.present && from.email == was.email {
-		from.emailVerified = was.emailVerified
+	if !from.EmailVerified.Present && from.Email == was.Email {
+		from.EmailVerified = was.EmailVerified
 	}
-	if !from.saysOrgID {
-		from.orgID = was.orgID
+	if !from.HasOrgID {
+		from.OrgID = was.OrgID
 	}
-	if was.sessionID != "" {
-		from.sessionID = was.sessionID
+	if was.SessionID != "" {
+		from.SessionID = was.SessionID
 	}
-	if was.authTime.valid {
-		from.authTime = was.authTime
+	if was.AuthTime.Valid {
+		from.AuthTime = was.AuthTime
 	}
 }
 
 // claimsOf is what an agent knows that the user info endpoint may leave out.
-func claimsOf(agent *Agent) claims {
-	was := claims{
-		email: agent.Email, emailVerified: optionalBool{value: agent.EmailVerified, present: true},
-		orgID: agent.OrgID, sessionID: agent.SessionID,
-	}
+func claimsOf(agent *Agent) tokenClaims {
+	was := tokenClaims{Claims: claims.Claims{
+		Email: agent.Email, EmailVerified: claims.Bool{Value: agent.EmailVerified, Present: true},
+		OrgID: agent.OrgID, SessionID: agent.SessionID,
+	}}
 	if !agent.AuthTime.IsZero() {
-		was.authTime = numericDate{seconds: agent.AuthTime.Unix(), present: true, valid: true}
+		was.AuthTime = claims.Date{Seconds: agent.AuthTime.Unix(), Present: true, Valid: true}
 	}
 	return was
 }

@@ -2,12 +2,14 @@ package authpi
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/authpi/authpi-idp-go/internal/claims"
 	"github.com/authpi/authpi-idp-go/internal/jwks"
 	"github.com/authpi/authpi-idp-go/internal/jws"
 )
@@ -37,18 +39,18 @@ func (c *IdpClient) VerifyAccessToken(ctx context.Context, raw, audience string)
 	if audience == "" {
 		audience = c.cfg.ClientID
 	}
-	if !got.audience.contains(audience) {
+	if !got.Audience.Contains(audience) {
 		return nil, invalidToken(op, "aud", fmt.Sprintf("is another API's; want %q", audience), nil)
 	}
 	if err := c.checkTimes(&got, op, time.Time{}); err != nil {
 		return nil, err
 	}
-	if got.subject == "" {
+	if got.Subject == "" {
 		return nil, invalidToken(op, "sub", "is missing", nil)
 	}
-	got.authTime = numericDate{} // an access token's auth_time is its iat
+	got.AuthTime = claims.Date{} // an access token's auth_time is its iat
 	return c.newAgent(&got, TokenSet{
-		AccessToken: raw, TokenType: bearer, ExpiresAt: got.expiry.time(), Scope: got.scope,
+		AccessToken: raw, TokenType: bearer, ExpiresAt: got.Expiry.Time(), Scope: got.Scope,
 	}), nil
 }
 
@@ -82,32 +84,32 @@ func (c *IdpClient) VerifyLogoutToken(ctx context.Context, raw string) (*LogoutT
 	if err := c.checkIssuer(ctx, &got, op); err != nil {
 		return nil, err
 	}
-	if !got.audience.contains(c.cfg.ClientID) {
+	if !got.Audience.Contains(c.cfg.ClientID) {
 		return refuse("aud", "is another client's")
 	}
 	if err := c.checkTimes(&got, op, time.Time{}); err != nil {
 		return nil, err
 	}
 	switch {
-	case got.subject == "" && got.sessionID == "":
+	case got.Subject == "" && got.SessionID == "":
 		return refuse("sub", "and sid are both missing")
-	case !got.logout:
+	case !got.Logout:
 		return refuse("event", "is no back-channel logout")
-	case got.nonce.present:
+	case got.Nonce.Present:
 		return refuse("nonce", "is present, as in an ID token")
-	case got.jti == "":
+	case got.JTI == "":
 		return refuse("jti", "is missing")
 	}
 	return &LogoutToken{
-		Issuer: got.issuer, Subject: got.subject, SessionID: got.sessionID, JTI: got.jti,
-		Audience: got.audience.list(), IssuedAt: got.issuedAt.time(), ExpiresAt: got.expiry.time(),
+		Issuer: got.Issuer, Subject: got.Subject, SessionID: got.SessionID, JTI: got.JTI,
+		Audience: got.Audience.List(), IssuedAt: got.IssuedAt.Time(), ExpiresAt: got.Expiry.Time(),
 	}, nil
 }
 
 // bearerClaims are the claims of a token that anybody may have sent, or changed
 // in a store: its signature holds, nothing else is checked yet. The caller may
 // change them.
-func (c *IdpClient) bearerClaims(ctx context.Context, op, raw string) (got claims, typ string, err error) {
+func (c *IdpClient) bearerClaims(ctx context.Context, op, raw string) (got tokenClaims, typ string, err error) {
 	id, signed := cutSignature(raw)
 	if known, ok := c.verified.Get(id); ok && c.keys.Trusts(ctx, known.key) {
 		if got, ok := known.again(signed); ok {
@@ -116,15 +118,15 @@ func (c *IdpClient) bearerClaims(ctx context.Context, op, raw string) (got claim
 	}
 	token, err := jws.Parse(raw)
 	if err != nil {
-		return claims{}, "", unreadable(op, raw, err)
+		return tokenClaims{}, "", unreadable(op, raw, err)
 	}
 	got, key, err := c.signedClaims(ctx, op, &token, jwks.Untrusted)
 	if err != nil {
-		return claims{}, "", err
+		return tokenClaims{}, "", err
 	}
-	if got.expiry.valid {
+	if got.Expiry.Valid {
 		known := &verifiedToken{sum: token.SignedSHA256(), payload: token.Payload, typ: token.Type, key: key}
-		c.verified.Put(id, known, 4*len(raw), got.expiry.time())
+		c.verified.Put(id, known, 4*len(raw), got.Expiry.Time())
 	}
 	return got, token.Type, nil
 }
@@ -147,17 +149,17 @@ func unreadable(op, raw string, err error) error {
 
 // signedClaims verifies the signature, by an algorithm that the client chose and not
 // the token (RFC 8725 section 3.1), and only then looks at what was signed.
-func (c *IdpClient) signedClaims(ctx context.Context, op string, token *jws.Token, from jwks.Source) (claims, jwks.Key, error) {
+func (c *IdpClient) signedClaims(ctx context.Context, op string, token *jws.Token, from jwks.Source) (tokenClaims, jwks.Key, error) {
 	if !slices.Contains(c.cfg.SigningAlgorithms, token.Algorithm) {
-		return claims{}, jwks.Key{}, invalidToken(op, "alg", fmt.Sprintf("%s is not accepted here", token.Algorithm), nil)
+		return tokenClaims{}, jwks.Key{}, invalidToken(op, "alg", fmt.Sprintf("%s is not accepted here", token.Algorithm), nil)
 	}
 	key, err := c.keys.Verify(ctx, token, from)
 	if err != nil {
-		return claims{}, jwks.Key{}, refusedToken(op, err)
+		return tokenClaims{}, jwks.Key{}, refusedToken(op, err)
 	}
 	got, err := parseClaims(token.Payload)
 	if err != nil {
-		return claims{}, jwks.Key{}, invalidToken(op, "payload", err.Error(), err)
+		return tokenClaims{}, jwks.Key{}, invalidToken(op, "payload", err.Error(), err)
 	}
 	return got, key, nil
 }
@@ -179,13 +181,13 @@ func isNoJWT(err error) bool {
 
 // checkIssuer wants the very issuer (RFC 8725 section 3.8): issuers may share signing
 // keys, so this is what keeps one tenant's tokens out of another.
-func (c *IdpClient) checkIssuer(ctx context.Context, got *claims, op string) error {
+func (c *IdpClient) checkIssuer(ctx context.Context, got *tokenClaims, op string) error {
 	issuer, err := c.issuer(ctx)
 	if err != nil {
 		return err
 	}
-	if got.issuer != issuer.id {
-		return invalidToken(op, "iss", fmt.Sprintf("is %q; want %q", got.issuer, issuer.id), nil)
+	if got.Issuer != issuer.id {
+		return invalidToken(op, "iss", fmt.Sprintf("is %q; want %q", got.Issuer, issuer.id), nil)
 	}
 	return nil
 }
@@ -194,7 +196,7 @@ func (c *IdpClient) checkIssuer(ctx context.Context, got *claims, op string) err
 // 7519 sections 4.1.4 to 4.1.6; RFC 9068 section 2.2 and both OpenID specifications
 // require the first two). A token that was asked for need only have held between then
 // and now: a machine may have slept, or had its clock set, while it was on its way.
-func (c *IdpClient) checkTimes(got *claims, op string, asked time.Time) error {
+func (c *IdpClient) checkTimes(got *tokenClaims, op string, asked time.Time) error {
 	now, skew := c.now(), c.cfg.ClockSkew
 	first, last := now, now
 	if !asked.IsZero() {
@@ -202,31 +204,31 @@ func (c *IdpClient) checkTimes(got *claims, op string, asked time.Time) error {
 	}
 	refuse := func(part, reason string) error { return invalidToken(op, part, reason, nil) }
 	switch {
-	case !got.expiry.valid:
+	case !got.Expiry.Valid:
 		return refuse("exp", "is missing or no date")
-	case !first.Before(got.expiry.time().Add(skew)):
-		return refuse("exp", "has passed, at "+got.expiry.time().Format(time.RFC3339))
-	case !got.issuedAt.valid:
+	case !first.Before(got.Expiry.Time().Add(skew)):
+		return refuse("exp", "has passed, at "+got.Expiry.Time().Format(time.RFC3339))
+	case !got.IssuedAt.Valid:
 		return refuse("iat", "is missing or no date")
-	case last.Before(got.issuedAt.time().Add(-skew)):
-		return refuse("iat", "lies ahead, at "+got.issuedAt.time().Format(time.RFC3339))
-	case got.notBefore.present && !got.notBefore.valid:
+	case last.Before(got.IssuedAt.Time().Add(-skew)):
+		return refuse("iat", "lies ahead, at "+got.IssuedAt.Time().Format(time.RFC3339))
+	case got.NotBefore.Present && !got.NotBefore.Valid:
 		return refuse("nbf", "is no date")
-	case got.notBefore.present && last.Before(got.notBefore.time().Add(-skew)):
-		return refuse("nbf", "lies ahead, at "+got.notBefore.time().Format(time.RFC3339))
+	case got.NotBefore.Present && last.Before(got.NotBefore.Time().Add(-skew)):
+		return refuse("nbf", "lies ahead, at "+got.NotBefore.Time().Format(time.RFC3339))
 	}
 	return nil
 }
 
 // checkTimesSaid is for a signed answer that needs no dates: those that it has count.
-func (c *IdpClient) checkTimesSaid(got *claims, op string) error {
-	said, now := *got, numericDate{seconds: c.now().Unix(), present: true, valid: true}
-	if !said.issuedAt.present {
-		said.issuedAt = now
+func (c *IdpClient) checkTimesSaid(got *tokenClaims, op string) error {
+	said, now := *got, claims.Date{Seconds: c.now().Unix(), Present: true, Valid: true}
+	if !said.IssuedAt.Present {
+		said.IssuedAt = now
 	}
-	if !said.expiry.present {
-		now.seconds++
-		said.expiry = now
+	if !said.Expiry.Present {
+		now.Seconds++
+		said.Expiry = now
 	}
 	return c.checkTimes(&said, op, time.Time{})
 }
@@ -252,12 +254,80 @@ func isTyped(typ string) bool {
 }
 
 // kindOf guesses what else than an access token it was, for the error's reader.
-func kindOf(got claims, typ string) string {
+func kindOf(got tokenClaims, typ string) string {
 	switch {
 	case isTyped(typ):
 		return fmt.Sprintf("a token of type %q", typ)
-	case got.nonce.present || got.atHash.present || got.email != "" || got.organizations != nil:
+	case got.Nonce.Present || got.AccessTokenHash.Present || got.Email != "" || got.organizations != nil:
 		return "an ID token"
 	}
 	return "an ID token or a refresh token"
+}
+
+// tokenClaims are what a token says, with the memberships in their public form.
+type tokenClaims struct {
+	claims.Claims
+	organizations []Organization
+}
+
+func parseClaims(text string) (tokenClaims, error) {
+	c, orgs, err := claims.Parse[Organization](text)
+	return tokenClaims{c, orgs}, err
+}
+
+// newAgent makes the Agent that claims describe.
+func (c *IdpClient) newAgent(from *tokenClaims, tokens TokenSet) *Agent {
+	agent := &Agent{
+		ID:            from.Subject,
+		Type:          principalType(from.Subject),
+		Email:         from.Email,
+		EmailVerified: from.EmailVerified.Value,
+		OrgID:         from.OrgID,
+		SessionID:     from.SessionID,
+		Tokens:        tokens,
+		Organizations: from.organizations,
+		claims:        from.JSON,
+		now:           c.now,
+	}
+	if from.AuthTime.Valid {
+		agent.AuthTime = from.AuthTime.Time()
+	}
+	return agent
+}
+
+func principalType(id string) PrincipalType {
+	switch {
+	case strings.HasPrefix(id, "agt_"):
+		return PrincipalAgent
+	case strings.HasPrefix(id, "key_"):
+		return PrincipalAPIKey
+	case strings.HasPrefix(id, "tok_"):
+		return PrincipalPersonalToken
+	}
+	return PrincipalUser
+}
+
+func storedClaims(idToken string) (tokenClaims, error) {
+	payload, err := jws.UnverifiedPayload(idToken)
+	if err != nil {
+		return tokenClaims{}, invalidToken(opStoredIDToken, "format", "is no JWT", err)
+	}
+	parsed, err := parseClaims(payload)
+	if err != nil {
+		return tokenClaims{}, invalidToken(opStoredIDToken, "payload", err.Error(), err)
+	}
+	if parsed.Subject == "" {
+		return tokenClaims{}, invalidToken(opStoredIDToken, "sub", "is missing", nil)
+	}
+	return parsed, nil
+}
+
+func decodeClaims(text string, v any) error {
+	if text == "" {
+		text = "{}"
+	}
+	if err := json.Unmarshal([]byte(text), v); err != nil {
+		return fmt.Errorf("authpi: claims: %w", err)
+	}
+	return nil
 }
