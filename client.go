@@ -57,7 +57,7 @@ type IdpClient struct {
 	caller        *endpoint.Caller
 	metadata      *fresh.Value[discovery.Metadata]
 	keys          *jwks.Set
-	verified      *verifiedTokens
+	verified      *jwks.Memory[tokenClaims]
 	identities    *identities
 	sessions      *rotate.Engine
 	machines      *cooldown    // of client credentials
@@ -90,7 +90,7 @@ func NewIdpClient(cfg Config) (*IdpClient, error) {
 		Fetch: c.fetchMetadata, Now: c.now, Fresh: metadataFresh, Usable: metadataUsable, Report: c.reportMetadata,
 	})
 	c.keys = jwks.New(c.fetchKeys, c.now, c.log)
-	c.verified = newVerifiedTokens(c.now)
+	c.verified = jwks.NewMemory(c.keys, parseClaims)
 	c.identities = newIdentities(cfg)
 	c.machines = &cooldown{}
 	c.sessions = c.newSessions()

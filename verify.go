@@ -110,11 +110,9 @@ func (c *IdpClient) VerifyLogoutToken(ctx context.Context, raw string) (*LogoutT
 // in a store: its signature holds, nothing else is checked yet. The caller may
 // change them.
 func (c *IdpClient) bearerClaims(ctx context.Context, op, raw string) (got tokenClaims, typ string, err error) {
-	id, signed := cutSignature(raw)
-	if known, ok := c.verified.Get(id); ok && c.keys.Trusts(ctx, known.key) {
-		if got, ok := known.again(signed); ok {
-			return got, known.typ, nil
-		}
+	if got, typ, ok := c.verified.Recall(ctx, raw); ok {
+		got.organizations = claims.CloneOrganizations(got.organizations)
+		return got, typ, nil
 	}
 	token, err := jws.Parse(raw)
 	if err != nil {
@@ -125,8 +123,7 @@ func (c *IdpClient) bearerClaims(ctx context.Context, op, raw string) (got token
 		return tokenClaims{}, "", err
 	}
 	if got.Expiry.Valid {
-		known := &verifiedToken{sum: token.SignedSHA256(), payload: token.Payload, typ: token.Type, key: key}
-		c.verified.Put(id, known, 4*len(raw), got.Expiry.Time())
+		c.verified.Remember(raw, &token, key, got.Expiry.Time())
 	}
 	return got, token.Type, nil
 }
