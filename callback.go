@@ -103,7 +103,7 @@ func (c *IdpClient) exchange(ctx context.Context, code, codeVerifier string, opt
 	if answer.IDToken == "" {
 		return nil, invalidToken(opExchange, "id_token", "is missing from the answer", nil)
 	}
-	claims, err := c.verifyIDToken(ctx, answer.IDToken, expectation{
+	claims, err := c.verifyIDToken(ctx, answer.IDToken, idTokenPolicy{
 		op: opExchange, tokens: answer, nonce: opts.Nonce, maxAge: opts.MaxAge,
 	})
 	if err != nil {

@@ -220,7 +220,7 @@ func (c *IdpClient) ClientCredentials(ctx context.Context, scopes []string, reso
 	if answer.IDToken != "" {
 		// None is due here, but CreateAgent would believe it, so one that cannot
 		// be verified is left out.
-		if _, err := c.verifyIDToken(ctx, answer.IDToken, expectation{op: opClientCredentials, tokens: answer}); err != nil {
+		if _, err := c.verifyIDToken(ctx, answer.IDToken, idTokenPolicy{op: opClientCredentials, tokens: answer}); err != nil {
 			c.log.WarnContext(ctx, "authpi: ID token of a client credentials answer left out", "error", err)
 			answer.IDToken = ""
 		}

@@ -418,6 +418,7 @@ func (c *IdpClient) withOwn(secrets []string) []string {
 	return append([]string{c.cfg.ClientSecret, basic}, secrets...)
 }
 
+// secretsOf are what of token sets no error may show.
 func secretsOf(sets ...TokenSet) (secrets []string) {
 	for _, t := range sets {
 		secrets = append(secrets, t.AccessToken, t.RefreshToken, t.IDToken)

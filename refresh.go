@@ -503,7 +503,7 @@ func (c *IdpClient) verifyOrDropIDToken(ctx context.Context, subject string, cur
 
 func (c *IdpClient) verifyRefreshed(ctx context.Context, subject string, current, set TokenSet, sentAt time.Time) error {
 	previous, _ := storedClaims(current.IDToken) // says nothing where it cannot be read
-	want := expectation{op: opRefresh, tokens: set, subject: subject, previous: &previous, asked: sentAt}
+	want := idTokenPolicy{op: opRefresh, tokens: set, subject: subject, previous: &previous, sentAt: sentAt}
 	limited, cancel := c.clock.WithTimeout(ctx, keysWait)
 	defer cancel()
 	_, err := c.verifyIDToken(limited, set.IDToken, want)

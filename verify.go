@@ -30,23 +30,15 @@ func (c *IdpClient) VerifyAccessToken(ctx context.Context, raw, audience string)
 	if err != nil {
 		return nil, err
 	}
-	if !isAccessToken(typ) {
-		return nil, invalidToken(op, "typ", "is not at+jwt (RFC 9068 section 4): this is "+kindOf(got, typ), nil)
-	}
-	if err := c.checkIssuer(ctx, &got, op); err != nil {
-		return nil, err
-	}
 	if audience == "" {
 		audience = c.cfg.ClientID
 	}
-	if !got.Audience.Contains(audience) {
-		return nil, invalidToken(op, "aud", fmt.Sprintf("is another API's; want %q", audience), nil)
+	policy, err := c.policy(ctx)
+	if err == nil {
+		err = refusedClaims(op, policy.AccessToken(&got.Claims, typ, audience))
 	}
-	if err := c.checkTimes(&got, op, time.Time{}); err != nil {
+	if err != nil {
 		return nil, err
-	}
-	if got.Subject == "" {
-		return nil, invalidToken(op, "sub", "is missing", nil)
 	}
 	got.AuthTime = claims.Date{} // an access token's auth_time is its iat
 	return c.newAgent(&got, TokenSet{
@@ -75,35 +67,153 @@ func (c *IdpClient) VerifyLogoutToken(ctx context.Context, raw string) (*LogoutT
 	if err != nil {
 		return nil, err
 	}
-	refuse := func(part, reason string) (*LogoutToken, error) {
-		return nil, invalidToken(op, part, reason, nil)
+	policy, err := c.policy(ctx)
+	if err == nil {
+		err = refusedClaims(op, policy.LogoutToken(&got.Claims, typ))
 	}
-	if isTyped(typ) && !slices.Contains([]string{"logout+jwt", "application/logout+jwt"}, strings.ToLower(typ)) {
-		return refuse("typ", fmt.Sprintf("is %q; want logout+jwt", typ))
-	}
-	if err := c.checkIssuer(ctx, &got, op); err != nil {
+	if err != nil {
 		return nil, err
-	}
-	if !got.Audience.Contains(c.cfg.ClientID) {
-		return refuse("aud", "is another client's")
-	}
-	if err := c.checkTimes(&got, op, time.Time{}); err != nil {
-		return nil, err
-	}
-	switch {
-	case got.Subject == "" && got.SessionID == "":
-		return refuse("sub", "and sid are both missing")
-	case !got.Logout:
-		return refuse("event", "is no back-channel logout")
-	case got.Nonce.Present:
-		return refuse("nonce", "is present, as in an ID token")
-	case got.JTI == "":
-		return refuse("jti", "is missing")
 	}
 	return &LogoutToken{
 		Issuer: got.Issuer, Subject: got.Subject, SessionID: got.SessionID, JTI: got.JTI,
 		Audience: got.Audience.List(), IssuedAt: got.IssuedAt.Time(), ExpiresAt: got.Expiry.Time(),
 	}, nil
+}
+
+// idTokenPolicy is what an ID token is held against, besides what every one must
+// satisfy. A zero field is not checked.
+type idTokenPolicy struct {
+	op       string
+	tokens   TokenSet      // the set that it came in: at_hash is the access token's
+	nonce    string        // of the login
+	maxAge   time.Duration // of the login; negative: it asked for a fresh one
+	subject  string        // whose session it is, on refresh
+	previous *tokenClaims  // the ID token that it follows, on refresh
+	sentAt   time.Time     // when it was asked for, on refresh
+}
+
+// verifyIDToken checks an ID token that came from the token endpoint, in the
+// order of OpenID Connect Core section 3.1.3.7, and returns its claims.
+func (c *IdpClient) verifyIDToken(ctx context.Context, raw string, want idTokenPolicy) (tokenClaims, error) {
+	token, err := jws.Parse(raw)
+	if err != nil {
+		return tokenClaims{}, unreadable(want.op, raw, err)
+	}
+	if raw == want.tokens.RefreshToken || raw == want.tokens.AccessToken {
+		return tokenClaims{}, invalidToken(want.op, "id_token", "is another token of the same answer", nil)
+	}
+	got, err := c.issuersClaims(ctx, want.op, &token, want.subject)
+	if err != nil {
+		return tokenClaims{}, err
+	}
+	policy, err := c.policy(ctx)
+	if err != nil {
+		return tokenClaims{}, err
+	}
+	policy.SentAt = want.sentAt
+	full := claims.IDTokenPolicy{
+		Policy: policy, Nonce: want.nonce, MaxAge: want.maxAge, Subject: want.subject,
+		AccessToken: want.tokens.AccessToken, Algorithm: token.Algorithm,
+	}
+	if want.previous != nil {
+		full.Previous = &want.previous.Claims
+	}
+	if err := full.Check(&got.Claims); err != nil {
+		return tokenClaims{}, refusedClaims(want.op, err, secretsOf(want.tokens)...)
+	}
+	return got, nil
+}
+
+// issuersClaims are the claims of an ID token, or of a user info answer, that came
+// straight from the issuer: its signature holds, and its type. Of an empty subject it may
+// be anybody's.
+func (c *IdpClient) issuersClaims(ctx context.Context, op string, token *jws.Token, subject string) (tokenClaims, error) {
+	if err := claims.Untyped(token.Type); err != nil {
+		return tokenClaims{}, refusedClaims(op, err)
+	}
+	got, _, err := c.signedClaims(ctx, op, token, jwks.FromIssuer)
+	if jwks.IsUnknownKey(err) {
+		err = c.laggingKeys(ctx, op, token.Payload, subject, err)
+	}
+	return got, err
+}
+
+// laggingKeys is the error of such a token whose key the issuer does not publish. It
+// came straight from the issuer, so the key may only be too new: a passing failure, if
+// the token says, without proof, what it should. Anything else is refused.
+func (c *IdpClient) laggingKeys(ctx context.Context, op, payload, subject string, refused error) error {
+	got, err := parseClaims(payload)
+	if err != nil {
+		return refused
+	}
+	policy, err := c.policy(ctx)
+	if err != nil {
+		return err
+	}
+	if !policy.Plausible(&got.Claims, subject) {
+		return refused
+	}
+	return noAnswer(op+": keys", errLagging)
+}
+
+var errLagging = errors.New("kid: the issuer does not publish this key yet; try again")
+
+// verifyStored checks what does not change in a stored set, however long ago it
+// expired. The scope beside the tokens is nobody's word: it becomes the access
+// token's own, if that is the same user's as the ID token. A set with neither ID
+// token nor subject hint, as a machine's, must hold an access token of this client;
+// a hint is checked by user info anyway.
+func (c *IdpClient) verifyStored(ctx context.Context, tokens *TokenSet) error {
+	subject := ""
+	if tokens.IDToken != "" {
+		var err error
+		if subject, err = c.verifyStoredIDToken(ctx, tokens.IDToken); err != nil {
+			return err
+		}
+	}
+	scope, err := c.storedScope(ctx, tokens.AccessToken, subject)
+	unnamed := tokens.IDToken == "" && tokens.SubjectHint == ""
+	if err != nil && (unnamed || isPassing(err)) {
+		return err
+	}
+	tokens.Scope = scope
+	return nil
+}
+
+// storedScope is what a stored access token says itself, where it is a JWT of this
+// client. An empty subject is not compared.
+func (c *IdpClient) storedScope(ctx context.Context, raw, subject string) (string, error) {
+	const op = "stored access token"
+	got, typ, err := c.bearerClaims(ctx, op, raw)
+	if err != nil {
+		return "", err
+	}
+	policy, err := c.policy(ctx)
+	if err != nil {
+		return "", err
+	}
+	if err := policy.StoredAccessToken(&got.Claims, typ, subject); err != nil {
+		return "", refusedClaims(op, err)
+	}
+	return got.Scope, nil
+}
+
+const opStoredIDToken = "stored ID token"
+
+// verifyStoredIDToken returns the token's subject.
+func (c *IdpClient) verifyStoredIDToken(ctx context.Context, raw string) (subject string, err error) {
+	got, typ, err := c.bearerClaims(ctx, opStoredIDToken, raw)
+	if err != nil {
+		return "", err
+	}
+	policy, err := c.policy(ctx)
+	if err != nil {
+		return "", err
+	}
+	if err := policy.StoredIDToken(&got.Claims, typ); err != nil {
+		return "", refusedClaims(opStoredIDToken, err)
+	}
+	return got.Subject, nil
 }
 
 // bearerClaims are the claims of a token that anybody may have sent, or changed
@@ -176,89 +286,30 @@ func isNoJWT(err error) bool {
 	return errors.As(err, &refused) && slices.Contains([]string{"format", "length", "header", "payload"}, refused.Part)
 }
 
-// checkIssuer wants the very issuer (RFC 8725 section 3.8): issuers may share signing
-// keys, so this is what keeps one tenant's tokens out of another.
-func (c *IdpClient) checkIssuer(ctx context.Context, got *tokenClaims, op string) error {
+// policy is what every token is held against.
+func (c *IdpClient) policy(ctx context.Context) (claims.Policy, error) {
 	issuer, err := c.issuer(ctx)
 	if err != nil {
-		return err
+		return claims.Policy{}, err
 	}
-	if got.Issuer != issuer.id {
-		return invalidToken(op, "iss", fmt.Sprintf("is %q; want %q", got.Issuer, issuer.id), nil)
-	}
-	return nil
+	return claims.Policy{Issuer: issuer.id, ClientID: c.cfg.ClientID, Now: c.now(), Skew: c.cfg.ClockSkew}, nil
 }
 
-// checkTimes is for every kind of token: exp and iat required, nbf where there (RFC
-// 7519 sections 4.1.4 to 4.1.6; RFC 9068 section 2.2 and both OpenID specifications
-// require the first two). A token that was asked for need only have held between then
-// and now: a machine may have slept, or had its clock set, while it was on its way.
-func (c *IdpClient) checkTimes(got *tokenClaims, op string, asked time.Time) error {
-	now, skew := c.now(), c.cfg.ClockSkew
-	first, last := now, now
-	if !asked.IsZero() {
-		first, last = earlier(asked, now), later(asked, now)
-	}
-	refuse := func(part, reason string) error { return invalidToken(op, part, reason, nil) }
+// refusedClaims is the error of a token whose claims do not hold; nil if they do.
+func refusedClaims(op string, err error, secrets ...string) error {
+	var other *claims.SubjectError
+	var refused *claims.Error
 	switch {
-	case !got.Expiry.Valid:
-		return refuse("exp", "is missing or no date")
-	case !first.Before(got.Expiry.Time().Add(skew)):
-		return refuse("exp", "has passed, at "+got.Expiry.Time().Format(time.RFC3339))
-	case !got.IssuedAt.Valid:
-		return refuse("iat", "is missing or no date")
-	case last.Before(got.IssuedAt.Time().Add(-skew)):
-		return refuse("iat", "lies ahead, at "+got.IssuedAt.Time().Format(time.RFC3339))
-	case got.NotBefore.Present && !got.NotBefore.Valid:
-		return refuse("nbf", "is no date")
-	case got.NotBefore.Present && last.Before(got.NotBefore.Time().Add(-skew)):
-		return refuse("nbf", "lies ahead, at "+got.NotBefore.Time().Format(time.RFC3339))
+	case err == nil:
+		return nil
+	case errors.Is(err, claims.ErrNonce):
+		return ownError(ErrInvalidNonce, op, err.Error())
+	case errors.As(err, &other):
+		return subjectMismatch(other.Expected, other.Actual, secrets...)
+	case errors.As(err, &refused):
+		return invalidToken(op, refused.Part, refused.Reason, nil)
 	}
-	return nil
-}
-
-// checkTimesSaid is for a signed answer that needs no dates: those that it has count.
-func (c *IdpClient) checkTimesSaid(got *tokenClaims, op string) error {
-	said, now := *got, claims.Date{Seconds: c.now().Unix(), Present: true, Valid: true}
-	if !said.IssuedAt.Present {
-		said.IssuedAt = now
-	}
-	if !said.Expiry.Present {
-		now.Seconds++
-		said.Expiry = now
-	}
-	return c.checkTimes(&said, op, time.Time{})
-}
-
-func later(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
-}
-
-// isAccessToken is RFC 9068 section 4: the type sets access tokens apart from all
-// else that the issuer signs.
-func isAccessToken(typ string) bool {
-	return slices.Contains([]string{"at+jwt", "application/at+jwt"}, strings.ToLower(typ))
-}
-
-// isTyped tells whether typ names a kind of JWT (RFC 8725 section 3.11), whatever
-// stands behind it: a media type may have parameters. ID tokens have none, or plain
-// JWT.
-func isTyped(typ string) bool {
-	return strings.Contains(strings.ToLower(typ), "+jwt")
-}
-
-// kindOf guesses what else than an access token it was, for the error's reader.
-func kindOf(got tokenClaims, typ string) string {
-	switch {
-	case isTyped(typ):
-		return fmt.Sprintf("a token of type %q", typ)
-	case got.Nonce.Present || got.AccessTokenHash.Present || got.Email != "" || got.organizations != nil:
-		return "an ID token"
-	}
-	return "an ID token or a refresh token"
+	return invalidToken(op, "payload", err.Error(), err)
 }
 
 // tokenClaims are what a token says, with the memberships in their public form.

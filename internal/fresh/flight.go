@@ -44,8 +44,7 @@ func (f *flight[T]) run(ctx context.Context, timeout time.Duration, fetch func(c
 	}
 	var value T
 	err := errNoAnswer
-	lateness := time.AfterFunc(moment, func() { close(f.late) })
-	defer lateness.Stop()
+	go f.countMoment()
 	deafness := time.AfterFunc(timeout+grace, func() {
 		end(*new(T), fmt.Errorf("the fetch did not stop at its deadline: %w", context.DeadlineExceeded))
 	})
@@ -57,6 +56,22 @@ func (f *flight[T]) run(ctx context.Context, timeout time.Duration, fetch func(c
 		end(value, err)
 	}()
 	value, err = fetch(ctx)
+}
+
+// countMoment closes late when the fetch has taken longer than a moment. What counts is
+// time that the process ran, so ticks are counted: a ticker drops those that were missed.
+func (f *flight[T]) countMoment() {
+	const ticks = 10
+	ticker := time.NewTicker(moment / ticks)
+	defer ticker.Stop()
+	for range ticks {
+		select {
+		case <-ticker.C:
+		case <-f.done:
+			return
+		}
+	}
+	close(f.late)
 }
 
 // wait returns how f ended, or an error that wraps ctx.Err().
