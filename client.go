@@ -29,6 +29,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -66,9 +67,6 @@ type IdpClient struct {
 	now           func() time.Time
 }
 
-// version is the module's, as CHANGELOG.md has it.
-const version = "0.1.0"
-
 // NewIdpClient checks the configuration and makes a client. It makes no request.
 //
 // What is wrong comes back as a [*ConfigurationError] that names the field.
@@ -86,9 +84,7 @@ func NewIdpClient(cfg Config) (*IdpClient, error) {
 		log:           cfg.Logger,
 		now:           cfg.Now,
 	}
-	c.metadata = fresh.New(fresh.Options[discovery.Metadata]{
-		Fetch: c.fetchMetadata, Now: c.now, Fresh: metadataFresh, Usable: metadataUsable, Report: c.reportMetadata,
-	})
+	c.metadata = discovery.Keep(c.caller, cfg.IssuerURL, cfg.AllowInsecureHTTP, c.now, c.log)
 	c.keys = jwks.New(c.fetchKeys, c.now, c.log)
 	c.verified = jwks.NewMemory(c.keys, parseClaims)
 	c.identities = newIdentities(cfg)
@@ -132,6 +128,40 @@ func (c *IdpClient) Check(ctx context.Context) error {
 		return &ConfigurationError{field, "leads to a key set that cannot be read: " + redact.Text(err.Error())}
 	}
 	return addressError(field, "keys", err)
+}
+
+// checkStated wants each endpoint that the document states to be the one that is used.
+// One that it leaves out may be there all the same.
+func (c *IdpClient) checkStated(m discovery.Metadata) error {
+	for _, e := range []struct{ name, used, stated string }{
+		{"Authorization", c.endpoints.Authorization, m.Authorization},
+		{"Token", c.endpoints.Token, m.Token},
+		{"UserInfo", c.endpoints.UserInfo, m.UserInfo},
+		{"Revocation", c.endpoints.Revocation, m.Revocation},
+		{"Introspection", c.endpoints.Introspection, m.Introspection},
+		{"EndSession", c.endpoints.EndSession, m.EndSession},
+	} {
+		if e.stated != "" && e.stated != e.used {
+			return &ConfigurationError{"Endpoints." + e.name, fmt.Sprintf(
+				"is not set, and the issuer has another one than %q: %q; see DiscoverEndpoints", e.used, redact.Text(e.stated))}
+		}
+	}
+	return nil
+}
+
+// addressError is a *ConfigurationError about field where the address in it is wrong, and
+// a passing failure where the issuer is unreachable for now.
+func addressError(field, op string, err error) error {
+	var host *net.DNSError
+	if errors.As(err, &host) && host.IsNotFound {
+		return &ConfigurationError{field, fmt.Sprintf("names a host that does not exist: %q", redact.Text(host.Name))}
+	}
+	err = discoveryError(op, err)
+	var failed *OAuthError
+	if errors.As(err, &failed) && !failed.passing() {
+		return &ConfigurationError{field, "does not lead to what is wanted: " + failed.Description}
+	}
+	return err
 }
 
 // KeySet returns the issuer's keys for [oidc.NewVerifier] and whatever else takes

@@ -3,6 +3,7 @@ package authpi
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -11,6 +12,8 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/authpi/authpi-idp-go/internal/discovery"
+	"github.com/authpi/authpi-idp-go/internal/endpoint"
 	"github.com/authpi/authpi-idp-go/internal/jws"
 	"github.com/authpi/authpi-idp-go/internal/redact"
 	"github.com/authpi/authpi-idp-go/internal/weburl"
@@ -82,6 +85,9 @@ type Config struct {
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
 }
+
+// version is the module's, as CHANGELOG.md has it.
+const version = "0.1.0"
 
 // RefreshMode switches automatic refresh.
 type RefreshMode int
@@ -270,6 +276,60 @@ func (cfg *Config) endpoints() Endpoints {
 		Introspection: base + "/introspect",
 		EndSession:    base + "/logout",
 	}
+}
+
+// DiscoverEndpoints reads the endpoints of an issuer that has other paths than
+// AuthPI's, for [Config].Endpoints (OpenID Connect Discovery 1.0 section 4). The
+// issuer that the document states must equal issuerURL, but for one trailing
+// slash. A nil client means one with a timeout of 30 s.
+//
+// It returns a [*ConfigurationError] for a bad issuerURL, and otherwise an
+// [*OAuthError]: invalid_issuer, invalid_response or transport_error.
+func DiscoverEndpoints(ctx context.Context, issuerURL string, client *http.Client) (Endpoints, error) {
+	if reason := weburl.Issuer(issuerURL, false); reason != "" {
+		return Endpoints{}, &ConfigurationError{"IssuerURL", reason}
+	}
+	m, err := discovery.Fetch(ctx, endpoint.NewCaller(client, version, time.Now), issuerURL, false)
+	if err != nil {
+		return Endpoints{}, discoveryError(opDiscovery, err)
+	}
+	return Endpoints{
+		Issuer:        m.Issuer,
+		Authorization: m.Authorization,
+		Token:         m.Token,
+		UserInfo:      m.UserInfo,
+		Revocation:    m.Revocation,
+		Introspection: m.Introspection,
+		EndSession:    m.EndSession,
+		JWKS:          m.JWKS,
+	}, nil
+}
+
+const opDiscovery = "discovery"
+
+// discoveryError names what package discovery found.
+func discoveryError(op string, err error) error {
+	var document *discovery.DocumentError
+	var issuer *discovery.IssuerError
+	switch {
+	case errors.As(err, &document):
+		return invalidResponse(op, redact.Text(document.Error()), document.Status, err)
+	case errors.As(err, &issuer):
+		return &OAuthError{Code: codeInvalidIssuer, Description: redact.Text(err.Error()), op: op, cause: err}
+	}
+	return requestFailed(op, err)
+}
+
+// discovers reports whether issuer and keys are looked up: no endpoints were given.
+func (c *IdpClient) discovers() bool { return c.cfg.Endpoints == (Endpoints{}) }
+
+// isIssuer reports whether id names the client's issuer, but for the one trailing slash
+// that discovery may state. It makes no request.
+func (c *IdpClient) isIssuer(id string) bool {
+	if c.discovers() {
+		return strings.TrimSuffix(id, "/") == strings.TrimRight(c.cfg.IssuerURL, "/")
+	}
+	return id == c.endpoints.Issuer
 }
 
 func (c *IdpClient) needEndpoint(name, url string) (string, error) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/authpi/authpi-idp-go/internal/claims"
+	"github.com/authpi/authpi-idp-go/internal/discovery"
 	"github.com/authpi/authpi-idp-go/internal/jwks"
 	"github.com/authpi/authpi-idp-go/internal/jws"
 )
@@ -284,6 +285,52 @@ func refusedToken(op string, err error) error {
 func isNoJWT(err error) bool {
 	var refused *jws.Error
 	return errors.As(err, &refused) && slices.Contains([]string{"format", "length", "header", "payload"}, refused.Part)
+}
+
+// issuerIdentity is what tokens and callbacks must come from.
+type issuerIdentity struct {
+	id         string
+	inResponse bool // callbacks carry it (RFC 9207)
+}
+
+// issuer returns the exact issuer identifier: the configured one where endpoints
+// were given, otherwise the one that discovery states.
+func (c *IdpClient) issuer(ctx context.Context) (issuerIdentity, error) {
+	if !c.discovers() {
+		return issuerIdentity{id: c.endpoints.Issuer}, nil
+	}
+	m, err := c.metadata.Get(ctx)
+	if err != nil {
+		return issuerIdentity{}, discoveryError(opDiscovery, err)
+	}
+	return issuerIdentity{id: m.Issuer, inResponse: m.IssInResponse}, nil
+}
+
+// readyToVerify reports whether it is known whose tokens to expect, and where their
+// keys are.
+func (c *IdpClient) readyToVerify(ctx context.Context) error {
+	if !c.discovers() {
+		_, err := c.needEndpoint("JWKS", c.endpoints.JWKS)
+		return err
+	}
+	_, err := c.issuer(ctx)
+	return err
+}
+
+// fetchKeys gets the key set from where the configuration or discovery says it is.
+func (c *IdpClient) fetchKeys(ctx context.Context) ([]byte, error) {
+	url, err := c.endpoints.JWKS, error(nil)
+	if c.discovers() {
+		var m discovery.Metadata
+		m, err = c.metadata.Get(ctx)
+		url = m.JWKS
+	} else {
+		_, err = c.needEndpoint("JWKS", url)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return discovery.FetchKeys(ctx, c.caller, url)
 }
 
 // policy is what every token is held against.

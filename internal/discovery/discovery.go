@@ -5,10 +5,13 @@ package discovery
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/authpi/authpi-idp-go/internal/endpoint"
+	"github.com/authpi/authpi-idp-go/internal/fresh"
 	"github.com/authpi/authpi-idp-go/internal/strictjson"
 	"github.com/authpi/authpi-idp-go/internal/weburl"
 )
@@ -67,6 +70,41 @@ func Fetch(ctx context.Context, caller *endpoint.Caller, issuerURL string, insec
 		return Metadata{}, &IssuerError{Got: m.Issuer, Want: issuerURL}
 	}
 	return m, nil
+}
+
+// How long a document is used without asking again, and how long it serves while the
+// issuer is unreachable.
+const (
+	freshFor  = time.Hour
+	usableFor = 24 * time.Hour
+)
+
+// Keep returns the document of issuerURL as package fresh keeps it; nothing is fetched
+// yet. A failure while an older copy serves is logged, since no caller is told about it.
+func Keep(caller *endpoint.Caller, issuerURL string, insecure bool, now func() time.Time, log *slog.Logger) *fresh.Value[Metadata] {
+	return fresh.New(fresh.Options[Metadata]{
+		Fetch: func(ctx context.Context) (Metadata, error) { return Fetch(ctx, caller, issuerURL, insecure) },
+		Now:   now, Fresh: freshFor, Usable: usableFor,
+		Report: func(ctx context.Context, _, serving *fresh.Copy[Metadata], err error) {
+			if serving != nil {
+				log.WarnContext(ctx, "authpi: issuer's discovery document could not be fetched, the last copy serves",
+					slog.Duration("age", serving.Age(now())), slog.Any("error", err))
+			}
+		},
+	})
+}
+
+// FetchKeys gets the key set that the issuer publishes at url. A status other than 200 is
+// a [*DocumentError]; any other error means that no answer came.
+func FetchKeys(ctx context.Context, caller *endpoint.Caller, url string) ([]byte, error) {
+	answer, err := caller.Do(ctx, endpoint.Request{URL: url})
+	if err != nil {
+		return nil, err
+	}
+	if answer.Status != http.StatusOK {
+		return nil, &DocumentError{url, answer.Status, fmt.Sprintf("status %d", answer.Status)}
+	}
+	return []byte(answer.Body), nil
 }
 
 func parse(text string, insecure bool) (m Metadata, reason string) {

@@ -1,11 +1,14 @@
 package discovery_test
 
 import (
+	"bytes"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/authpi/authpi-idp-go/internal/discovery"
@@ -105,6 +108,64 @@ func TestFetchRefusals(t *testing.T) {
 		c := endpoint.NewCaller(&http.Client{Transport: transport(func(*http.Request) (*http.Response, error) { return nil, cause })}, "0", time.Now)
 		if _, err := discovery.Fetch(t.Context(), c, issuer, false); !errors.Is(err, cause) {
 			t.Errorf("got %v; want %v", err, cause)
+		}
+	})
+}
+
+func TestFetchKeys(t *testing.T) {
+	t.Parallel()
+	const url = "https://keys.example/k"
+	got, err := discovery.FetchKeys(t.Context(), caller(t, "/k", 200, `{"keys":[]}`), url)
+	if err != nil || string(got) != `{"keys":[]}` {
+		t.Errorf("got %s, %v; want the body", got, err)
+	}
+	_, err = discovery.FetchKeys(t.Context(), caller(t, "/k", 404, "no"), url)
+	var document *discovery.DocumentError
+	if !errors.As(err, &document) || document.Status != 404 || document.Error() != url+": status 404" {
+		t.Errorf("got %v; want a *DocumentError with the address and status 404", err)
+	}
+	cause := errors.New("no route")
+	c := endpoint.NewCaller(&http.Client{Transport: transport(func(*http.Request) (*http.Response, error) { return nil, cause })}, "0", time.Now)
+	if _, err := discovery.FetchKeys(t.Context(), c, url); !errors.Is(err, cause) {
+		t.Errorf("got %v; want %v", err, cause)
+	}
+}
+
+// The document is fetched when first wanted, and again in the background when it has aged; a
+// failure that no caller is told about is logged.
+func TestKeep(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		requests, status := 0, 200
+		c := endpoint.NewCaller(&http.Client{Transport: transport(func(r *http.Request) (*http.Response, error) {
+			requests++
+			body := io.NopCloser(strings.NewReader(`{"issuer":"` + issuer + `","jwks_uri":"https://keys.example/k"}`))
+			return &http.Response{StatusCode: status, Header: http.Header{}, Body: body, Request: r}, nil
+		})}, "0", time.Now)
+		kept := discovery.Keep(c, issuer, false, time.Now, slog.New(slog.NewTextHandler(&log, nil)))
+		get := func(wantRequests int) {
+			t.Helper()
+			got, err := kept.Get(t.Context())
+			synctest.Wait()
+			if err != nil || got.Issuer != issuer || requests != wantRequests {
+				t.Errorf("got %+v, %v, %d requests; want the document, and %d", got, err, requests, wantRequests)
+			}
+		}
+		if requests != 0 {
+			t.Error("got a request at construction; want none")
+		}
+		get(1)
+		get(1)
+		status = 503
+		time.Sleep(time.Hour)
+		get(2)
+		if text := log.String(); !strings.Contains(text, "level=WARN") || !strings.Contains(text, "age=1h0m0s") || !strings.Contains(text, "status 503") {
+			t.Errorf("got log %q; want a warning with the age and the failure", text)
+		}
+		time.Sleep(23 * time.Hour)
+		if _, err := kept.Get(t.Context()); err == nil {
+			t.Error("after a day: got the document; want the failure")
 		}
 	})
 }
