@@ -58,7 +58,7 @@ func TestBackchannelLogout(t *testing.T) {
 		{"another client's", token(map[string]any{"aud": "c_other"}), 400, "aud"},
 		{"another issuer's", token(map[string]any{"iss": "https://evil.test"}), 400, "iss"},
 		{"expired", token(map[string]any{"exp": 1}), 400, "exp"},
-		{"no event", token(map[string]any{"events": nil}), 400, "event"},
+		{"no event", token(map[string]any{"events": nil}), 400, "events"},
 		{"with nonce", token(map[string]any{"nonce": "n"}), 400, "nonce"},
 		{"no jti", token(map[string]any{"jti": nil}), 400, "jti"},
 		{"nobody", token(map[string]any{"sub": nil}), 400, "sub"},

@@ -325,7 +325,7 @@ func (p *Policy) LogoutToken(c *Claims, typ string) error {
 	case c.Subject == "" && c.SessionID == "":
 		return refuse("sub", "and sid are both missing")
 	case !c.Logout:
-		return refuse("event", "is no back-channel logout")
+		return refuse("events", "holds no back-channel logout")
 	case c.Nonce.Present:
 		return refuse("nonce", "is present, as in an ID token")
 	case c.JTI == "":

@@ -236,9 +236,9 @@ func TestLogoutToken(t *testing.T) {
 		{name: "another issuer", change: members{"iss": "x"}, part: "iss"},
 		{name: "another client", change: members{"aud": "x"}, part: "aud"},
 		{name: "expired", change: members{"exp": after(-time.Hour)}, part: "exp"},
-		{name: "no events", change: members{"events": nil}, part: "event"},
-		{name: "another event", change: members{"events": members{"x": members{}}}, part: "event"},
-		{name: "an event that is no object", change: members{"events": members{event: true}}, part: "event"},
+		{name: "no events", change: members{"events": nil}, part: "events"},
+		{name: "another event", change: members{"events": members{"x": members{}}}, part: "events"},
+		{name: "an event that is no object", change: members{"events": members{event: true}}, part: "events"},
 		{name: "a nonce", change: members{"nonce": ""}, part: "nonce"},
 		{name: "no jti", change: members{"jti": nil}, part: "jti"},
 	}

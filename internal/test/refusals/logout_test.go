@@ -20,7 +20,7 @@ const logoutEvent = "http://schemas.openid.net/event/backchannel-logout"
 func refusedLogoutTokens() refusals {
 	const section = "Back-Channel Logout 2.6"
 	event := func(name string, value any, given ...testkit.Change) refusal {
-		return tokenRow(name, section+" (6)", "event", testkit.SetClaim("events", value), given...)
+		return tokenRow(name, section+" (6)", "events", testkit.SetClaim("events", value), given...)
 	}
 	right := map[string]any{logoutEvent: map[string]any{"x": 1}, "other": 1}
 	return refusals{"Logout token", []way{byLogout}, []refusal{
@@ -41,7 +41,7 @@ func refusedLogoutTokens() refusals {
 		tokenRow("neither sub nor sid", section+" (5)", "sub", testkit.DropClaim("sid"), testkit.DropClaim("sub"), testkit.SetClaim("sid", "s_1")),
 		tokenRow("sub and sid empty", section+" (5)", "sub", testkit.SetClaim("sid", ""), testkit.SetClaim("sub", ""), testkit.SetClaim("sid", "s_1")),
 		tokenRow("sub and sid no texts", section+" (5)", "sub", testkit.SetClaim("sid", 1), testkit.SetClaim("sub", 1), testkit.SetClaim("sid", "s_1")),
-		tokenRow("events missing", section+" (6)", "event", testkit.DropClaim("events")),
+		tokenRow("events missing", section+" (6)", "events", testkit.DropClaim("events")),
 		event("events null", nil),
 		event("events of another kind", map[string]any{"https://example.com/event": map[string]any{}}),
 		event("events a list", []string{logoutEvent}),
@@ -55,7 +55,7 @@ func refusedLogoutTokens() refusals {
 		tokenRow("jti missing", "Back-Channel Logout 2.4", "jti", testkit.DropClaim("jti")),
 		tokenRow("jti empty", "Back-Channel Logout 2.4", "jti", testkit.SetClaim("jti", "")),
 		tokenRow("jti a number", "Back-Channel Logout 2.4", "jti", testkit.SetClaim("jti", 1)),
-		tokenRow("ID token in its place", section+" (6, 7)", "event", testkit.Both(testkit.SetHeader("typ", nil), testkit.DropClaim("events"), testkit.SetClaim("nonce", "n"))),
+		tokenRow("ID token in its place", section+" (6, 7)", "events", testkit.Both(testkit.SetHeader("typ", nil), testkit.DropClaim("events"), testkit.SetClaim("nonce", "n"))),
 		tokenRow("access token in its place", "RFC 9068 section 5", "typ", testkit.Both(testkit.SetHeader("typ", "at+jwt"), testkit.DropClaim("events"))),
 	}}
 }
