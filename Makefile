@@ -20,8 +20,8 @@ MODULES := . $(patsubst %/go.mod,%,$(NESTED))
 RACE    := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
 # What "make mutate" changes the conditions of: all that verifies, refreshes and grants.
-MUTATED = verify.go userinfo.go callback.go pkce.go authz.go refresh.go source.go \
-	internal/claims internal/fresh internal/rotate internal/tokens internal/jws internal/jwks
+MUTATED = verify.go callback.go pkce.go authz.go refresh.go source.go \
+	internal/claims internal/rotate internal/tokens internal/jws internal/jwks
 
 # A module that go.work does not list is taken by itself.
 each = @set -e; for dir in $(MODULES); do ( \
