@@ -46,8 +46,8 @@ func (u *UserInfo) Claims(v any) error { return decodeClaims(u.claims, v) }
 const opUserInfo = "user info"
 
 // UserInfo asks the user info endpoint about the agent. The subject of the answer
-// must be the agent's (OpenID Connect Core section 5.3.2). An answer that is a signed
-// JWT is verified as an ID token is; iss and aud are required.
+// must be the agent's (OpenID Connect Core section 5.3.2). An answer that is a
+// signed JWT is verified as an ID token is; iss and aud are required.
 //
 // It returns a [*SubjectMismatchError], or an [*OAuthError]: userinfo_error where
 // the endpoint refuses, invalid_response where its answer cannot be read, and
@@ -133,8 +133,8 @@ func (c *IdpClient) readUserInfo(ctx context.Context, answer endpoint.Answer, ac
 	return tokenClaims{}, invalidResponse(opUserInfo, reason, http.StatusOK, err)
 }
 
-// signedUserInfo verifies an answer that is a JWT. It came straight from the issuer, so
-// its key may lag as an ID token's may.
+// signedUserInfo verifies an answer that is a JWT. It came straight from the issuer,
+// so its key may lag as an ID token's may.
 func (c *IdpClient) signedUserInfo(ctx context.Context, answer endpoint.Answer, subject string) (tokenClaims, error) {
 	token, err := jws.Parse(strings.TrimSpace(answer.Body))
 	if isNoJWT(err) {
@@ -212,11 +212,11 @@ func newIdentities(cfg Config) *identities {
 	}
 }
 
-// identity returns whose a set without ID token is. The user info endpoint is asked once
-// in an access token's life, by one request for all callers. Before, if not nil, is the
-// agent before the refresh: what the endpoint leaves out of e-mail address and
-// organization, and the facts of the login, which it does not know, stay as they were.
-// Memberships never do.
+// identity returns whose a set without ID token is. The user info endpoint is asked
+// once in an access token's life, by one request for all callers. Before, if not
+// nil, is the agent before the refresh: what the endpoint leaves out of e-mail
+// address and organization, and the facts of the login, which it does not know, stay
+// as they were. Memberships never do.
 func (c *IdpClient) identity(ctx context.Context, tokens TokenSet, before *Agent) (tokenClaims, error) {
 	key, subject := jws.SHA256(tokens.AccessToken), tokens.SubjectHint
 	if before != nil {
@@ -289,8 +289,8 @@ func (c *IdpClient) sessionOf(accessToken, subject string) string {
 	return strings.Clone(got.SessionID) // a part would keep the whole in memory
 }
 
-// carryOver fills in what the user info endpoint left out. An agent that was itself made
-// without ID token knows less than what is remembered of its access token.
+// carryOver fills in what the user info endpoint left out. An agent that was itself
+// made without ID token knows less than what is remembered of its access token.
 func (c *IdpClient) carryOver(from *tokenClaims, before *Agent) {
 	was := claimsOf(before)
 	if known, ok := c.identities.known.Get(jws.SHA256(before.Tokens.AccessToken)); ok && before.claims == "" && known.claims.Subject == before.ID {

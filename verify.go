@@ -21,10 +21,10 @@ import (
 // empty means the client ID. What was verified is remembered until it expires or its
 // key is withdrawn.
 //
-// The Agent's Tokens hold the access token alone, and AuthTime is zero. A refused
-// token gives an [*OAuthError] matching [ErrInvalidToken] that names what failed;
-// an ID or refresh token, an API key or personal token is refused by that name.
-// Where the issuer's keys cannot be had the code is transport_error.
+// The Agent's Tokens hold the access token alone, and AuthTime is zero. The error of
+// a refused token is an [*OAuthError] matching [ErrInvalidToken] that names what
+// failed; an ID or refresh token, an API key or personal token is refused by that
+// name. Where the issuer's keys cannot be had the code is transport_error.
 func (c *IdpClient) VerifyAccessToken(ctx context.Context, raw, audience string) (*Agent, error) {
 	const op = "access token"
 	got, typ, err := c.bearerClaims(ctx, op, raw)
@@ -61,7 +61,7 @@ type LogoutToken struct {
 // Back-Channel Logout 1.0 section 2.6). It keeps no record of jti: that is the
 // caller's, who knows how many processes there are.
 //
-// A refused token gives an [*OAuthError] matching [ErrInvalidToken].
+// The error of a refused token is an [*OAuthError] matching [ErrInvalidToken].
 func (c *IdpClient) VerifyLogoutToken(ctx context.Context, raw string) (*LogoutToken, error) {
 	const op = "logout token"
 	got, typ, err := c.bearerClaims(ctx, op, raw)
@@ -126,8 +126,8 @@ func (c *IdpClient) verifyIDToken(ctx context.Context, raw string, want idTokenP
 }
 
 // issuersClaims are the claims of an ID token, or of a user info answer, that came
-// straight from the issuer: its signature holds, and its type. Of an empty subject it may
-// be anybody's.
+// straight from the issuer: its signature holds, and its type. Of an empty subject
+// it may be anybody's.
 func (c *IdpClient) issuersClaims(ctx context.Context, op string, token *jws.Token, subject string) (tokenClaims, error) {
 	if err := claims.Untyped(token.Type); err != nil {
 		return tokenClaims{}, refusedClaims(op, err)
@@ -140,8 +140,8 @@ func (c *IdpClient) issuersClaims(ctx context.Context, op string, token *jws.Tok
 }
 
 // laggingKeys is the error of such a token whose key the issuer does not publish. It
-// came straight from the issuer, so the key may only be too new: a passing failure, if
-// the token says, without proof, what it should. Anything else is refused.
+// came straight from the issuer, so the key may only be too new: a passing failure,
+// if the token says, without proof, what it should. Anything else is refused.
 func (c *IdpClient) laggingKeys(ctx context.Context, op, payload, subject string, refused error) error {
 	got, err := parseClaims(payload)
 	if err != nil {
@@ -272,7 +272,7 @@ func (c *IdpClient) signedClaims(ctx context.Context, op string, token *jws.Toke
 	return got, key, nil
 }
 
-// refusedToken tells a token that is wrong from keys that cannot be had.
+// refusedToken is the error of a token that is wrong, or of keys that cannot be had.
 func refusedToken(op string, err error) error {
 	var refused *jws.Error
 	if errors.As(err, &refused) {
@@ -281,7 +281,8 @@ func refusedToken(op string, err error) error {
 	return noAnswer(op+": keys", err)
 }
 
-// isNoJWT tells a text that is no JWT at all from one that is and does not hold.
+// isNoJWT reports whether a text is no JWT at all, which is not the same as one that
+// does not hold.
 func isNoJWT(err error) bool {
 	var refused *jws.Error
 	return errors.As(err, &refused) && slices.Contains([]string{"format", "length", "header", "payload"}, refused.Part)

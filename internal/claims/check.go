@@ -36,14 +36,14 @@ type Policy struct {
 	ClientID string
 	Now      time.Time
 	Skew     time.Duration // leeway on dates
-	// SentAt is when the token was asked for; zero: it was not. A token that was asked
-	// for need only have held between then and now: a machine may have slept, or had its
-	// clock set, while it was on its way.
+	// SentAt is when the token was asked for; zero: it was not. A token that was
+	// asked for need only have held between then and now: a machine may have slept,
+	// or had its clock set, while it was on its way.
 	SentAt time.Time
 }
 
-// issuer wants the very issuer (RFC 8725 section 3.8): issuers may share signing keys, so
-// this is what keeps one tenant's tokens out of another.
+// issuer wants the very issuer (RFC 8725 section 3.8): issuers may share signing
+// keys, so this is what keeps one tenant's tokens out of another.
 func (p *Policy) issuer(c *Claims) error {
 	if c.Issuer != p.Issuer {
 		return refuse("iss", fmt.Sprintf("is %q; want %q", c.Issuer, p.Issuer))
@@ -63,8 +63,8 @@ func (p *Policy) party(c *Claims) error {
 }
 
 // times is for every kind of token: exp and iat required, nbf where there (RFC 7519
-// sections 4.1.4 to 4.1.6; RFC 9068 section 2.2 and both OpenID specifications require
-// the first two).
+// sections 4.1.4 to 4.1.6; RFC 9068 section 2.2 and both OpenID specifications
+// require the first two).
 func (p *Policy) times(c *Claims) error {
 	switch {
 	case !c.Expiry.Present:
@@ -115,14 +115,15 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// Plausible reports whether claims that nobody has verified are at least the expected
-// ones: the issuer's, for this client, about a subject. An empty subject is any.
+// Plausible reports whether claims that nobody has verified are at least the
+// expected ones: the issuer's, for this client, about a subject. An empty subject is
+// any.
 func (p *Policy) Plausible(c *Claims, subject string) bool {
 	return p.party(c) == nil && c.Subject != "" && (subject == "" || c.Subject == subject)
 }
 
-// IDTokenPolicy is what an ID token from the token endpoint is held against, besides. A
-// zero field is not checked.
+// IDTokenPolicy is what an ID token from the token endpoint is held against,
+// besides. A zero field is not checked.
 type IDTokenPolicy struct {
 	Policy
 	Nonce    string        // of the login
@@ -134,9 +135,9 @@ type IDTokenPolicy struct {
 	Algorithm   string // of its signature
 }
 
-// Check goes through the claims: whose token it is, for whom, when, and for which login
-// (OpenID Connect Core section 3.1.3.7, points 2 to 13) or session (section 12.2). The
-// error is an [*Error], a [*SubjectError] or [ErrNonce].
+// Check goes through the claims: whose token it is, for whom, when, and for which
+// login (OpenID Connect Core section 3.1.3.7, points 2 to 13) or session (section
+// 12.2). The error is an [*Error], a [*SubjectError] or [ErrNonce].
 func (p *IDTokenPolicy) Check(c *Claims) error {
 	if err := p.party(c); err != nil {
 		return err
@@ -197,8 +198,8 @@ func (p *IDTokenPolicy) subject(c *Claims) error {
 	return nil
 }
 
-// continuity is OpenID Connect Core section 12.2: what both tokens say must be the same,
-// and the audience must still hold what it held.
+// continuity is OpenID Connect Core section 12.2: what both tokens say must be the
+// same, and the audience must still hold what it held.
 func (p *IDTokenPolicy) continuity(c *Claims) error {
 	before := p.Previous
 	if before == nil {
@@ -227,8 +228,8 @@ func (p *IDTokenPolicy) continuity(c *Claims) error {
 
 func bothSay(a, b Text) bool { return a.Present && b.Present }
 
-// accessTokenHash is OpenID Connect Core section 3.1.3.6: the left half of the access
-// token's digest, by the digest of the signature's algorithm.
+// accessTokenHash is OpenID Connect Core section 3.1.3.6: the left half of the
+// access token's digest, by the digest of the signature's algorithm.
 func (p *IDTokenPolicy) accessTokenHash(c *Claims) error {
 	if !c.AccessTokenHash.Present {
 		return nil
@@ -254,7 +255,8 @@ func same(got, want string) bool {
 	return subtle.ConstantTimeCompare([]byte(got), []byte(want)) == 1
 }
 
-// StoredIDToken checks what does not change in an ID token, however long ago it expired.
+// StoredIDToken checks what does not change in an ID token, however long ago it
+// expired.
 func (p *Policy) StoredIDToken(c *Claims, typ string) error {
 	if err := Untyped(typ); err != nil {
 		return err
@@ -262,8 +264,8 @@ func (p *Policy) StoredIDToken(c *Claims, typ string) error {
 	return p.party(c)
 }
 
-// StoredAccessToken does the same for an access token of this client. An empty subject is
-// not compared.
+// StoredAccessToken does the same for an access token of this client. An empty
+// subject is not compared.
 func (p *Policy) StoredAccessToken(c *Claims, typ, subject string) error {
 	if !isAccessToken(typ) {
 		return refuse("typ", "is not at+jwt")
@@ -280,8 +282,8 @@ func (p *Policy) StoredAccessToken(c *Claims, typ, subject string) error {
 	return nil
 }
 
-// UserInfo checks a user info answer that was signed. It needs no dates; those that it
-// has count (OpenID Connect Core section 5.3.2).
+// UserInfo checks a user info answer that was signed. It needs no dates; those that
+// it has count (OpenID Connect Core section 5.3.2).
 func (p *Policy) UserInfo(c *Claims) error {
 	if err := p.party(c); err != nil {
 		return err
@@ -289,7 +291,8 @@ func (p *Policy) UserInfo(c *Claims) error {
 	return p.timesSaid(c)
 }
 
-// AccessToken checks an access token that somebody sent to an API (RFC 9068 section 4).
+// AccessToken checks an access token that somebody sent to an API (RFC 9068 section
+// 4).
 func (p *Policy) AccessToken(c *Claims, typ, audience string) error {
 	if !isAccessToken(typ) {
 		return refuse("typ", "is not at+jwt (RFC 9068 section 4): this is "+kindOf(c, typ))
@@ -309,8 +312,8 @@ func (p *Policy) AccessToken(c *Claims, typ, audience string) error {
 	return nil
 }
 
-// LogoutToken checks a logout token that the issuer posted (OpenID Connect Back-Channel
-// Logout 1.0 section 2.6).
+// LogoutToken checks a logout token that the issuer posted (OpenID Connect
+// Back-Channel Logout 1.0 section 2.6).
 func (p *Policy) LogoutToken(c *Claims, typ string) error {
 	if isTyped(typ) && !slices.Contains([]string{"logout+jwt", "application/logout+jwt"}, strings.ToLower(typ)) {
 		return refuse("typ", fmt.Sprintf("is %q; want logout+jwt", typ))
@@ -334,8 +337,8 @@ func (p *Policy) LogoutToken(c *Claims, typ string) error {
 	return nil
 }
 
-// Untyped refuses, where an ID token is wanted, every other kind of JWT: the issuer signs
-// them all with the same keys (RFC 8725 section 3.11).
+// Untyped refuses, where an ID token is wanted, every other kind of JWT: the issuer
+// signs them all with the same keys (RFC 8725 section 3.11).
 func Untyped(typ string) error {
 	if isTyped(typ) {
 		return refuse("typ", fmt.Sprintf("is %q, which no ID token has", typ))
@@ -343,14 +346,15 @@ func Untyped(typ string) error {
 	return nil
 }
 
-// isAccessToken is RFC 9068 section 4: the type sets access tokens apart from all else
-// that the issuer signs.
+// isAccessToken is RFC 9068 section 4: the type sets access tokens apart from all
+// else that the issuer signs.
 func isAccessToken(typ string) bool {
 	return slices.Contains([]string{"at+jwt", "application/at+jwt"}, strings.ToLower(typ))
 }
 
 // isTyped reports whether typ names a kind of JWT (RFC 8725 section 3.11), whatever
-// stands behind it: a media type may have parameters. ID tokens have none, or plain JWT.
+// stands behind it: a media type may have parameters. ID tokens have none, or plain
+// JWT.
 func isTyped(typ string) bool { return strings.Contains(strings.ToLower(typ), "+jwt") }
 
 // kindOf guesses what else than an access token it was, for the error's reader.

@@ -251,7 +251,8 @@ func TestLogoutToken(t *testing.T) {
 	}
 }
 
-// What is stored is checked for what does not change; a user info answer needs no dates.
+// What is stored is checked for what does not change; a user info answer needs no
+// dates.
 func TestStoredTokensAndUserInfo(t *testing.T) {
 	t.Parallel()
 	base := members{"iss": "https://idp.example/i_1", "aud": "c_1", "sub": "usr_1", "client_id": "c_1", "exp": 1}

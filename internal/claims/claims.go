@@ -1,6 +1,6 @@
-// Package claims reads what a token, or the user info endpoint, says of somebody, and
-// checks it: whose token it is, for whom, when, and for which login. It knows no keys: a
-// signature has been verified before.
+// Package claims reads what a token, or the user info endpoint, says of somebody,
+// and checks it: whose token it is, for whom, when, and for which login. It knows no
+// keys: a signature has been verified before.
 package claims
 
 import (
@@ -11,8 +11,9 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/strictjson"
 )
 
-// Claims are decoded in one pass. A member of the wrong kind reads as missing: one odd
-// claim does not end a sign-in, and the checks of a token want what they need present.
+// Claims are decoded in one pass. A member of the wrong kind reads as missing: one
+// odd claim does not end a sign-in, and the checks of a token want what they need
+// present.
 type Claims struct {
 	Issuer, Subject, SessionID, JTI         string
 	AuthorizedParty, Nonce, AccessTokenHash Text
@@ -78,8 +79,8 @@ const logoutEvent = "http://schemas.openid.net/event/backchannel-logout"
 
 var errNoObject = errors.New("must be a JSON object")
 
-// Parse decodes a JSON object of claims, and the memberships in them. Everything in the
-// result is a part of text, so text stays in memory as long as the claims do.
+// Parse decodes a JSON object of claims, and the memberships in them. Everything in
+// the result is a part of text, so text stays in memory as long as the claims do.
 func Parse[O Organization](text string) (Claims, []O, error) {
 	c, orgs := Claims{JSON: text}, []O(nil)
 	r := strictjson.NewReader(text)

@@ -15,8 +15,8 @@ type membership = struct {
 	JoinedAt  time.Time
 }
 
-// Organization is a membership in the type of whoever reads it, which is public there: a
-// list of one type cannot become one of another without a copy.
+// Organization is a membership in the type of whoever reads it, which is public
+// there: a list of one type cannot become one of another without a copy.
 type Organization interface{ ~membership }
 
 // ReadOrganizations reads a list of memberships. A member without a text id is
@@ -71,8 +71,8 @@ func ReadMoment(r *strictjson.Reader) time.Time {
 	return unixTime(seconds)
 }
 
-// CloneOrganizations returns organizations that the receiver may change, their scopes in
-// one piece.
+// CloneOrganizations returns organizations that the receiver may change, their
+// scopes in one piece.
 func CloneOrganizations[O Organization](orgs []O) []O {
 	total := 0
 	for i := range orgs {

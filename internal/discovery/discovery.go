@@ -79,8 +79,9 @@ const (
 	usableFor = 24 * time.Hour
 )
 
-// Keep returns the document of issuerURL as package fresh keeps it; nothing is fetched
-// yet. A failure while an older copy serves is logged, since no caller is told about it.
+// Keep returns the document of issuerURL as package fresh keeps it; nothing is
+// fetched yet. A failure while an older copy serves is logged, since no caller is
+// told about it.
 func Keep(caller *endpoint.Caller, issuerURL string, insecure bool, now func() time.Time, log *slog.Logger) *fresh.Value[Metadata] {
 	return fresh.New(fresh.Options[Metadata]{
 		Fetch: func(ctx context.Context) (Metadata, error) { return Fetch(ctx, caller, issuerURL, insecure) },
@@ -94,8 +95,8 @@ func Keep(caller *endpoint.Caller, issuerURL string, insecure bool, now func() t
 	})
 }
 
-// FetchKeys gets the key set that the issuer publishes at url. A status other than 200 is
-// a [*DocumentError]; any other error means that no answer came.
+// FetchKeys gets the key set that the issuer publishes at url. A status other than
+// 200 is a [*DocumentError]; any other error means that no answer came.
 func FetchKeys(ctx context.Context, caller *endpoint.Caller, url string) ([]byte, error) {
 	answer, err := caller.Do(ctx, endpoint.Request{URL: url})
 	if err != nil {

@@ -131,8 +131,8 @@ func TestFetchKeys(t *testing.T) {
 	}
 }
 
-// The document is fetched when first wanted, and again in the background when it has aged; a
-// failure that no caller is told about is logged.
+// The document is fetched when first wanted, and again in the background when it has
+// aged; a failure that no caller is told about is logged.
 func TestKeep(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -18,8 +18,8 @@ type flight[T any] struct {
 }
 
 // launch starts a fetch, which is given up after timeout. It does not end with ctx:
-// others may wait for it by then, and will want the value later. ended is told how it
-// ended before the callers are let go.
+// others may wait for it by then, and will want the value later. ended is told how
+// it ended before the callers are let go.
 func launch[T any](ctx context.Context, timeout time.Duration, fetch func(context.Context) (T, error), ended func(context.Context, T, error)) *flight[T] {
 	f := &flight[T]{done: make(chan struct{}), late: make(chan struct{})}
 	go f.run(context.WithoutCancel(ctx), timeout, fetch, ended)
@@ -58,8 +58,9 @@ func (f *flight[T]) run(ctx context.Context, timeout time.Duration, fetch func(c
 	value, err = fetch(ctx)
 }
 
-// countMoment closes late when the fetch has taken longer than a moment. What counts is
-// time that the process ran, so ticks are counted: a ticker drops those that were missed.
+// countMoment closes late when the fetch has taken longer than a moment. What counts
+// is time that the process ran, so ticks are counted: a ticker drops those that were
+// missed.
 func (f *flight[T]) countMoment() {
 	const ticks = 10
 	ticker := time.NewTicker(moment / ticks)

@@ -16,11 +16,11 @@ import (
 const (
 	// fetchTimeout bounds one fetch, whoever waits for it.
 	fetchTimeout = 10 * time.Second
-	// grace is what a fetch gets to return after that. One that does not, because its
-	// round tripper ignores its context, is given up.
+	// grace is what a fetch gets to return after that. One that does not, because
+	// its round tripper ignores its context, is given up.
 	grace = time.Second
-	// moment is the longest that a caller waits for a newer copy while an overdue one
-	// could serve. Most issuers answer within it.
+	// moment is the longest that a caller waits for a newer copy while an overdue
+	// one could serve. Most issuers answer within it.
 	moment = 500 * time.Millisecond
 	// pause is how long no new fetch follows a failed one while a copy serves.
 	pause = 10 * time.Second
@@ -28,26 +28,26 @@ const (
 	// pause between them too, so that requests do not go on as fast as callers ask.
 	burst = 3
 	// burstPause is that pause. It ends by the clock given or by the process's own,
-	// whichever is first: a clock that stands still must not keep an issuer that is
-	// back away for ever. It is short, for a login waits for it.
+	// whichever is first: a clock that stands still must not hide for ever that the
+	// issuer is back. It is short, since a login waits for it.
 	burstPause = time.Second
 )
 
 // Options say what is fetched, and how old a copy of it may be.
 type Options[T any] struct {
-	// Fetch returns a new one. Its context has a deadline, and the values of the context
-	// of the call that led to it.
+	// Fetch returns a new one. Its context has a deadline, and the values of the
+	// context of the call that led to it.
 	Fetch func(context.Context) (T, error)
 	// Now is the clock.
 	Now func() time.Time
-	// Fresh is the age up to which a copy is used without asking. An older one serves
-	// too, while a newer one is fetched.
+	// Fresh is the age up to which a copy is used without asking. An older one
+	// serves too, while a newer one is fetched.
 	Fresh time.Duration
 	// Overdue is the age from which callers first wait a moment for the newer copy,
 	// unless a fetch has failed less than that ago. Zero: they never do.
 	Overdue time.Duration
-	// Usable is the age up to which a copy serves when no newer one can be had. Zero:
-	// nothing is kept, not even a failure, and callers only share the fetch.
+	// Usable is the age up to which a copy serves when no newer one can be had.
+	// Zero: nothing is kept, not even a failure, and callers only share the fetch.
 	Usable time.Duration
 	// Report, if set, is told about the end of each fetch. A nil copy means that it
 	// failed with err; serving is then the older copy that can still serve, if any.
@@ -68,14 +68,14 @@ func (c *Copy[T]) Age(now time.Time) time.Duration {
 }
 
 // Terms are what a caller says about a fetch of its own. They count where the fetch
-// would not be due anyway: a copy serves, but this caller wants a newer one, or there
-// is none and the last fetch has failed.
+// would not be due anyway: a copy serves, but this caller wants a newer one, or
+// there is none and the last fetch has failed.
 type Terms[T any] interface {
 	// Allow reports whether the fetch may begin.
 	Allow() bool
-	// Ended is told how the fetch ended that began on these terms, before any other can
-	// begin. A nil copy means that it failed; before is the failure of the fetch before
-	// it, nil if that succeeded.
+	// Ended is told how the fetch ended that began on these terms, before any other
+	// can begin. A nil copy means that it failed; before is the failure of the fetch
+	// before it, nil if that succeeded.
 	Ended(copy *Copy[T], before error)
 }
 
@@ -107,8 +107,8 @@ func (v *Value[T]) Get(ctx context.Context) (T, error) {
 	return c.Value, nil
 }
 
-// Fresh returns the copy if it is fresh, and nil otherwise. It takes no lock and never
-// fetches.
+// Fresh returns the copy if it is fresh, and nil otherwise. It takes no lock and
+// never fetches.
 func (v *Value[T]) Fresh() *Copy[T] {
 	if c := v.current.Load(); c != nil && v.age(c) < v.opts.Fresh {
 		return c
@@ -121,9 +121,9 @@ func (v *Value[T]) Fresh() *Copy[T] {
 func (v *Value[T]) Begun() uint64 { return v.begun.Load() }
 
 // Copy returns a copy that may be used now: at once if one can serve, otherwise once
-// it has been fetched. While fetches fail and there is no copy, the terms say whether
-// another may begin; the error is then what the last one failed with. Nil terms make
-// a pause after a few failures.
+// it has been fetched. While fetches fail and there is no copy, the terms say
+// whether another may begin; the error is then what the last one failed with. Nil
+// terms make a pause after a few failures.
 //
 // Its error is the fetch's, or wraps ctx.Err() if ctx ends first.
 func (v *Value[T]) Copy(ctx context.Context, terms Terms[T]) (*Copy[T], error) {
@@ -190,8 +190,8 @@ func (v *Value[T]) first(ctx context.Context, terms Terms[T]) (*flight[*Copy[T]]
 	return v.begin(ctx, terms), nil
 }
 
-// mayTryAgain reports whether a fetch may follow a failed one without a copy. v.mu is
-// held.
+// mayTryAgain reports whether a fetch may follow a failed one without a copy. v.mu
+// is held.
 func (v *Value[T]) mayTryAgain(terms Terms[T]) bool {
 	if terms != nil {
 		return terms.Allow()
@@ -200,9 +200,9 @@ func (v *Value[T]) mayTryAgain(terms Terms[T]) bool {
 }
 
 // Newer returns the copy of a fetch that ends from now on, for a caller whom old did
-// not help and who arrived when that many fetches had begun. It joins the fetch under
-// way, or begins one if the terms allow it. It returns nil if they do not, or if old
-// is itself from a fetch that began after the caller had arrived.
+// not help and who arrived when that many fetches had begun. It joins the fetch
+// under way, or begins one if the terms allow it. It returns nil if they do not, or
+// if old is itself from a fetch that began after the caller had arrived.
 func (v *Value[T]) Newer(ctx context.Context, old *Copy[T], arrived uint64, terms Terms[T]) (*Copy[T], error) {
 	if old.seq > arrived {
 		return nil, nil

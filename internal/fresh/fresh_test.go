@@ -112,8 +112,8 @@ func within(t *testing.T, long time.Duration, do func()) {
 	}
 }
 
-// The issuer that hangs: whoever has a good copy gets it at once, at the first hang and at
-// all later ones, whether or not somebody asks all the time.
+// The issuer that hangs: whoever has a good copy gets it at once, at the first hang
+// and at all later ones, whether or not somebody asks all the time.
 func TestGoodCopyServesAtOnce(t *testing.T) {
 	t.Parallel()
 	for _, every := range []time.Duration{time.Second, 9 * time.Second, 11 * time.Second, time.Minute, time.Hour} {
@@ -139,7 +139,8 @@ func TestGoodCopyServesAtOnce(t *testing.T) {
 	}
 }
 
-// The issuer that is slow, but not too slow: the new copy counts as soon as it is there.
+// The issuer that is slow, but not too slow: the new copy counts as soon as it is
+// there.
 func TestSlowCopyIsTaken(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -192,9 +193,9 @@ func TestOldValueServesWhileItsSourceIsAway(t *testing.T) {
 	})
 }
 
-// A copy that is overdue: the newer one counts at once if the source answers within a
-// moment, and nobody waits for longer than that, nor at all once it is known that the
-// source does not answer.
+// A copy that is overdue: the newer one counts at once if the source answers within
+// a moment, and nobody waits for longer than that, nor at all once it is known that
+// the source does not answer.
 func TestOverdueCopy(t *testing.T) {
 	t.Parallel()
 	const moment = 500 * time.Millisecond
@@ -396,8 +397,8 @@ func (m *movable) move(d time.Duration) {
 
 func newMovable() *movable { return &movable{now: time.Unix(1_800_000_000, 0)} }
 
-// A clock that was ahead and is set back leaves a value fresh for as long as ever, and
-// not until the clock has caught up.
+// A clock that was ahead and is set back leaves a value fresh for as long as ever,
+// and not until the clock has caught up.
 func TestClockSetBack(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -442,7 +443,8 @@ func TestClockSetBackAfterFailure(t *testing.T) {
 	})
 }
 
-// Callers that ask without end while there is no copy do not become requests without end.
+// Callers that ask without end while there is no copy do not become requests without
+// end.
 func TestFailuresWithoutCopyPause(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -500,8 +502,8 @@ func TestFailuresWithCopyDoNotCount(t *testing.T) {
 	})
 }
 
-// A clock that stands still does not hide for ever that the source is back, nor does one
-// that was set back.
+// A clock that stands still does not hide for ever that the source is back, nor does
+// one that was set back.
 func TestFailuresWithoutCopyAndClockAway(t *testing.T) {
 	t.Parallel()
 	for name, move := range map[string]time.Duration{"frozen": 0, "set back": -time.Hour} {

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Group lets callers that want the same thing at the same time share one fetch of it.
-// It keeps nothing. All methods are safe for concurrent use.
+// Group lets callers that want the same thing at the same time share one fetch of
+// it. It keeps nothing. All methods are safe for concurrent use.
 type Group[K comparable, T any] struct {
 	timeout time.Duration
 
@@ -20,9 +20,9 @@ func NewGroup[K comparable, T any](timeout time.Duration) *Group[K, T] {
 	return &Group[K, T]{timeout: timeout, flights: make(map[K]*flight[T])}
 }
 
-// Do returns what fetch returns, or what that of a caller with the same key does that
-// is under way. The context of fetch has the group's timeout and the values of ctx; it
-// does not end with ctx. Do itself does, with an error that wraps ctx.Err().
+// Do returns what fetch returns, or what that of a caller with the same key does
+// that is under way. The context of fetch has the group's timeout and the values of
+// ctx; it does not end with ctx. Do itself does, with an error that wraps ctx.Err().
 func (g *Group[K, T]) Do(ctx context.Context, key K, fetch func(context.Context) (T, error)) (T, error) {
 	f, err := g.joinOrLaunch(ctx, key, fetch)
 	if err != nil {

@@ -12,7 +12,8 @@ const (
 	replenished = 10 * time.Second
 )
 
-// budget is a token bucket: burst fetches at once, and one more for every ten seconds.
+// budget is a token bucket: burst fetches at once, and one more for every ten
+// seconds.
 type budget struct {
 	left int
 	last time.Time // when the bucket was full, or was given its last fetch
@@ -28,8 +29,8 @@ func (b *budget) take(now time.Time) bool {
 	return true
 }
 
-// give gives back what take took.
-func (b *budget) give() { b.left = min(b.left+1, burst) }
+// putBack undoes take.
+func (b *budget) putBack() { b.left = min(b.left+1, burst) }
 
 // empty reports whether take would take nothing.
 func (b *budget) empty(now time.Time) bool {
@@ -37,11 +38,11 @@ func (b *budget) empty(now time.Time) bool {
 	return b.left == 0
 }
 
-// refill gives back all that was taken.
+// refill undoes all that was taken.
 func (b *budget) refill() { b.left = burst }
 
-// replenish adds what has come in until now. A clock that was moved back adds nothing, and the
-// wait for the next fetch begins again.
+// replenish adds what has come in until now. A clock that was moved back adds
+// nothing, and the wait for the next fetch begins again.
 func (b *budget) replenish(now time.Time) {
 	elapsed := now.Sub(b.last)
 	if b.left == burst || elapsed < 0 {
@@ -72,11 +73,12 @@ func (p *payer) helpedBy(set *fresh.Copy[*snapshot]) bool {
 	return set != nil && (p.none || set.Value.has(&p.token))
 }
 
-// firstFetch are the terms of a fetch without a usable set. It was due anyway, so it is charged
-// only once it is known that it did not help. Fetches that fail again are paid for too, and once
-// the budget is used up, the last failure is the answer until it has filled up: else every token
-// that anybody makes up would be a request to an issuer in trouble. A token from the issuer may
-// always try: it has cost a login, and that would be lost.
+// firstFetch are the terms of a fetch without a usable set. It was due anyway, so it
+// is charged only once it is known that it did not help. Fetches that fail again are
+// paid for too, and once the budget is used up, the last failure is the answer until
+// it has filled up: else every token that anybody makes up would be a request to an
+// issuer in trouble. A token from the issuer may always try: it has cost a login,
+// and that would be lost.
 type firstFetch struct{ payer }
 
 // Allow reports whether there is something left of the budget.
@@ -86,8 +88,8 @@ func (f *firstFetch) Allow() bool {
 	return f.from == FromIssuer || !f.set.budgets[f.from].empty(f.set.now())
 }
 
-// Ended charges the fetch if it was wasted. A first failure is free; it is those who try again
-// that pay, unless they come with a token from the issuer.
+// Ended charges the fetch if it was wasted. A first failure is free; it is those who
+// try again that pay, unless they come with a token from the issuer.
 func (f *firstFetch) Ended(set *fresh.Copy[*snapshot], before error) {
 	helped := f.helpedBy(set)
 	f.set.mu.Lock()
@@ -101,8 +103,8 @@ func (f *firstFetch) Ended(set *fresh.Copy[*snapshot], before error) {
 	}
 }
 
-// extraFetch are the terms of a fetch for a token that the set at hand does not help. It is paid
-// for beforehand; what it cost is given back if it helps.
+// extraFetch are the terms of a fetch for a token that the set at hand does not
+// help. It is paid for beforehand; what it cost is given back if it helps.
 type extraFetch struct {
 	payer
 	refused bool // the budget was used up
@@ -123,5 +125,5 @@ func (f *extraFetch) Ended(set *fresh.Copy[*snapshot], _ error) {
 	}
 	f.set.mu.Lock()
 	defer f.set.mu.Unlock()
-	f.set.budgets[f.from].give()
+	f.set.budgets[f.from].putBack()
 }

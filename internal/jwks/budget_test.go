@@ -91,8 +91,8 @@ func TestForgedKeyIDs(t *testing.T) {
 	}
 }
 
-// TestRotation has a new key that is picked up at once, also after a forged kid, as often as
-// keys rotate.
+// TestRotation has a new key that is picked up at once, also after a forged kid, as
+// often as keys rotate.
 func TestRotation(t *testing.T) {
 	t.Parallel()
 	for _, warm := range []bool{false, true} {
@@ -133,8 +133,8 @@ func TestRotation(t *testing.T) {
 	}
 }
 
-// TestChargeOutlivesCaller has a caller that leaves while the fetch it began is under way: it
-// pays all the same if the fetch was for nothing, and only then.
+// TestChargeOutlivesCaller has a caller that leaves while the fetch it began is
+// under way: it pays all the same if the fetch was for nothing, and only then.
 func TestChargeOutlivesCaller(t *testing.T) {
 	t.Parallel()
 	for _, found := range []bool{false, true} {
@@ -213,8 +213,8 @@ func TestBudgetsAreSeparate(t *testing.T) {
 	})
 }
 
-// TestSetRenewedMeanwhile has a caller that looked at the old set just before another's fetch
-// ended: it looks at the new one instead of fetching again.
+// TestSetRenewedMeanwhile has a caller that looked at the old set just before
+// another's fetch ended: it looks at the new one instead of fetching again.
 func TestSetRenewedMeanwhile(t *testing.T) {
 	t.Parallel()
 	i := &issuer{doc: published(newKey("a"))}

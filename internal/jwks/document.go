@@ -29,8 +29,9 @@ type snapshot struct {
 	handles map[Key]struct{}        // of those that may verify
 }
 
-// Key is a handle of the key that verified a token: comparable, and equal for the same key
-// material under the same kid and alg, from whichever fetch it came. The zero Key is no key.
+// Key is a handle of the key that verified a token: comparable, and equal for the
+// same key material under the same kid and alg, from whichever fetch it came. The
+// zero Key is no key.
 type Key struct {
 	id, alg    string            // copies: a Key may be kept for longer than the document
 	thumbprint [sha256.Size]byte // RFC 7638
@@ -49,8 +50,8 @@ func (k *publicKey) fits(alg string) bool {
 	return k.verifying && (k.handle.alg == "" || k.handle.alg == alg) && jws.Fits(alg, k.key)
 }
 
-// has reports whether a token's key ID is one of sn's. For a token without one, it reports
-// whether a key of sn verifies it.
+// has reports whether a token's key ID is one of sn's. For a token without one, it
+// reports whether a key of sn verifies it.
 func (sn *snapshot) has(t *jws.Token) bool {
 	if t.HasKeyID {
 		return len(sn.byID[t.KeyID]) > 0
@@ -59,8 +60,8 @@ func (sn *snapshot) has(t *jws.Token) bool {
 	return ok
 }
 
-// verify verifies t. Unless the answer is final, a newer set might have another; err is what to
-// say if there is none.
+// verify verifies t. Unless the answer is final, a newer set might have another; err
+// is what to say if there is none.
 func (sn *snapshot) verify(t *jws.Token) (k Key, final bool, err error) {
 	keys := sn.keys
 	if t.HasKeyID {
@@ -103,9 +104,10 @@ func anyFits(keys []*publicKey, alg string) bool {
 	return false
 }
 
-// parse reads a JWK Set (RFC 7517 section 5). Keys that cannot be used are left out, as that
-// section asks. A set may have no usable key at all: that is how an issuer withdraws its last one,
-// and taking it for a failure would keep the old keys trusted.
+// parse reads a JWK Set (RFC 7517 section 5). Keys that cannot be used are left out,
+// as that section asks. A set may have no usable key at all: that is how an issuer
+// withdraws its last one, and taking it for a failure would keep the old keys
+// trusted.
 func parse(doc string) (*snapshot, error) {
 	sn := &snapshot{byID: map[string][]*publicKey{}, handles: map[Key]struct{}{}}
 	r := strictjson.NewReader(doc)
@@ -145,8 +147,9 @@ func (sn *snapshot) add(k *publicKey) {
 	}
 }
 
-// parseKey reads one JWK (RFC 7517 section 4). It is false for anything but a public key that
-// package jws can verify with, and for one that comes with private or symmetric parts.
+// parseKey reads one JWK (RFC 7517 section 4). It is false for anything but a public
+// key that package jws can verify with, and for one that comes with private or
+// symmetric parts.
 func parseKey(raw string) (*publicKey, bool) {
 	var (
 		k              = &publicKey{verifying: true}
@@ -214,8 +217,9 @@ func hasVerify(r *strictjson.Reader) bool {
 	return found
 }
 
-// parseRSA returns the public key of an RSA JWK. See RFC 7518 section 6.3.1. go-jose has a bound
-// of its own, 4096 bits unless the program changes a variable, and so is not asked.
+// parseRSA returns the public key of an RSA JWK. See RFC 7518 section 6.3.1. go-jose
+// has a bound of its own, 4096 bits unless the program changes a variable, and so is
+// not asked.
 func parseRSA(n, e string) (crypto.PublicKey, bool) {
 	modulus, err := base64.RawURLEncoding.DecodeString(n)
 	if err != nil {
@@ -229,7 +233,8 @@ func parseRSA(n, e string) (crypto.PublicKey, bool) {
 		key = &rsa.PublicKey{N: new(big.Int).SetBytes(modulus)}
 		exp = new(big.Int).SetBytes(exponent)
 	)
-	// What crypto/rsa would refuse at every use: even numbers and exponents beyond 31 bits.
+	// What crypto/rsa would refuse at every use: even numbers and exponents beyond
+	// 31 bits.
 	if key.N.Bit(0) == 0 || exp.Bit(0) == 0 || exp.Cmp(big.NewInt(3)) < 0 || exp.Cmp(big.NewInt(math.MaxInt32)) > 0 {
 		return nil, false
 	}

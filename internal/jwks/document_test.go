@@ -14,8 +14,8 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/jwks"
 )
 
-// loads reports how a document is taken: whether it is a set at all, and whether the key that
-// signs for k is in it.
+// loads reports how a document is taken: whether it is a set at all, and whether the
+// key that signs for k is in it.
 func loads(t testing.TB, doc string, k signingKey) (isSet, hasKey bool) {
 	t.Helper()
 	i := &issuer{doc: doc}
@@ -67,8 +67,9 @@ func TestDocument(t *testing.T) {
 	}
 }
 
-// TestSetWithoutUsableKey has well-formed documents that withdraw every key: a token's key is not
-// there, which is another thing than a document that cannot be read.
+// TestSetWithoutUsableKey has well-formed documents that withdraw every key: a
+// token's key is not there, which is another thing than a document that cannot be
+// read.
 func TestSetWithoutUsableKey(t *testing.T) {
 	t.Parallel()
 	ed := newKey("a")
@@ -201,8 +202,8 @@ func TestOddKeys(t *testing.T) {
 	}
 }
 
-// TestLargeRSAKeys has the sizes that go-jose would refuse. They are known keys: a bad signature
-// is a bad signature.
+// TestLargeRSAKeys has the sizes that go-jose would refuse. They are known keys: a
+// bad signature is a bad signature.
 func TestLargeRSAKeys(t *testing.T) {
 	t.Parallel()
 	for _, bits := range []uint{2048, 4096, 4104, 8192, 16384} {

@@ -135,7 +135,8 @@ func TestFetchContext(t *testing.T) {
 	})
 }
 
-// TestJoiningFetches has callers that come before and during a fetch for another's unknown kid.
+// TestJoiningFetches has callers that come before and during a fetch for another's
+// unknown kid.
 func TestJoiningFetches(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -281,7 +282,8 @@ func TestAgedCallersShareOneFetch(t *testing.T) {
 				wg.Wait()
 				time.Sleep(tc.takes)
 				synctest.Wait()
-				// The renewal, and one more at most for those who came while it was under way.
+				// The renewal, and one more at most for those who came while it was
+				// under way.
 				if got := i.fetches.Load(); got < 1 || got > 2 {
 					t.Errorf("got %d fetches; want 1 or 2", got)
 				}

@@ -27,8 +27,9 @@ func fixedECKey(id string) signingKey {
 	return signingKey{id, "ES256", key}
 }
 
-// FuzzKeySet checks that a key is trusted only if encoding/json and go-jose find it in the
-// document too, as a public key for signatures, and that it is the one that the token names.
+// FuzzKeySet checks that a key is trusted only if encoding/json and go-jose find it
+// in the document too, as a public key for signatures, and that it is the one that
+// the token names.
 func FuzzKeySet(f *testing.F) {
 	ed, ec := newKey("a"), fixedECKey("b")
 	f.Add(published(ed, ec))

@@ -1,9 +1,10 @@
 // Package jwks keeps the issuer's keys and verifies tokens with them.
 //
-// A [Set] fetches the issuer's JWK Set (RFC 7517) when it is first needed, again when a token
-// names a key that it does not know, and again when the copy has aged. Package fresh keeps that
-// copy: a good one serves at once, and all callers share one fetch. What is added here is a
-// budget, which bounds how many fetches made-up key IDs can cause.
+// A [Set] fetches the issuer's JWK Set (RFC 7517) when it is first needed, again
+// when a token names a key that it does not know, and again when the copy has aged.
+// Package fresh keeps that copy: a good one serves at once, and all callers share
+// one fetch. What is added here is a budget, which bounds how many fetches made-up
+// key IDs can cause.
 package jwks
 
 import (
@@ -22,19 +23,20 @@ import (
 const (
 	// freshFor is how long a set is used without asking again.
 	freshFor = 45 * time.Minute
-	// overdueAfter is when a key that the issuer withdrew must be gone, if the keys can be
-	// fetched: from then on callers wait a moment for the newer set.
+	// overdueAfter is when a key that the issuer withdrew must be gone, if the keys
+	// can be fetched: from then on callers wait a moment for the newer set.
 	overdueAfter = time.Hour
 	// usableFor is how old a set may become while fetches fail.
 	usableFor = 24 * time.Hour
 )
 
-// Source says where a token came from. Each has its own budget for fetches, so that forged
-// tokens of the one kind cannot use up that of the other.
+// Source says where a token came from. Each has its own budget for fetches, so that
+// forged tokens of the one kind cannot use up that of the other.
 type Source int
 
 const (
-	// Untrusted is a token that anybody may have sent, such as a bearer or a logout token.
+	// Untrusted is a token that anybody may have sent, such as a bearer or a logout
+	// token.
 	Untrusted Source = iota
 	// FromIssuer is a token that came straight from the token endpoint.
 	FromIssuer
@@ -52,9 +54,9 @@ type Set struct {
 	budgets [sources]budget
 }
 
-// New returns a Set that gets the JWK Set document from fetch, which must bound its length and
-// heed its context; that has a deadline, and the values of the context of the call that led to
-// the fetch. Nothing is fetched yet. A nil log is silent.
+// New returns a Set that gets the JWK Set document from fetch, which must bound its
+// length and heed its context; that has a deadline, and the values of the context of
+// the call that led to the fetch. Nothing is fetched yet. A nil log is silent.
 func New(fetch func(ctx context.Context) ([]byte, error), now func() time.Time, log *slog.Logger) *Set {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -76,9 +78,9 @@ func New(fetch func(ctx context.Context) ([]byte, error), now func() time.Time, 
 	return s
 }
 
-// UnavailableError says that the keys could not be had now: the fetch failed, or there were too
-// many, and Err is then what the last one failed with, if it did. It is a passing failure and
-// says nothing about the token.
+// UnavailableError says that the keys could not be had now: the fetch failed, or
+// there were too many, and Err is then what the last one failed with, if it did. It
+// is a passing failure and says nothing about the token.
 type UnavailableError struct {
 	Err error // the cause
 }
@@ -100,16 +102,16 @@ var (
 
 var errBudget = errors.New("keys cannot be fetched again yet")
 
-// Verify verifies t's signature with the key of the issuer that it names, or if it names none,
-// with any that fits its algorithm. It checks no claim.
+// Verify verifies t's signature with the key of the issuer that it names, or if it
+// names none, with any that fits its algorithm. It checks no claim.
 //
-// A key ID that the set does not have leads to a fetch, within the budget of from. A known one
-// never does, however bad the signature: the issuer would have to publish another key under the
-// same ID.
+// A key ID that the set does not have leads to a fetch, within the budget of from. A
+// known one never does, however bad the signature: the issuer would have to publish
+// another key under the same ID.
 //
-// A token that was refused is a [*jws.Error] with Part kid, alg or signature; see [IsUnknownKey].
-// If keys cannot be had it is an [*UnavailableError], and if ctx ends first, an error that wraps
-// ctx.Err().
+// A token that was refused is a [*jws.Error] with Part kid, alg or signature; see
+// [IsUnknownKey]. If keys cannot be had it is an [*UnavailableError], and if ctx
+// ends first, an error that wraps ctx.Err().
 func (s *Set) Verify(ctx context.Context, t *jws.Token, from Source) (Key, error) {
 	arrived := s.published.Begun() // before anything else is read
 	set, err := s.usable(ctx, t, from)
@@ -126,8 +128,9 @@ func (s *Set) Verify(ctx context.Context, t *jws.Token, from Source) (Key, error
 		case err != nil:
 			return Key{}, err
 		case newer == nil && len(set.Value.handles) == 0:
-			// An issuer that signs tokens and publishes no key has an accident. No token
-			// passes, but none counts as forged either, for a session may hang on it.
+			// An issuer that signs tokens and publishes no key has an accident. No
+			// token passes, but none counts as forged either, for a session may hang
+			// on it.
 			return Key{}, &UnavailableError{ErrNoKeys}
 		case newer == nil:
 			return Key{}, refusal
@@ -136,16 +139,18 @@ func (s *Set) Verify(ctx context.Context, t *jws.Token, from Source) (Key, error
 	}
 }
 
-// IsUnknownKey reports whether a token was refused because the issuer does not publish the key
-// that it names. Keys may lag: the issuer may publish it a moment later.
+// IsUnknownKey reports whether a token was refused because the issuer does not
+// publish the key that it names. Keys may lag: the issuer may publish it a moment
+// later.
 func IsUnknownKey(err error) bool {
 	var refused *jws.Error
 	return errors.As(err, &refused) && refused.Part == "kid"
 }
 
-// Trusts reports whether k is still a key of the issuer's: the same material under the same kid
-// and alg. It lets verified tokens be remembered without outliving their key. While the set is
-// fresh it takes no lock; when it has aged, it is fetched as for Verify.
+// Trusts reports whether k is still a key of the issuer's: the same material under
+// the same kid and alg. It lets verified tokens be remembered without outliving
+// their key. While the set is fresh it takes no lock; when it has aged, it is
+// fetched as for Verify.
 func (s *Set) Trusts(ctx context.Context, k Key) bool {
 	if k == (Key{}) {
 		return false
@@ -158,10 +163,10 @@ func (s *Set) Trusts(ctx context.Context, k Key) bool {
 	return ok
 }
 
-// Check reports whether tokens could be verified now by one of algs: nil if the issuer publishes
-// a key that fits, [ErrNoKeys] if it publishes none that can verify, and [ErrNoFit] if there are
-// only others. If keys cannot be had it is an [*UnavailableError]; a document that cannot be read
-// is an [ErrDocument] in it.
+// Check reports whether tokens could be verified now by one of algs: nil if the
+// issuer publishes a key that fits, [ErrNoKeys] if it publishes none that can
+// verify, and [ErrNoFit] if there are only others. If keys cannot be had it is an
+// [*UnavailableError]; a document that cannot be read is an [ErrDocument] in it.
 func (s *Set) Check(ctx context.Context, algs []string) error {
 	set, err := s.usable(ctx, nil, Untrusted)
 	switch {
@@ -175,8 +180,8 @@ func (s *Set) Check(ctx context.Context, algs []string) error {
 	return nil
 }
 
-// usable returns a set that may be trusted now. The token that is to be verified, if any, pays
-// for a fetch that begins with no usable set and then does not help it.
+// usable returns a set that may be trusted now. The token that is to be verified, if
+// any, pays for a fetch that begins with no usable set and then does not help it.
 func (s *Set) usable(ctx context.Context, t *jws.Token, from Source) (*fresh.Copy[*snapshot], error) {
 	if set := s.published.Fresh(); set != nil {
 		return set, nil
@@ -188,9 +193,9 @@ func (s *Set) usable(ctx context.Context, t *jws.Token, from Source) (*fresh.Cop
 	return set, nil
 }
 
-// newer returns a set that is newer than the one which did not help to verify t, or nil if there
-// is none: that one came from a fetch that began after the caller had arrived, or the budget is
-// used up.
+// newer returns a set that is newer than the one which did not help to verify t, or
+// nil if there is none: that one came from a fetch that began after the caller had
+// arrived, or the budget is used up.
 func (s *Set) newer(ctx context.Context, set *fresh.Copy[*snapshot], arrived uint64, t *jws.Token, from Source) (*fresh.Copy[*snapshot], error) {
 	extra := &extraFetch{payer: s.payerOf(t, from)}
 	newer, err := s.published.Newer(ctx, set, arrived, extra)
@@ -198,14 +203,14 @@ func (s *Set) newer(ctx context.Context, set *fresh.Copy[*snapshot], arrived uin
 		return nil, unavailable(ctx, err)
 	}
 	if extra.refused && from == FromIssuer && !t.HasKeyID {
-		// Another key may have signed it. With a kid it is known that the key was not
-		// published a moment ago, whether or not that is asked again.
+		// Another key may have signed it. With a kid it is known that the key was
+		// not published a moment ago, whether or not that is asked again.
 		return nil, &UnavailableError{errBudget}
 	}
 	return newer, nil
 }
 
-// unavailable tells a caller that has left from keys that cannot be had.
+// unavailable is the error of a caller that has left, or of keys that cannot be had.
 func unavailable(ctx context.Context, err error) error {
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return fmt.Errorf("jwks: waiting for the issuer's keys: %w", err)

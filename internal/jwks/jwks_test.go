@@ -20,7 +20,8 @@ func TestNothingIsFetchedAtFirst(t *testing.T) {
 	i.count(t, 0)
 }
 
-// TestVerify has tokens against documents: what is refused, and what of it after mending.
+// TestVerify has tokens against documents: what is refused, and what of it after
+// mending.
 func TestVerify(t *testing.T) {
 	t.Parallel()
 	var (
@@ -127,8 +128,8 @@ func TestWithdrawnKey(t *testing.T) {
 	})
 }
 
-// TestWithdrawnKeyAfterIdling has a process that asked for no key for an hour: the first that asks
-// is told that it has been withdrawn.
+// TestWithdrawnKeyAfterIdling has a process that asked for no key for an hour: the
+// first that asks is told that it has been withdrawn.
 func TestWithdrawnKeyAfterIdling(t *testing.T) {
 	t.Parallel()
 	for _, idle := range []time.Duration{time.Hour, 5 * time.Hour, 24*time.Hour - 1} {

@@ -10,9 +10,9 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/jwks"
 )
 
-// TestMembersInAnyOrder has members of a key that forbid its use, before others that would allow
-// it: what is read later must not undo what was read before. The same key without that member
-// verifies.
+// TestMembersInAnyOrder has members of a key that forbid its use, before others that
+// would allow it: what is read later must not undo what was read before. The same
+// key without that member verifies.
 func TestMembersInAnyOrder(t *testing.T) {
 	t.Parallel()
 	ed, rs := newKey("a"), rsaKey()
@@ -61,8 +61,8 @@ func (k signingKey) member(name string) string {
 	return text
 }
 
-// TestKidOfAnotherKindOfKey has a kid whose key cannot be meant: no alg stands there, but the key
-// is of another type than the token's algorithm asks for.
+// TestKidOfAnotherKindOfKey has a kid whose key cannot be meant: no alg stands
+// there, but the key is of another type than the token's algorithm asks for.
 func TestKidOfAnotherKindOfKey(t *testing.T) {
 	t.Parallel()
 	i := &issuer{doc: document(ecKey().jwk(map[string]any{"kid": "a", "alg": nil}))}
@@ -87,8 +87,8 @@ func TestUnavailableSaysWhy(t *testing.T) {
 	}
 }
 
-// TestStaleSetServesWhileForgersAsk has an issuer that is away, and tokens with made-up key IDs
-// that use up the budget: what is good goes on being good.
+// TestStaleSetServesWhileForgersAsk has an issuer that is away, and tokens with
+// made-up key IDs that use up the budget: what is good goes on being good.
 func TestStaleSetServesWhileForgersAsk(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -11,16 +11,18 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/recent"
 )
 
-// Memory remembers tokens whose signature held, by the digest of the signature, until
-// they expire or their key is withdrawn. No signature is kept, so nothing in here can be
-// used as a token. What a token says is a T. It is safe for concurrent use.
+// Memory remembers tokens whose signature held, by the digest of the signature,
+// until they expire or their key is withdrawn. No signature is kept, so nothing in
+// here can be used as a token. What a token says is a T. It is safe for concurrent
+// use.
 type Memory[T any] struct {
 	set    *Set
 	decode func(payload string) (T, error)
 	known  *recent.Map[[sha256.Size]byte, *verified[T]]
 }
 
-// NewMemory returns an empty Memory of tokens by set's keys, whose payloads decode reads.
+// NewMemory returns an empty Memory of tokens by set's keys, whose payloads decode
+// reads.
 func NewMemory[T any](set *Set, decode func(payload string) (T, error)) *Memory[T] {
 	limits := recent.Limits{Entries: 16384, Bytes: 64 << 20}
 	return &Memory[T]{set: set, decode: decode, known: recent.New[[sha256.Size]byte, *verified[T]](limits, set.now)}
@@ -34,8 +36,9 @@ type verified[T any] struct {
 	again        atomic.Pointer[decoded[T]] // nil until the token is seen again
 }
 
-// decoded is what saves time when a token is seen a third time: comparing a text costs a
-// tenth of hashing it. Most tokens of a large API are not seen so often by one process.
+// decoded is what saves time when a token is seen a third time: comparing a text
+// costs a tenth of hashing it. Most tokens of a large API are not seen so often by
+// one process.
 type decoded[T any] struct {
 	signed string // header and payload, as they came
 	value  T
@@ -48,9 +51,9 @@ func (m *Memory[T]) Remember(raw string, t *jws.Token, k Key, expiry time.Time) 
 	m.known.Put(id, known, 4*len(raw), expiry)
 }
 
-// Recall returns what a remembered token says and its typ, if it is the very same token
-// and its key is still the issuer's. The value is shared: the caller must not change what
-// is behind it.
+// Recall returns what a remembered token says and its typ, if it is the very same
+// token and its key is still the issuer's. The value is shared: the caller must not
+// change what is behind it.
 func (m *Memory[T]) Recall(ctx context.Context, raw string) (value T, typ string, ok bool) {
 	id, signed := cutSignature(raw)
 	known, ok := m.known.Get(id)
@@ -80,8 +83,8 @@ func (m *Memory[T]) recall(known *verified[T], signed string) (none T, ok bool) 
 	return value, true
 }
 
-// cutSignature returns the digest of a token's signature and what that signs. A text too
-// long for a token has neither, so that nobody makes us search or hash it.
+// cutSignature returns the digest of a token's signature and what that signs. A text
+// too long for a token has neither, so that nobody makes us search or hash it.
 func cutSignature(raw string) (id [sha256.Size]byte, signed string) {
 	if len(raw) > jws.MaxLength {
 		return id, ""

@@ -78,8 +78,8 @@ func TestStaleSet(t *testing.T) {
 	})
 }
 
-// TestUnknownKeyWhileDown has tokens with a new kid while fetches fail: nobody can say that
-// there is no such key.
+// TestUnknownKeyWhileDown has tokens with a new kid while fetches fail: nobody can
+// say that there is no such key.
 func TestUnknownKeyWhileDown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -103,8 +103,9 @@ func TestUnknownKeyWhileDown(t *testing.T) {
 	})
 }
 
-// TestColdFailure has an issuer that is down when nothing is cached: made-up tokens must not be a
-// request each, and a token that cost a login always gets its try. The clock does not move.
+// TestColdFailure has an issuer that is down when nothing is cached: made-up tokens
+// must not be a request each, and a token that cost a login always gets its try. The
+// clock does not move.
 func TestColdFailure(t *testing.T) {
 	t.Parallel()
 	var c clock
@@ -145,8 +146,8 @@ func TestColdFailure(t *testing.T) {
 	i.count(t, 2)
 }
 
-// TestColdFailureEnds has tokens that anybody may have sent find the issuer again, ten seconds
-// after the burst at the latest.
+// TestColdFailureEnds has tokens that anybody may have sent find the issuer again,
+// ten seconds after the burst at the latest.
 func TestColdFailureEnds(t *testing.T) {
 	t.Parallel()
 	var c clock
@@ -167,8 +168,8 @@ func TestColdFailureEnds(t *testing.T) {
 	i.count(t, 1+2)
 }
 
-// TestTrustsWhileDown has remembered tokens while a day-old set cannot be renewed: asking after
-// their keys pays like verifying a token.
+// TestTrustsWhileDown has remembered tokens while a day-old set cannot be renewed:
+// asking after their keys pays like verifying a token.
 func TestTrustsWhileDown(t *testing.T) {
 	t.Parallel()
 	var c clock

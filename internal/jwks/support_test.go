@@ -176,8 +176,8 @@ func (i *issuer) count(t *testing.T, want int64) {
 
 var errDown = errors.New("issuer is down")
 
-// verdict names the outcome of a Verify: "" is success, the Part of a refusal, "unavailable" or
-// "context".
+// verdict names the outcome of a Verify: "" is success, the Part of a refusal,
+// "unavailable" or "context".
 func verdict(err error) string {
 	var refusal *jws.Error
 	var unavailable *jwks.UnavailableError

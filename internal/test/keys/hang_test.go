@@ -1,5 +1,5 @@
-// Package keys_test has the issuer's keys and its discovery document: issuers that hang,
-// keys that are withdrawn, and keys that are published too late.
+// Package keys_test has the issuer's keys and its discovery document: issuers that
+// hang, keys that are withdrawn, and keys that are published too late.
 package keys_test
 
 import (
@@ -22,9 +22,10 @@ func within(t *testing.T, limit time.Duration, do func()) {
 	}
 }
 
-// An issuer whose discovery document and keys hang: whoever asks while a good copy is at
-// hand gets the copy at once, during the first hang and all later ones. An app that nobody
-// has used for more than an hour waits for newer keys for a moment, once.
+// An issuer whose discovery document and keys hang: whoever asks while a good copy
+// is at hand gets the copy at once, during the first hang and all later ones. An app
+// that nobody has used for more than an hour waits for newer keys for a moment,
+// once.
 func TestHangingIssuerKeepsNobodyWaiting(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
@@ -70,8 +71,8 @@ func TestHangingIssuerKeepsNobodyWaiting(t *testing.T) {
 	}
 }
 
-// A key that the issuer has withdrawn is refused after an hour at the latest, by an app that
-// is busy and by one that nobody has used since.
+// A key that the issuer has withdrawn is refused after an hour at the latest, by an
+// app that is busy and by one that nobody has used since.
 func TestWithdrawnKeyIsRefusedWithinAnHour(t *testing.T) {
 	t.Parallel()
 	for name, every := range map[string]time.Duration{"busy": time.Minute, "idle": time.Hour} {

@@ -14,8 +14,8 @@ import (
 // The issuer signs with a key that it has not published yet.
 var lagging = testkit.SetHeader("kid", "not-published-yet")
 
-// rejected are the ID tokens of such an issuer that are no accident: what they say without
-// proof is not even what is expected.
+// rejected are the ID tokens of such an issuer that are no accident: what they say
+// without proof is not even what is expected.
 var rejected = map[string]testkit.Change{
 	"another issuer":    testkit.SetClaim("iss", "https://idp.authpi.test/i_other"),
 	"no issuer":         testkit.DropClaim("iss"),
@@ -37,8 +37,8 @@ func laggingClient(t *testing.T) (*authpitest.Server, *testkit.Clock, *authpi.Id
 	})
 }
 
-// At a refresh the session goes on: the set is stored without the ID token, and the identity
-// comes from the user info endpoint. It does so however often the keys lag.
+// At a refresh the session goes on: the set is stored without the ID token, and the
+// identity comes from the user info endpoint. It does so however often the keys lag.
 func TestLaggingKeysAtRefresh(t *testing.T) {
 	t.Parallel()
 	issuer, clock, client := laggingClient(t)
@@ -85,8 +85,8 @@ func TestLaggingKeysAtRefreshRejected(t *testing.T) {
 	}
 }
 
-// At a login the error is passing: another login may succeed. It is the same error however
-// often, before and after the budget for key fetches is spent.
+// At a login the error is passing: another login may succeed. It is the same error
+// however often, before and after the budget for key fetches is spent.
 func TestLaggingKeysAtLogin(t *testing.T) {
 	t.Parallel()
 	issuer, _, client := laggingClient(t)
