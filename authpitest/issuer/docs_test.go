@@ -44,3 +44,33 @@ func TestDocs(t *testing.T) {
 		t.Error("the page shows another AUTHPI_ISSUER_URL")
 	}
 }
+
+// The commands that pages show start the issuer, with what they say.
+func TestShownCommands(t *testing.T) {
+	t.Parallel()
+	const prefix = "go run github.com/authpi/authpi-idp-go/authpitest/issuer@latest"
+	found := 0
+	for _, page := range []string{"README.md", filepath.Join("docs", "quickstart.md"), filepath.Join("docs", "development.md")} {
+		text, err := os.ReadFile(filepath.Join("..", "..", page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(strings.ReplaceAll(string(text), "\\\n", "")) {
+			flags, ok := strings.CutPrefix(strings.TrimSpace(line), prefix)
+			if !ok || strings.Contains(flags, "people") {
+				continue // TestPeopleFile and TestPrintPeople start those
+			}
+			found++
+			args := strings.Fields(strings.ReplaceAll(flags, "127.0.0.1:9400", "127.0.0.1:0"))
+			r := start(t, args...)
+			for i, arg := range args {
+				if arg == "-redirect" && !strings.Contains(r.said, args[i+1]) {
+					t.Errorf("%s: it said %s", line, r.said)
+				}
+			}
+		}
+	}
+	if found < 3 {
+		t.Errorf("%d commands were found", found)
+	}
+}

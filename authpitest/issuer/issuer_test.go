@@ -38,6 +38,27 @@ func TestSignInAndRefresh(t *testing.T) {
 	}
 }
 
+// After logout the browser comes back to the app, where authpihttp and its examples
+// have their pages, and nowhere else.
+func TestLogout(t *testing.T) {
+	t.Parallel()
+	r := start(t)
+	client := r.client()
+	for target, status := range map[string]int{
+		"http://127.0.0.1:8080/": 302, "http://127.0.0.1:8080/auth/signed-out": 302, "http://127.0.0.1:8081/": 400,
+	} {
+		logout, err := client.CreateLogoutURL(&authpi.LogoutOptions{
+			IDTokenHint: r.signIn(client, "usr_ada").Tokens.IDToken, PostLogoutRedirectURI: target,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := r.get(logout); got.status != status || status == 302 && got.location != target {
+			t.Errorf("to %s: %d, to %q; want %d", target, got.status, got.location, status)
+		}
+	}
+}
+
 // The built-in machine has five-minute tokens and memberships of its own.
 func TestMachine(t *testing.T) {
 	t.Parallel()

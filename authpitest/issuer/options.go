@@ -62,7 +62,7 @@ func parseOptions(args []string, getenv func(string) string) (options, error) {
 	f.StringVar(&o.clientID, "client-id", cmp.Or(getenv("AUTHPI_CLIENT_ID"), defaultClientID), "the app's client ID; also AUTHPI_CLIENT_ID")
 	f.StringVar(&o.clientSecret, "client-secret", "", "the app's secret, - for a public client; also AUTHPI_CLIENT_SECRET; empty: "+defaultSecret)
 	f.Var(&o.redirects, "redirect", "the app's redirect `URI`; may be repeated; none: "+defaultRedirect)
-	f.Var(&o.afterLogout, "after-logout", "the app's post-logout redirect `URI`; may be repeated; none: the root of each redirect URI")
+	f.Var(&o.afterLogout, "after-logout", "the app's post-logout redirect `URI`; may be repeated; none: / of the app, and signed-out beside each redirect URI")
 	f.StringVar(&o.people, "people", "", "JSON `file` with people, organizations, roles and clients, read again when it changes")
 	f.StringVar(&o.keys, "keys", defaultKeys(), "`file` that keeps the signing keys; empty: new ones at each start")
 	f.StringVar(&o.backchannel, "backchannel", "", "`URL` of the app that is told when a session ends here (back-channel logout)")
@@ -104,9 +104,9 @@ func (o *options) fillIn(getenv func(string) string) {
 	if len(o.afterLogout) > 0 {
 		return
 	}
-	for _, redirect := range o.redirects {
+	for _, redirect := range o.redirects { // as authpihttp and its examples have it
 		if u, err := url.Parse(redirect); err == nil && u.Host != "" {
-			o.afterLogout = append(o.afterLogout, u.Scheme+"://"+u.Host+"/")
+			o.afterLogout = append(o.afterLogout, u.ResolveReference(&url.URL{Path: "/"}).String(), u.ResolveReference(&url.URL{Path: "signed-out"}).String())
 		}
 	}
 }
