@@ -113,7 +113,7 @@ func (c *IdpClient) newSessions() *rotate.Engine {
 	return e
 }
 
-// renewal is what one caller wants of a refresh.
+// renewal is what one caller wants of a refresh: a [rotate.Caller].
 type renewal struct {
 	client            *IdpClient
 	ctx               context.Context //nolint:containedctx // it lives as long as the call
@@ -143,17 +143,11 @@ func (r *renewal) grant() string {
 
 // run gets the caller a newer token set than its own, and has the caller store it.
 func (r *renewal) run() (*Agent, error) {
-	want := rotate.Call{
-		Have: rotate.Tokens(r.tokens), Grant: r.grant(), Urgency: r.urgency, Follower: r.follower,
-		Owner: r.lead, Accept: r.accept,
-	}
-	if r.reload != nil {
-		want.Load = r.load
-	}
-	if r.onRefresh != nil {
-		want.Save = r.save
-	}
-	if _, err := r.client.sessions.Renew(r.ctx, want); err != nil {
+	_, err := r.client.sessions.Renew(r.ctx, rotate.Call{
+		Have: rotate.Tokens(r.tokens), Grant: r.grant(), Urgency: r.urgency, Caller: r,
+		Loads: r.reload != nil, Saves: r.onRefresh != nil, Follower: r.follower,
+	})
+	if err != nil {
 		return nil, r.failed(err)
 	}
 	return r.renewed, nil
@@ -172,16 +166,16 @@ func (r *renewal) own() (*Agent, error) {
 	return r.agent, nil
 }
 
-// lead is told that this caller is about to have its token spent.
-func (r *renewal) lead() (any, error) {
+// Owner is called where this caller is about to have its token spent.
+func (r *renewal) Owner() (any, error) {
 	_, err := r.own()
 	r.leads = true
 	return r, err
 }
 
-// accept decodes whose a set is: the caller's own, or it gets nothing of it. In a crowd
+// Accept decodes whose a set is: the caller's own, or it gets nothing of it. In a crowd
 // most hold what the leader holds: they need not decode that again.
-func (r *renewal) accept(fate rotate.Fate) error {
+func (r *renewal) Accept(fate *rotate.Fate) error {
 	if leader, ok := fate.HaveOwner.(*renewal); ok && r.agent == nil && leader.decoded && leader.tokens == r.tokens {
 		r.agent = leader.agent
 	}
@@ -201,7 +195,7 @@ func (r *renewal) accept(fate rotate.Fate) error {
 }
 
 // agentWith is agentOf for a set that others wait for too: it is decoded once.
-func (c *IdpClient) agentWith(fate rotate.Fate) (*Agent, error) {
+func (c *IdpClient) agentWith(fate *rotate.Fate) (*Agent, error) {
 	decoded, ok := fate.Owner.(*tokenClaims)
 	if !ok {
 		return c.agentOf(TokenSet(fate.Next))
@@ -211,8 +205,8 @@ func (c *IdpClient) agentWith(fate rotate.Fate) (*Agent, error) {
 	return agent, nil
 }
 
-// load reads the caller's session store.
-func (r *renewal) load(ctx context.Context) (rotate.Tokens, error) {
+// Load reads the caller's session store.
+func (r *renewal) Load(ctx context.Context) (rotate.Tokens, error) {
 	own, err := r.own()
 	if err != nil {
 		return rotate.Tokens{}, err
@@ -244,8 +238,8 @@ func (r *renewal) load(ctx context.Context) (rotate.Tokens, error) {
 	return rotate.Tokens(stored), nil
 }
 
-// save is OnRefresh.
-func (r *renewal) save(ctx context.Context, set rotate.Tokens) error {
+// Save is OnRefresh.
+func (r *renewal) Save(ctx context.Context, set rotate.Tokens) error {
 	if err := r.onRefresh(ctx, TokenSet(set)); err != nil {
 		cause := masked(err, secretsOf(TokenSet(set), r.tokens)...)
 		return r.notStored(TokenSet(set), "OnRefresh: "+cause.Error(), cause)

@@ -21,59 +21,71 @@ const tick = 250 * time.Millisecond
 // Clock counts for all limits that run by it. It ticks only while there are any. The
 // zero Clock is ready to use.
 type Clock struct {
-	mu      sync.Mutex // guards all below
-	ticks   int64
-	last    time.Time // of the last tick, by the process's clock
-	due     map[int64]map[*alarm]struct{}
-	pending int
-	stop    chan struct{} // closed to end the ticking; nil: it does not tick
+	mu    sync.Mutex // guards all below, and the limits
+	ticks int64
+	last  time.Time          // of the last tick, by the process's clock
+	due   map[int64][]*Limit // by the last tick that they count
+	count int                // of limits that are not over
+	stop  chan struct{}      // closed to end the ticking; nil: it does not tick
 }
 
-// alarm is something to do once the process has run for a while.
-type alarm struct {
+// Limit is how long one goroutine waits in all, for one thing after another.
+type Limit struct {
 	clock *Clock
-	ring  func() // in a goroutine of the Clock's, or of a timer: it must not block
-	at    int64  // the tick after which rest is left
-	rest  time.Duration
-	state alarmState // guarded by clock.mu
-	timer *time.Timer
-	end   time.Time // when timer fires
+	rung  chan struct{} // closed when it is over; nil: ring is called
+	ring  func()
+
+	state limitState
+	at    int64         // the tick after which rest is left
+	place int           // in clock.due[at]
+	rest  time.Duration // shorter than a tick
+	timer *time.Timer   // of the rest
+	end   time.Time     // when that fires
 }
 
-type alarmState uint8
+type limitState uint8
 
 const (
-	counting  alarmState = iota // ticks
+	counting  limitState = iota // ticks
 	finishing                   // the rest, by a timer
 	over
 )
 
-// after has ring called once the process has run for d.
-func (c *Clock) after(d time.Duration, ring func()) *alarm {
+// Limit returns a Limit of d, which begins now. Stop it when it is not needed any more.
+func (c *Clock) Limit(d time.Duration) *Limit {
+	l := &Limit{rung: make(chan struct{})}
+	c.start(l, d)
+	return l
+}
+
+// start begins a limit.
+func (c *Clock) start(l *Limit, d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	l.clock = c
+	if d <= 0 {
+		l.expire()
+		return
+	}
 	now := time.Now()
 	if c.stop == nil {
 		c.ticks, c.last = 0, now
 		c.stop = make(chan struct{})
 		go c.run(c.stop)
 	}
-	d += min(max(now.Sub(c.last), 0), tick) // counted from the last tick on
-	a := &alarm{clock: c, ring: ring, at: c.ticks + int64(d/tick), rest: d % tick}
-	c.pending++
-	if a.at == c.ticks {
-		a.rest -= now.Sub(c.last)
-		a.finish(now)
-		return a
+	c.count++
+	passed := min(max(now.Sub(c.last), 0), tick) // since the last tick
+	l.at, l.rest = c.ticks+int64((d+passed)/tick), (d+passed)%tick
+	if l.at == c.ticks {
+		l.rest -= passed
+		l.finish(now)
+		return
 	}
 	if c.due == nil {
-		c.due = make(map[int64]map[*alarm]struct{})
+		c.due = make(map[int64][]*Limit)
 	}
-	if c.due[a.at] == nil {
-		c.due[a.at] = make(map[*alarm]struct{})
-	}
-	c.due[a.at][a] = struct{}{}
-	return a
+	l.place = len(c.due[l.at])
+	c.due[l.at] = append(c.due[l.at], l)
 }
 
 func (c *Clock) run(stop chan struct{}) {
@@ -84,12 +96,12 @@ func (c *Clock) run(stop chan struct{}) {
 		case <-stop:
 			return
 		case <-ticker.C:
-			c.count(stop)
+			c.tick(stop)
 		}
 	}
 }
 
-func (c *Clock) count(stop chan struct{}) {
+func (c *Clock) tick(stop chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.stop != stop {
@@ -97,87 +109,80 @@ func (c *Clock) count(stop chan struct{}) {
 	}
 	c.ticks++
 	c.last = time.Now()
-	for a := range c.due[c.ticks] {
-		a.finish(c.last)
+	for _, l := range c.due[c.ticks] {
+		l.finish(c.last)
 	}
 	delete(c.due, c.ticks)
 }
 
-// finish waits for the rest, which is shorter than a tick. c.mu is held.
-func (a *alarm) finish(now time.Time) {
-	a.state, a.end = finishing, now.Add(a.rest)
-	a.timer = time.AfterFunc(max(a.rest, 0), func() {
-		a.clear()
-		a.ring()
-	})
+// finish waits for the rest. clock.mu is held.
+func (l *Limit) finish(now time.Time) {
+	l.state, l.end = finishing, now.Add(l.rest)
+	l.timer = time.AfterFunc(max(l.rest, 0), l.fire)
 }
 
-// clear ends an alarm, whether or not it has rung.
-func (a *alarm) clear() {
-	c := a.clock
+func (l *Limit) fire() {
+	l.clock.mu.Lock()
+	defer l.clock.mu.Unlock()
+	if l.state != over {
+		l.expire()
+		l.clock.forget()
+	}
+}
+
+// expire says that it is over. clock.mu is held.
+func (l *Limit) expire() {
+	l.state = over
+	if l.rung != nil {
+		close(l.rung)
+	} else {
+		l.ring()
+	}
+}
+
+// Stop frees what the Limit holds. Nothing is left of it then.
+func (l *Limit) Stop() {
+	c := l.clock
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch a.state {
+	switch l.state {
 	case over:
 		return
 	case counting:
-		delete(c.due[a.at], a)
+		bucket := c.due[l.at]
+		last := len(bucket) - 1
+		bucket[l.place] = bucket[last]
+		bucket[l.place].place = l.place
+		bucket[last] = nil
+		c.due[l.at] = bucket[:last]
 	case finishing:
-		a.timer.Stop()
+		l.timer.Stop()
 	}
-	a.state = over
-	if c.pending--; c.pending == 0 {
+	l.state = over
+	c.forget()
+}
+
+// forget is for a limit that is over. c.mu is held.
+func (c *Clock) forget() {
+	if c.count--; c.count == 0 {
 		close(c.stop)
 		c.stop, c.due = nil, nil
 	}
 }
 
-// left returns how much is left until the alarm rings.
-func (a *alarm) left() time.Duration {
-	c := a.clock
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch a.state {
-	case counting:
-		passed := min(max(time.Since(c.last), 0), tick)
-		return time.Duration(a.at-c.ticks)*tick + a.rest - passed
-	case finishing:
-		return max(time.Until(a.end), 0)
-	}
-	return 0
-}
-
-// Limit is how long one goroutine waits in all, for one thing after another.
-type Limit struct {
-	clock *Clock
-	alarm *alarm // nil: it is over
-	rung  chan struct{}
-}
-
-// Limit returns a Limit of d, which begins now. Stop it when it is not needed any more.
-func (c *Clock) Limit(d time.Duration) *Limit {
-	l := &Limit{clock: c, rung: make(chan struct{})}
-	if d <= 0 {
-		close(l.rung)
-		return l
-	}
-	l.alarm = c.after(d, func() { close(l.rung) })
-	return l
-}
-
-// Stop frees what the Limit holds. Nothing is left of it then.
-func (l *Limit) Stop() {
-	if l.alarm != nil {
-		l.alarm.clear()
-	}
-}
-
 // Left returns how much is left of it.
 func (l *Limit) Left() time.Duration {
-	if l.alarm == nil {
-		return 0
+	c := l.clock
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch l.state {
+	case counting:
+		passed := min(max(time.Since(c.last), 0), tick)
+		return time.Duration(l.at-c.ticks)*tick + l.rest - passed
+	case finishing:
+		return max(time.Until(l.end), 0)
 	}
-	return l.alarm.left()
+	return 0
 }
 
 // ErrOver is the error of a wait that took longer than its limit. It is a
@@ -270,9 +275,10 @@ func (r *run) result() error {
 // has a deadline only where the parent has one.
 func (c *Clock) WithTimeout(parent context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(parent)
-	a := c.after(d, func() { cancel(context.DeadlineExceeded) })
+	l := &Limit{ring: func() { cancel(context.DeadlineExceeded) }}
+	c.start(l, d)
 	return limited{ctx}, func() {
-		a.clear()
+		l.Stop()
 		cancel(context.Canceled)
 	}
 }

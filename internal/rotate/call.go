@@ -22,7 +22,7 @@ type call struct {
 	at   Tokens // the set that it goes on from: Have, or what that became
 	atID string // of its token
 	made *Fate  // what made it; nil: it is Have
-	own  Tokens // what its own store has returned, if newer
+	own  *Fate  // what its own store has returned, if newer; nil: nothing
 	read bool   // its own store was read
 	// asked: a flight's leader read a store after this call had come. Callers of one
 	// session have one store, so nobody reads it again for each of them.
@@ -40,6 +40,9 @@ func (e *Engine) newCall(ctx context.Context, want Call) *call {
 	}
 	return c
 }
+
+// isOwn reports whether a set came from the caller's own store.
+func (c *call) isOwn(set Tokens) bool { return c.own != nil && c.own.Next == set }
 
 // goOn has the call go on from what its token became.
 func (c *call) goOn(fate *Fate) {
@@ -77,7 +80,7 @@ func (c *call) reserve() time.Duration {
 
 // step brings the call forward by one token. Both results are nil where it is to go on.
 func (c *call) step() (*Fate, error) {
-	if err := c.ctx.Err(); err != nil && c.at != c.own {
+	if err := c.ctx.Err(); err != nil && !c.isOwn(c.at) {
 		return nil, err // what its own store has just returned is good for it all the same
 	}
 	known, f, err := c.lookUp()
@@ -115,7 +118,7 @@ func (c *call) lookUp() (known *Fate, f *flight, err error) {
 	switch {
 	case tip.is(Revoked):
 		return nil, nil, ErrRevoked
-	case held != nil && c.Urgency == Optional && c.Load != nil:
+	case held != nil && c.Urgency == Optional && c.Loads:
 		return nil, nil, held // the store is left alone as well
 	case newest != nil && c.suits(newest, now):
 		c.holdOn(c.atID)
@@ -249,7 +252,7 @@ func (c *call) release() {
 // inside marks the context of a callback with the tokens that it is about.
 type inside struct {
 	engine *Engine
-	sets   []Tokens
+	tokens [2]string // refresh tokens; the second may be empty
 	outer  *inside
 	over   atomic.Bool // the callback has returned
 }
@@ -257,19 +260,21 @@ type inside struct {
 type insideKey struct{}
 
 // mark marks a context as long as a callback runs.
-func (e *Engine) mark(ctx context.Context, sets ...Tokens) (marked context.Context, end func()) {
+func (e *Engine) mark(ctx context.Context, refreshToken, another string) (marked context.Context, in *inside) {
 	outer, _ := ctx.Value(insideKey{}).(*inside)
-	in := &inside{engine: e, outer: outer, sets: sets}
-	return context.WithValue(ctx, insideKey{}, in), func() { in.over.Store(true) }
+	in = &inside{engine: e, outer: outer, tokens: [2]string{refreshToken, another}}
+	return context.WithValue(ctx, insideKey{}, in), in
 }
+
+func (in *inside) end() { in.over.Store(true) }
 
 // isInside reports whether the call comes out of a callback about the same tokens: to
 // wait for what waits for it would take all of the time.
 func (c *call) isInside(ctx context.Context) bool {
 	in, _ := ctx.Value(insideKey{}).(*inside)
 	for ; in != nil; in = in.outer {
-		about := func(set Tokens) bool { return c.engine.id(set.RefreshToken) == c.id }
-		if in.engine == c.engine && !in.over.Load() && slices.ContainsFunc(in.sets, about) {
+		about := func(refreshToken string) bool { return c.engine.id(refreshToken) == c.id }
+		if in.engine == c.engine && !in.over.Load() && slices.ContainsFunc(in.tokens[:], about) {
 			return true
 		}
 	}
@@ -293,5 +298,5 @@ func (c *call) answerInside() (*Fate, error) {
 	case set == nil || !c.suits(set, now):
 		return nil, ErrInside
 	}
-	return set, c.Accept(*set)
+	return set, c.Caller.Accept(set)
 }

@@ -37,11 +37,11 @@ func (c *call) lead(f *flight) (*Fate, error) {
 			c.engine.land(f, found, nil)
 		}
 	}()
-	owner, err := c.Owner()
+	owner, err := c.Caller.Owner()
 	if err != nil {
 		return nil, err
 	}
-	if c.Load != nil {
+	if c.Loads {
 		f.storeReadAt = time.Now()
 		if found, err = c.readStore(f.have, c.reserve()); err != nil || found != nil {
 			return nil, err
@@ -66,8 +66,8 @@ func (c *call) lead(f *flight) (*Fate, error) {
 func (e *Engine) fly(ctx context.Context, f *flight) {
 	ctx, cancel := e.Clock.WithTimeout(ctx, e.Timeout)
 	defer cancel()
-	ctx, over := e.mark(ctx, f.have)
-	defer over()
+	ctx, in := e.mark(ctx, f.have.RefreshToken, "")
+	defer in.end()
 	fate, err := e.redeem(ctx, f)
 	if fate != nil && fate.Shared {
 		e.followElsewhere(ctx, fate.Next)

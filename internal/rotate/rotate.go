@@ -79,17 +79,25 @@ type Call struct {
 	Have    Tokens
 	Grant   string // names the resources and scopes that are asked for
 	Urgency Urgency
-	// Owner decodes Have. Its error ends the call before anything is spent.
-	Owner func() (any, error)
-	// Load reads the caller's session store; nil: it has none. Its error ends the call:
-	// where the user has signed out meanwhile, it says so.
-	Load func(context.Context) (Tokens, error)
-	// Accept checks that a set is this caller's before anything is done with it.
-	Accept func(Fate) error
-	// Save writes the caller's session store; nil: it has none.
-	Save func(context.Context, Tokens) error
+	Caller  Caller
+	// Loads and Saves say that the caller has a session store to read and to write.
+	Loads, Saves bool
 	// Follower, if set, has kept an eye on Have since the caller got it.
 	Follower *Follower
+}
+
+// Caller is whose call it is. Its errors end the call.
+type Caller interface {
+	// Owner decodes Have, before anything is spent. What it returns goes to Redeem, and
+	// to other callers as Fate.HaveOwner.
+	Owner() (any, error)
+	// Load reads the caller's session store. Where the user has signed out meanwhile, its
+	// error says so.
+	Load(context.Context) (Tokens, error)
+	// Accept checks that a set is this caller's before anything is done with it.
+	Accept(*Fate) error
+	// Save writes the caller's session store.
+	Save(context.Context, Tokens) error
 }
 
 // Answer is a set that came for a refresh token.

@@ -11,7 +11,7 @@ import (
 // take gives a set to the caller, once its own store agrees: the user may have signed
 // out meanwhile, or another process may be further.
 func (c *call) take(fate *Fate) (*Fate, error) {
-	if c.Load != nil && fate.Next != c.own && !c.read && (fate.Found || !c.asked) {
+	if c.Loads && !c.isOwn(fate.Next) && !c.read && (fate.Found || !c.asked) {
 		newer, err := c.readStore(fate.Next, 0)
 		if err != nil {
 			return nil, err
@@ -29,10 +29,10 @@ func (c *call) take(fate *Fate) (*Fate, error) {
 func (c *call) readStore(current Tokens, reserve time.Duration) (*Fate, error) {
 	var stored atomic.Pointer[Tokens] // a store that is late may still write it
 	c.read = true
-	ctx, over := c.engine.mark(c.ctx, c.Have, current)
-	defer over()
+	ctx, in := c.engine.mark(c.ctx, c.Have.RefreshToken, current.RefreshToken)
+	defer in.end()
 	err := c.limit.Run(ctx, reserve, func(ctx context.Context) error {
-		set, err := c.Load(ctx)
+		set, err := c.Caller.Load(ctx)
 		stored.Store(&set)
 		return err
 	})
@@ -59,7 +59,7 @@ func (c *call) compare(stored, current Tokens) *Fate {
 	if stored.RefreshToken == current.RefreshToken {
 		found.State = Reusable
 	}
-	c.own = stored
+	c.own = found
 	c.goOn(found)
 	if at := e.table.ensure(e.id(current.RefreshToken)); !at.is(Rotated) {
 		e.settle(at, found, now)
@@ -91,7 +91,7 @@ func (c *call) isNewer(stored, current Tokens, now time.Time) bool {
 // lookElsewhere is for a token that is no good any more, or held back: the caller's store
 // may have another one. It is read once at first, and once more after a refusal.
 func (c *call) lookElsewhere(refusal error) (*Fate, error) {
-	if c.Load == nil || c.read && c.retried || c.engine.passing(refusal) || refusal == ErrNoToken {
+	if !c.Loads || c.read && c.retried || c.engine.passing(refusal) || refusal == ErrNoToken {
 		return nil, refusal
 	}
 	c.retried = c.read
@@ -110,10 +110,10 @@ func (c *call) handOver(fate *Fate) (*Fate, error) {
 	if fate == nil || err != nil {
 		return nil, err
 	}
-	if err := c.Accept(*fate); err != nil {
+	if err := c.Caller.Accept(fate); err != nil {
 		return nil, err
 	}
-	if c.Save != nil && fate.Next != c.own {
+	if c.Saves && !c.isOwn(fate.Next) {
 		if err := c.save(fate.Next); err != nil {
 			return nil, err
 		}
@@ -159,9 +159,9 @@ func (c *call) save(set Tokens) error {
 			break // it has had its time
 		}
 	}
-	ctx, over := c.engine.mark(ctx, c.Have, set)
-	defer over()
-	err := limit.Run(ctx, 0, func(ctx context.Context) error { return c.Save(ctx, set) })
+	ctx, in := c.engine.mark(ctx, c.Have.RefreshToken, set.RefreshToken)
+	defer in.end()
+	err := limit.Run(ctx, 0, func(ctx context.Context) error { return c.Caller.Save(ctx, set) })
 	if err == awake.ErrOver {
 		return &UnsavedError{Set: set}
 	}
