@@ -200,7 +200,7 @@ func (c *IdpClient) CreateAgent(ctx context.Context, tokens TokenSet, opts *Agen
 		return c.createRefreshed(c.renewalOf(ctx, tokens, remaining, opts))
 	}
 	if c.sessions.Revoked(tokens.RefreshToken) {
-		err := refreshFailed(ErrSessionExpired, "the session was signed out", nil)
+		err := signedOut()
 		c.reportError(ctx, opts.OnRefreshError, err)
 		return nil, err
 	}
@@ -211,47 +211,9 @@ func (c *IdpClient) CreateAgent(ctx context.Context, tokens TokenSet, opts *Agen
 	return c.hydrate(ctx, agent)
 }
 
-// agentOf decodes who the tokens belong to. It verifies nothing.
-func (c *IdpClient) agentOf(tokens TokenSet) (*Agent, error) {
-	if tokens.IDToken != "" {
-		decoded, err := storedClaims(tokens.IDToken)
-		if err != nil {
-			return nil, err
-		}
-		return c.newAgent(&decoded, tokens), nil
-	}
-	id := tokens.SubjectHint
-	if id == "" && tokens.RefreshToken != "" {
-		return nil, invalidToken(opStoredTokens, "sub", "a refresh token without ID token or subject_hint belongs to nobody", nil)
-	}
-	if id == "" {
-		id = c.cfg.ClientID // client credentials bring neither of the two
-	}
-	return &Agent{ID: id, Type: principalType(id), Tokens: tokens, now: c.now}, nil
-}
-
 func (a *Agent) clock() time.Time {
 	if a.now == nil {
 		return time.Now()
 	}
 	return a.now()
-}
-
-// clone gives an Agent of its own to somebody else.
-func (a *Agent) clone() *Agent {
-	own := *a
-	own.Organizations = claims.CloneOrganizations(a.Organizations)
-	return &own
-}
-
-// hydrate asks the user info endpoint for the identity where no ID token holds it.
-func (c *IdpClient) hydrate(ctx context.Context, agent *Agent) (*Agent, error) {
-	if agent.Tokens.IDToken != "" || agent.Tokens.SubjectHint == "" {
-		return agent, nil
-	}
-	from, err := c.identity(ctx, agent.Tokens, nil)
-	if err != nil {
-		return nil, err
-	}
-	return c.newAgent(&from, agent.Tokens), nil
 }

@@ -266,7 +266,7 @@ func (r *renewal) failed(err error) error {
 	case err == awake.ErrOver:
 		return refreshFailed(codeTransport, awake.ErrOver.Error(), context.DeadlineExceeded)
 	case err == rotate.ErrRevoked:
-		return refreshFailed(ErrSessionExpired, "the session was signed out: its refresh token, or a later one, was revoked", nil)
+		return signedOut()
 	case err == rotate.ErrNoToken:
 		return refreshFailed(ErrTokenExpired, "the newer tokens have no refresh token", nil)
 	case err == rotate.ErrInside:
@@ -578,6 +578,11 @@ func refreshPanicked(fault any) error {
 
 func refreshFailed(code errorCode, description string, cause error) *RefreshError {
 	return &RefreshError{cause: &OAuthError{Code: string(code), Description: description, op: opRefresh, cause: cause}}
+}
+
+// signedOut is the error of a session that RevokeToken has ended.
+func signedOut() *RefreshError {
+	return refreshFailed(ErrSessionExpired, "the session was signed out: its refresh token, or a later one, was revoked", nil)
 }
 
 // left is the error of a caller whose context ended.

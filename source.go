@@ -141,7 +141,7 @@ func (s *userSource) Token() (*oauth2.Token, error) { return s.token(context.Bac
 func (s *userSource) token(ctx context.Context) (*oauth2.Token, error) {
 	have, now := s.current.Load(), s.client.now()
 	if s.follower.Revoked() {
-		return nil, refreshFailed(ErrSessionExpired, "the session was signed out", nil)
+		return nil, signedOut()
 	}
 	if now.Before(have.renewAt) {
 		return have.token, nil

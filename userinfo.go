@@ -68,6 +68,18 @@ func (c *IdpClient) UserInfo(ctx context.Context, agent *Agent) (*UserInfo, erro
 	return info, nil
 }
 
+// hydrate asks the user info endpoint for the identity where no ID token holds it.
+func (c *IdpClient) hydrate(ctx context.Context, agent *Agent) (*Agent, error) {
+	if agent.Tokens.IDToken != "" || agent.Tokens.SubjectHint == "" {
+		return agent, nil
+	}
+	from, err := c.identity(ctx, agent.Tokens, nil)
+	if err != nil {
+		return nil, err
+	}
+	return c.newAgent(&from, agent.Tokens), nil
+}
+
 // userInfoClaims is the identity behind an access token, which must be subject's.
 func (c *IdpClient) userInfoClaims(ctx context.Context, accessToken, subject string) (tokenClaims, error) {
 	answer, err := c.requestUserInfo(ctx, accessToken)

@@ -371,6 +371,25 @@ func parseClaims(text string) (tokenClaims, error) {
 	return tokenClaims{c, orgs}, err
 }
 
+// agentOf decodes who the tokens belong to. It verifies nothing.
+func (c *IdpClient) agentOf(tokens TokenSet) (*Agent, error) {
+	if tokens.IDToken != "" {
+		decoded, err := storedClaims(tokens.IDToken)
+		if err != nil {
+			return nil, err
+		}
+		return c.newAgent(&decoded, tokens), nil
+	}
+	id := tokens.SubjectHint
+	if id == "" && tokens.RefreshToken != "" {
+		return nil, invalidToken(opStoredTokens, "sub", "a refresh token without ID token or subject_hint belongs to nobody", nil)
+	}
+	if id == "" {
+		id = c.cfg.ClientID // client credentials bring neither of the two
+	}
+	return &Agent{ID: id, Type: principalType(id), Tokens: tokens, now: c.now}, nil
+}
+
 // newAgent makes the Agent that claims describe.
 func (c *IdpClient) newAgent(from *tokenClaims, tokens TokenSet) *Agent {
 	agent := &Agent{
@@ -401,6 +420,13 @@ func principalType(id string) PrincipalType {
 		return PrincipalPersonalToken
 	}
 	return PrincipalUser
+}
+
+// clone returns a copy that shares nothing the receiver could change.
+func (a *Agent) clone() *Agent {
+	own := *a
+	own.Organizations = claims.CloneOrganizations(a.Organizations)
+	return &own
 }
 
 func storedClaims(idToken string) (tokenClaims, error) {
