@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/subtle"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
@@ -13,11 +12,11 @@ import (
 	"time"
 
 	"github.com/authpi/authpi-idp-go/internal/endpoint"
-	"github.com/authpi/authpi-idp-go/internal/redact"
 )
 
 // ExchangeOptions are what the answer to a code is checked against.
 type ExchangeOptions struct {
+	printed
 	// Nonce is the login's; empty: not checked.
 	Nonce string
 	// MaxAge is how long ago the user may have signed in (OpenID Connect Core section
@@ -28,17 +27,6 @@ type ExchangeOptions struct {
 	// Resources are RFC 8707 resource indicators; nil: Config's, empty: none.
 	Resources []string
 }
-
-// String describes the options without the nonce.
-func (o ExchangeOptions) String() string {
-	return fmt.Sprintf("authpi.ExchangeOptions{MaxAge:%s RedirectURI:%q Resources:%q}", o.MaxAge, o.RedirectURI, o.Resources)
-}
-
-// Format prints String for every verb and flag.
-func (o ExchangeOptions) Format(f fmt.State, _ rune) { redact.Print(f, o.String()) }
-
-// LogValue describes the options without the nonce, for log/slog.
-func (o ExchangeOptions) LogValue() slog.Value { return slog.StringValue(o.String()) }
 
 // ExchangeCode trades an authorization code for tokens and returns the Agent they
 // belong to.

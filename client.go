@@ -52,6 +52,7 @@ import (
 // and shared. It is immutable and safe for concurrent use, and it makes no
 // request before a call needs one.
 type IdpClient struct {
+	printed
 	cfg           *Config // with its defaults filled in; behind a pointer, for fmt follows one where a verb does not fit
 	endpoints     Endpoints
 	authorization string // base of every authorization URL
@@ -76,6 +77,7 @@ func NewIdpClient(cfg Config) (*IdpClient, error) {
 	}
 	cfg = cfg.withDefaults()
 	c := &IdpClient{
+		printed:       printed(fmt.Sprintf("authpi.IdpClient{IssuerURL:%q ClientID:%q}", cfg.IssuerURL, cfg.ClientID)),
 		cfg:           &cfg,
 		endpoints:     cfg.endpoints(),
 		authorization: authorizationBase(cfg, cfg.endpoints(), cfg.RedirectURI),
@@ -180,17 +182,6 @@ func (k keySet) VerifySignature(ctx context.Context, jwt string) ([]byte, error)
 	}
 	return []byte(got.JSON), nil
 }
-
-// String names issuer and client.
-func (c *IdpClient) String() string {
-	return fmt.Sprintf("authpi.IdpClient{IssuerURL:%q ClientID:%q}", c.cfg.IssuerURL, c.cfg.ClientID)
-}
-
-// Format prints String for every verb and flag.
-func (c IdpClient) Format(f fmt.State, _ rune) { redact.Print(f, c.String()) }
-
-// LogValue names issuer and client, for log/slog.
-func (c IdpClient) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
 // Facts is for the other packages of this module: the type of its argument is
 // internal.
@@ -343,6 +334,7 @@ func (c *IdpClient) Introspect(ctx context.Context, token, tokenTypeHint string)
 
 // LogoutOptions are the parameters of a logout. Each may be empty.
 type LogoutOptions struct {
+	printed
 	// IDTokenHint is the user's last ID token; AuthPI requires it.
 	IDTokenHint string
 	// PostLogoutRedirectURI is where the browser goes afterwards, as registered.
@@ -350,17 +342,6 @@ type LogoutOptions struct {
 	// State comes back there.
 	State string
 }
-
-// String describes the options without the ID token and state.
-func (o LogoutOptions) String() string {
-	return fmt.Sprintf("authpi.LogoutOptions{PostLogoutRedirectURI:%q}", o.PostLogoutRedirectURI)
-}
-
-// Format prints String for every verb and flag.
-func (o LogoutOptions) Format(f fmt.State, _ rune) { redact.Print(f, o.String()) }
-
-// LogValue describes the options without the ID token and state, for log/slog.
-func (o LogoutOptions) LogValue() slog.Value { return slog.StringValue(o.String()) }
 
 // CreateLogoutURL gives the URL that ends the session at the issuer (OpenID
 // Connect RP-Initiated Logout 1.0 section 2). End your own session, then redirect

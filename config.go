@@ -1,6 +1,7 @@
 package authpi
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -228,24 +229,24 @@ func (cfg Config) withDefaults() Config {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	cfg.Logger = slog.New(calmHandler{cfg.Logger.Handler()})
+	cfg.Logger = slog.New(recoverHandler{cfg.Logger.Handler()})
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
 	return cfg
 }
 
-// calmHandler is the program's log handler, whose panic costs a line of the log. It
+// recoverHandler is the program's log handler, whose panic costs a line of the log. It
 // must not cost a session the tokens that have just come for it, nor end the program
 // where a goroutine of ours logs.
-type calmHandler struct{ slog.Handler }
+type recoverHandler struct{ slog.Handler }
 
-func (h calmHandler) Enabled(ctx context.Context, level slog.Level) bool {
+func (h recoverHandler) Enabled(ctx context.Context, level slog.Level) bool {
 	defer func() { _ = recover() }()
 	return h.Handler.Enabled(ctx, level)
 }
 
-func (h calmHandler) Handle(ctx context.Context, r slog.Record) error {
+func (h recoverHandler) Handle(ctx context.Context, r slog.Record) error {
 	defer func() { _ = recover() }()
 	return h.Handler.Handle(ctx, r)
 }
@@ -401,3 +402,16 @@ func (c *IdpClient) resourcesOr(resources []string) []string {
 	}
 	return slices.Clone(resources)
 }
+
+// printed is all that fmt and log/slog show of a type that embeds it, whatever the verb
+// and flags. Empty: a mark, for types that have nothing worth printing but secrets.
+type printed string
+
+// String returns what may be shown.
+func (p printed) String() string { return cmp.Or(string(p), redact.Mark) }
+
+// Format prints String for every verb and flag.
+func (p printed) Format(f fmt.State, _ rune) { redact.Print(f, p.String()) }
+
+// LogValue is String, for log/slog.
+func (p printed) LogValue() slog.Value { return slog.StringValue(p.String()) }

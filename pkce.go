@@ -40,6 +40,7 @@ type AuthorizationURL struct {
 // AuthorizationOptions are the parts of an authorization request that differ
 // from login to login. Every zero value leaves its parameter out.
 type AuthorizationOptions struct {
+	printed
 	// State and Nonce, where empty, are made of 32 random bytes each, in base64url.
 	State, Nonce string
 	// RedirectURI is one of Config.RedirectURIs, or Config.RedirectURI; empty: that one.
@@ -301,15 +302,3 @@ func (a AuthorizationURL) Format(f fmt.State, _ rune) { redact.Print(f, a.String
 
 // LogValue describes the login without its secrets, for log/slog.
 func (a AuthorizationURL) LogValue() slog.Value { return slog.StringValue(a.String()) }
-
-// String describes the options without state and nonce.
-func (o AuthorizationOptions) String() string {
-	return fmt.Sprintf("authpi.AuthorizationOptions{State:%s Nonce:%s RedirectURI:%q Org:%q Resources:%q Prompt:%q MaxAge:%s ACRValues:%q}",
-		redact.Secret(o.State), redact.Secret(o.Nonce), o.RedirectURI, o.Org, o.Resources, o.Prompt, o.MaxAge, o.ACRValues)
-}
-
-// Format prints String for every verb and flag.
-func (o AuthorizationOptions) Format(f fmt.State, _ rune) { redact.Print(f, o.String()) }
-
-// LogValue describes the options without state and nonce, for log/slog.
-func (o AuthorizationOptions) LogValue() slog.Value { return slog.StringValue(o.String()) }
