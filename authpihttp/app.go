@@ -63,6 +63,7 @@ type App struct {
 	skew     time.Duration
 	now      func() time.Time
 	entries  *entries
+	buffers  sync.Pool // for records that are being read
 
 	mu       sync.Mutex                   // makes a look at answers and a note there one step
 	answered *recent.Map[string, *answer] // callbacks, by login

@@ -71,7 +71,7 @@ func (l *login) pack() []byte {
 }
 
 func (l *login) unpack(plain []byte) (ok bool) {
-	p, ok := unpack(plain, 9)
+	p, _, ok := unpack(plain, 9)
 	if !ok {
 		return false
 	}
@@ -80,7 +80,7 @@ func (l *login) unpack(plain []byte) (ok bool) {
 	l.maxAge = time.Duration(age)
 	if packed, has := strings.CutPrefix(p[5], "r"); has {
 		count, _ := strconv.Atoi(p[6])
-		l.resources, ok = unpack([]byte(packed), count)
+		l.resources, _, ok = unpack([]byte(packed), count)
 	}
 	return ok
 }
@@ -256,7 +256,7 @@ func (a *App) openLogin(id, value string) *login {
 	if err != nil {
 		return nil
 	}
-	seed, ok := a.open("login", "", id, sealed)
+	seed, ok := a.open(nil, "login", "", id, sealed)
 	if !ok || len(seed) != 8+32 {
 		return nil
 	}
@@ -289,7 +289,7 @@ func (a *App) openState(state string) (l login, ok bool) {
 	if err != nil {
 		return login{}, false
 	}
-	plain, ok := a.open("state", "", state[:22], sealed)
+	plain, ok := a.open(nil, "state", "", state[:22], sealed)
 	return l, ok && l.unpack(plain)
 }
 

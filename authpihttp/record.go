@@ -34,16 +34,16 @@ type record struct {
 func (rec *record) pack() []byte {
 	tokens, _ := rec.tokens.MarshalJSON() // texts and a number
 	number := func(n int64) string { return strconv.FormatInt(n, 10) }
-	return pack("1", rec.subject, number(rec.begun), number(rec.seen), number(rec.replaced), number(rec.authTime),
-		rec.acr, rec.recent, rec.failed, rec.before, string(tokens))
+	return append(pack("1", rec.subject, number(rec.begun), number(rec.seen), number(rec.replaced), number(rec.authTime),
+		rec.acr, rec.recent, rec.failed, rec.before), tokens...)
 }
 
 func unpackRecord(plain []byte) *record {
-	p, ok := unpack(plain, 11)
+	p, stored, ok := unpack(plain, 10)
 	if !ok || p[0] != "1" {
 		return nil
 	}
-	tokens, err := authpi.ParseTokenSet([]byte(p[10]))
+	tokens, err := authpi.ParseTokenSet(stored)
 	if err != nil {
 		return nil
 	}
@@ -105,16 +105,28 @@ func (s *signIn) read(ctx context.Context) (*record, error) {
 	if err != nil {
 		return nil, err
 	}
-	plain, ok := s.app.open("record", s.cookie, s.key, raw)
-	if !ok {
-		return s.note(nil), nil
-	}
-	rec := unpackRecord(plain)
+	rec := s.open(raw)
 	if rec == nil || !s.app.now().Before(s.app.expiry(rec)) {
 		return s.note(nil), nil
 	}
 	rec.raw = raw
 	return s.note(rec), nil
+}
+
+func (s *signIn) open(raw []byte) *record {
+	buffer, _ := s.app.buffers.Get().(*[]byte)
+	if buffer == nil {
+		buffer = new([]byte)
+	}
+	plain, ok := s.app.open((*buffer)[:0], "record", s.cookie, s.key, raw)
+	if !ok {
+		return nil
+	}
+	rec := unpackRecord(plain)
+	clear(plain)
+	*buffer = plain
+	s.app.buffers.Put(buffer)
+	return rec
 }
 
 // write stores a record over the one that next was made of.
@@ -230,7 +242,7 @@ func (s *signIn) hint(ctx context.Context) string {
 	if err != nil {
 		return ""
 	}
-	idToken, _ := s.app.open("hint", s.cookie, s.hintKey(), sealed)
+	idToken, _ := s.app.open(nil, "hint", s.cookie, s.hintKey(), sealed)
 	return string(idToken)
 }
 

@@ -26,20 +26,24 @@ func pack(parts ...string) []byte {
 	return b
 }
 
-// unpack returns want texts that were packed. ok is false for anything else.
-func unpack(b []byte, want int) (parts []string, ok bool) {
-	text := string(b)
-	parts = make([]string, 0, want)
-	for at := 0; at < len(b); {
+// unpack returns want texts that were packed, as parts of one, and what stands behind
+// them.
+func unpack(b []byte, want int) (parts []string, rest []byte, ok bool) {
+	ends, at := make([][2]int, want), 0
+	for i := range ends {
 		n, used := binary.Uvarint(b[at:])
 		if used <= 0 || n > uint64(len(b)-at-used) {
-			return nil, false
+			return nil, nil, false
 		}
-		at += used
-		parts = append(parts, text[at:at+int(n)])
-		at += int(n)
+		ends[i] = [2]int{at + used, at + used + int(n)}
+		at = ends[i][1]
 	}
-	return parts, len(parts) == want
+	text := string(b[:at])
+	parts = make([]string, want)
+	for i, end := range ends {
+		parts[i] = text[end[0]:end[1]]
+	}
+	return parts, b[at:], true
 }
 
 func digest(parts ...string) [sha256.Size]byte { return sha256.Sum256(pack(parts...)) }
@@ -77,10 +81,11 @@ func (a *App) seal(label, secret, place string, plain []byte) []byte {
 	return cipherOf(a.sealKey(a.keys()[0], label, secret)).Seal(nil, nil, plain, []byte(place))
 }
 
-// open decrypts what seal made, under any of the keys. What does not open is not ours.
-func (a *App) open(label, secret, place string, sealed []byte) (plain []byte, ok bool) {
+// open decrypts what seal made, under any of the keys, and appends it to dst. What does
+// not open is not ours.
+func (a *App) open(dst []byte, label, secret, place string, sealed []byte) (plain []byte, ok bool) {
 	for _, key := range a.keys() {
-		plain, err := cipherOf(a.sealKey(key, label, secret)).Open(nil, nil, sealed, []byte(place))
+		plain, err := cipherOf(a.sealKey(key, label, secret)).Open(dst, nil, sealed, []byte(place))
 		if err == nil {
 			return plain, true
 		}

@@ -131,11 +131,11 @@ func (a *App) openGuard(text string) (g guard, ok bool) {
 	if err != nil || text == "" {
 		return guard{}, false
 	}
-	plain, ok := a.open("guard", "", "", sealed)
+	plain, ok := a.open(nil, "guard", "", "", sealed)
 	if !ok {
 		return guard{}, false
 	}
-	p, ok := unpack(plain, 2)
+	p, _, ok := unpack(plain, 2)
 	if !ok {
 		return guard{}, false
 	}

@@ -86,6 +86,17 @@ func TestVerifiersRefuse(t *testing.T) {
 	}
 }
 
+// Each page is shown to somebody who is signed in and may write there.
+func TestPagesAgree(t *testing.T) {
+	for _, n := range Sizes[:2] {
+		for _, p := range Pages() {
+			if err := p.New(n)(); err != nil {
+				t.Errorf("%s, %d organizations: %v", p.Name, n, err)
+			}
+		}
+	}
+}
+
 func TestLoginMakersAgree(t *testing.T) {
 	is := issuer()
 	for _, m := range LoginMakers() {

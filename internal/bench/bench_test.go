@@ -267,3 +267,20 @@ func BenchmarkBurst(b *testing.B) {
 		}
 	}
 }
+
+// One op is one request for a guarded page of somebody who is signed in.
+func BenchmarkGuardedPage(b *testing.B) {
+	each(b, func(b *testing.B, n int) {
+		for _, p := range rotated(Pages()) {
+			b.Run(p.Name, func(b *testing.B) {
+				serve := p.New(n)
+				defer clean(b)()
+				for b.Loop() {
+					if err := serve(); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	})
+}

@@ -3,7 +3,7 @@
 // docs/performance.md.
 //
 // Every contender stands in one file with the others of its row: authurl.go,
-// stored.go, verify.go, scopes.go, source.go, exchange.go, forged.go, refresh.go.
+// stored.go, guarded.go, verify.go, scopes.go, source.go, exchange.go, forged.go, refresh.go.
 // The tests make sure that all of them give the same answers before any is timed.
 package bench
 

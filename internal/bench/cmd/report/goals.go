@@ -81,6 +81,9 @@ func (r *results) goals() []goal {
 		allocs(orgs("stored set to agent", n), 10, row)
 		times(orgs("stored set to agent", n), 3, row, python)
 	}
+	page := sized("GuardedPage", 10)
+	ratio(orgs("guarded page", 10), 1.5, page, bench.Ours, page, bench.CreateAgentAlone)
+	ratio(orgs("guarded page", 10), 0.25, page, bench.Ours, page, bench.GoOIDCWithSCS)
 	for _, c := range []struct {
 		n     int
 		limit float64

@@ -84,6 +84,7 @@ func (r *results) goalTable() string {
 var titles = []struct{ row, title string }{
 	{"AuthorizationURL", "Authorization URL"},
 	{"Stored", "Stored set to agent"},
+	{"GuardedPage", "Guarded page of somebody who is signed in"},
 	{"Verify", "Token verified and decoded (ES256)"},
 	{"SeenAgain", "The same token again"},
 	{"Access", "One scope check, last organization, 20 scopes each"},
