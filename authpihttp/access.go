@@ -1,6 +1,10 @@
 package authpihttp
 
-import "net/http"
+import (
+	"net/http"
+
+	"github.com/authpi/authpi-idp-go/internal/intent"
+)
 
 // RequireAccess lets through who may do action on resource in the organization that
 // the request is about, which org reads out of the route:
@@ -24,7 +28,7 @@ func RequireAccess(action, resource string, org func(*http.Request) string) func
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			c, ok := r.Context().Value(callerKey{}).(caller)
-			if !ok && isPreflight(r) {
+			if !ok && intent.Preflight(r) {
 				next.ServeHTTP(w, r)
 				return
 			}

@@ -3,14 +3,13 @@ package authpihttp
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
-	"strconv"
 	"strings"
 
 	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/internal/intent"
+	"github.com/authpi/authpi-idp-go/internal/signin"
 )
 
 // AgentFrom returns who a request is from, behind [App.RequireAgent] or
@@ -34,7 +33,7 @@ func WithAgent(ctx context.Context, agent *authpi.Agent) context.Context {
 // scope, or where that is empty, of a membership.
 type caller struct {
 	agent  *authpi.Agent
-	signIn *signIn // nil for an API
+	signIn *signin.SignIn // nil for an API
 	forbid func(w http.ResponseWriter, r *http.Request, scope string)
 }
 
@@ -56,7 +55,7 @@ func (c caller) serve(next http.Handler, w http.ResponseWriter, r *http.Request)
 // that names both paths: sent to the login it would come back for ever.
 func (a *App) RequireAgent(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if isPreflight(r) {
+		if intent.Preflight(r) {
 			next.ServeHTTP(w, r)
 			return
 		}
@@ -81,7 +80,7 @@ func (a *App) askToSignIn(w http.ResponseWriter, r *http.Request, login string) 
 		return
 	}
 	noStore(w)
-	if isPrefetch(r) {
+	if intent.Prefetch(r) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
@@ -97,76 +96,19 @@ func (a *App) Agent(r *http.Request) (*authpi.Agent, error) {
 	return agent, err
 }
 
-func (a *App) agentOf(r *http.Request) (*authpi.Agent, *signIn, error) {
+func (a *App) agentOf(r *http.Request) (*authpi.Agent, *signin.SignIn, error) {
 	for _, cookie := range a.signInCookies(r) {
-		s := a.signInOf(cookie)
-		rec, err := s.read(r.Context())
+		s := a.book.SignIn(cookie)
+		rec, err := s.Read(r.Context())
 		if err != nil {
 			return nil, nil, err
 		}
 		if rec != nil {
-			agent, err := s.agent(r.Context(), rec)
+			agent, err := s.Agent(r.Context(), rec)
 			return agent, s, err
 		}
 	}
 	return nil, nil, ErrNotSignedIn
-}
-
-// agent rebuilds the Agent of a record. Where others have changed that meanwhile it
-// goes on with what they stored.
-func (s *signIn) agent(ctx context.Context, rec *record) (*authpi.Agent, error) {
-	for range tries {
-		opts := s.agentOptions()
-		if rec.replaced != 0 {
-			opts = &authpi.AgentOptions{AutoRefresh: authpi.RefreshOff}
-		}
-		agent, err := s.app.client.CreateAgent(ctx, rec.tokens, opts)
-		switch {
-		case err == nil && rec.replaced != 0 && agent.ExpiresWithin(0):
-			return nil, ErrNotSignedIn
-		case err == nil:
-			s.touch(ctx)
-			return agent, nil
-		case errors.Is(err, errEnded):
-			return nil, notSignedIn(err)
-		case errors.Is(err, errOvertaken):
-		case authpi.SessionEnded(err):
-			dropped, dropErr := s.drop(ctx, rec.tokens)
-			if dropErr != nil {
-				return nil, dropErr
-			}
-			if dropped {
-				return nil, notSignedIn(err)
-			}
-		default:
-			return nil, err
-		}
-		next, readErr := s.read(ctx)
-		if readErr != nil {
-			return nil, readErr
-		}
-		if next == nil {
-			return nil, notSignedIn(err)
-		}
-		rec = next
-	}
-	return nil, errOvertaken
-}
-
-func notSignedIn(err error) error { return fmt.Errorf("%w: %w", ErrNotSignedIn, err) }
-
-func (s *signIn) agentOptions() *authpi.AgentOptions {
-	return &authpi.AgentOptions{
-		Resources: slices.Clone(s.app.opts.Resources),
-		OnRefresh: s.rotate,
-		Reload: func(ctx context.Context) (authpi.TokenSet, error) {
-			rec, err := s.read(ctx)
-			if err != nil || rec == nil || rec.replaced != 0 {
-				return authpi.TokenSet{}, err
-			}
-			return rec.tokens, nil
-		},
-	}
 }
 
 // AgentOptions store what is refreshed in the request's sign-in, for
@@ -176,27 +118,13 @@ func (s *signIn) agentOptions() *authpi.AgentOptions {
 //
 // They are good for as long as the sign-in is, also after the request.
 func (a *App) AgentOptions(r *http.Request) *authpi.AgentOptions {
-	s := a.signInOf("")
+	s := a.book.SignIn("") // nobody's
 	if c, ok := r.Context().Value(callerKey{}).(caller); ok && c.signIn != nil {
 		s = c.signIn
 	} else if cookies := a.signInCookies(r); len(cookies) > 0 {
-		s = a.signInOf(cookies[0])
+		s = a.book.SignIn(cookies[0])
 	}
-	opts := s.agentOptions()
-	opts.OnRefresh = func(ctx context.Context, tokens authpi.TokenSet) error {
-		if s.last() == nil {
-			if _, err := s.read(ctx); err != nil {
-				return err
-			}
-		}
-		err := s.rotate(ctx, tokens)
-		// There is nobody to ask again here: what others stored is as good.
-		if rec := s.last(); errors.Is(err, errOvertaken) && rec != nil && rec.tokens.ExpiresAt.After(a.now()) {
-			return nil
-		}
-		return err
-	}
-	return opts
+	return s.DetachedOptions()
 }
 
 // wayBack is the page to come back to after a login: the request's own, or the one
@@ -226,36 +154,4 @@ func (a *App) here(r *http.Request) string {
 func within(address, base string) bool {
 	rest, found := strings.CutPrefix(address, base)
 	return found && (rest == "" || rest[0] == '/' || rest[0] == '?')
-}
-
-// wantsPage tells a browser that opens a page from a program, the page's own
-// scripts included: only that one can follow a redirect to a login.
-func wantsPage(r *http.Request) bool {
-	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" && mode != "navigate" {
-		return false
-	}
-	return r.Header.Get("X-Requested-With") == "" && acceptsHTML(r)
-}
-
-func acceptsHTML(r *http.Request) bool {
-	for part := range strings.SplitSeq(strings.Join(r.Header.Values("Accept"), ","), ",") {
-		kind, params, _ := strings.Cut(part, ";")
-		if strings.EqualFold(strings.TrimSpace(kind), "text/html") && !weighsNothing(params) {
-			return true
-		}
-	}
-	return false
-}
-
-// weighsNothing finds the weight 0 among the parameters of a media type (RFC 9110
-// section 12.4.2).
-func weighsNothing(params string) bool {
-	for param := range strings.SplitSeq(params, ";") {
-		name, value, _ := strings.Cut(param, "=")
-		if strings.EqualFold(strings.TrimSpace(name), "q") {
-			q, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
-			return err == nil && q == 0
-		}
-	}
-	return false
 }

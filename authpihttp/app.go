@@ -33,8 +33,6 @@ package authpihttp
 
 import (
 	"cmp"
-	"context"
-	"encoding/base64"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -45,8 +43,10 @@ import (
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/internal/intent"
 	"github.com/authpi/authpi-idp-go/internal/recent"
 	"github.com/authpi/authpi-idp-go/internal/sibling"
+	"github.com/authpi/authpi-idp-go/internal/signin"
 )
 
 // App signs people in to a web application. Its handlers are methods for
@@ -56,16 +56,12 @@ type App struct {
 	opts     Options
 	issuer   string
 	clientID string
-	identity string          // issuer and client ID: all that tells one App's sign-ins from another's
-	suffix   string          // of cookie names, from identity
-	keys     func() []string // a function, so that fmt cannot print them
-	sites    []site          // by the client's redirect URIs; none: it signs nobody in
-	skew     time.Duration
+	suffix   string // of cookie names
+	sites    []site // by the client's redirect URIs; none: it signs nobody in
 	now      func() time.Time
-	entries  *entries
-	buffers  sync.Pool // for records that are being read
+	book     *signin.Book
 
-	mu       sync.Mutex                   // makes a look at answers and a note there one step
+	mu       sync.Mutex                   // makes a look at answered and a note there one step
 	answered *recent.Map[string, *answer] // callbacks, by login
 }
 
@@ -143,25 +139,23 @@ func New(client *authpi.IdpClient, store Store, opts *Options) *App {
 	}
 	var facts sibling.Facts
 	client.Facts(&facts)
-	a := &App{
-		client: client, issuer: facts.Issuer, clientID: facts.ClientID,
-		identity: string(pack(facts.Issuer, facts.ClientID)), skew: facts.ClockSkew, now: facts.Now,
-	}
+	a := &App{client: client, issuer: facts.Issuer, clientID: facts.ClientID, now: facts.Now}
 	if opts != nil {
 		a.opts = *opts
 	}
 	a.opts.setDefaults()
-	sum := digest("authpihttp name", a.identity)
-	a.suffix = base64.RawURLEncoding.EncodeToString(sum[:6])
 	for _, uri := range facts.RedirectURIs {
 		a.sites = append(a.sites, newSite(uri))
 	}
 	a.checkSites()
-	a.setKeys(facts.SecretDigest)
 	if store == nil {
-		store = newMemory(a.now)
+		store = signin.NewMemory(a.now)
 	}
-	a.entries = newEntries(store, a.now)
+	a.book = signin.New(client, &facts, signin.Options{
+		Store: store, Keys: a.opts.Keys, Lifetime: a.opts.Lifetime, IdleTimeout: a.opts.IdleTimeout, Resources: a.opts.Resources,
+	})
+	a.opts.Keys = nil // nobody prints them
+	a.suffix = a.book.Suffix()
 	a.answered = recent.New[string, *answer](recent.Limits{Entries: 4096, Bytes: 32 << 20}, a.now)
 	return a
 }
@@ -180,6 +174,9 @@ func (o *Options) setDefaults() {
 		panic(`authpihttp: Options.Scopes must contain "openid"`)
 	}
 	o.Resources = slices.Clone(o.Resources)
+	if slices.ContainsFunc(o.Keys, func(key []byte) bool { return len(key) < 32 }) {
+		panic("authpihttp: a key in Options.Keys has less than 32 bytes")
+	}
 	if o.Lifetime <= 0 {
 		o.Lifetime = 7 * 24 * time.Hour
 	}
@@ -187,7 +184,7 @@ func (o *Options) setDefaults() {
 		o.IdleTimeout = 12 * time.Hour
 	}
 	if o.IsPage == nil {
-		o.IsPage = wantsPage
+		o.IsPage = intent.Page
 	}
 	if o.Error == nil {
 		o.Error = logAndWrite
@@ -211,25 +208,6 @@ func (a *App) checkSites() {
 			_ = a.opts.CrossOrigin.AddTrustedOrigin(s.origin) // a native app's has no origin
 		}
 	}
-}
-
-func (a *App) setKeys(secretDigest []byte) {
-	var keys []string
-	for _, key := range a.opts.Keys {
-		if len(key) < 32 {
-			panic("authpihttp: a key in Options.Keys has less than 32 bytes")
-		}
-		keys = append(keys, string(key))
-	}
-	switch {
-	case len(keys) > 0:
-	case secretDigest != nil:
-		keys = []string{string(secretDigest)}
-	default:
-		keys = []string{random()}
-	}
-	a.opts.Keys = nil
-	a.keys = func() []string { return keys }
 }
 
 // Register mounts the handlers under Options.Prefix: login (GET, and POST for logins
@@ -279,19 +257,6 @@ func (a *App) loginFor(back string, params ...string) string {
 	return a.loginPath() + "?" + query.Encode()
 }
 
-// revocationLimit is short: a user is waiting, and the session is gone already.
-const revocationLimit = 3 * time.Second
-
-// revoke gives a refresh token back to the issuer. It does what it can.
-func (a *App) revoke(ctx context.Context, tokens authpi.TokenSet) {
-	if tokens.RefreshToken == "" {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revocationLimit)
-	defer cancel()
-	_ = a.client.RevokeToken(ctx, tokens.RefreshToken, "refresh_token")
-}
-
 // allow refuses other methods. A handler may be mounted without one in its pattern.
 func (a *App) allow(w http.ResponseWriter, r *http.Request, methods ...string) bool {
 	if slices.Contains(methods, r.Method) {
@@ -302,22 +267,6 @@ func (a *App) allow(w http.ResponseWriter, r *http.Request, methods ...string) b
 	}
 	a.fail(w, r, errMethod, "")
 	return false
-}
-
-// isPrefetch reports whether nobody looks at the answer yet, and perhaps never will.
-func isPrefetch(r *http.Request) bool {
-	for _, header := range [...]string{"Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"} {
-		if value := strings.ToLower(r.Header.Get(header)); strings.HasPrefix(value, "prefetch") || strings.HasPrefix(value, "preview") {
-			return true
-		}
-	}
-	return false
-}
-
-// isPreflight reports whether a browser asks what a page of another origin may send.
-// It carries no cookie and no token, so the app's CORS layer answers, wherever it is.
-func isPreflight(r *http.Request) bool {
-	return r.Method == http.MethodOptions && r.Header.Get("Origin") != "" && r.Header.Get("Access-Control-Request-Method") != ""
 }
 
 // redirect sends the browser on by GET, whatever it came by.

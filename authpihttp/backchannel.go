@@ -10,6 +10,9 @@ import (
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/internal/bearer"
+	"github.com/authpi/authpi-idp-go/internal/sibling"
+	"github.com/authpi/authpi-idp-go/internal/signin"
 )
 
 // BackchannelOptions configure [BackchannelLogout]. A nil one is fine.
@@ -46,7 +49,7 @@ func BackchannelLogout(client *authpi.IdpClient, end func(context.Context, authp
 		b.replays = opts.Replays
 	}
 	if b.replays == nil {
-		b.replays = storedReplays{newEntries(newMemory(time.Now), time.Now)}
+		b.replays = signin.Replays{Book: signin.New(client, &sibling.Facts{Now: time.Now}, signin.Options{Store: signin.NewMemory(time.Now)})}
 	}
 	return b
 }
@@ -55,7 +58,7 @@ func BackchannelLogout(client *authpi.IdpClient, end func(context.Context, authp
 // Connect Back-Channel Logout 1.0), without walking through the store. A token is
 // used once, among all processes that share a [ConditionalStore].
 func (a *App) BackchannelLogout(w http.ResponseWriter, r *http.Request) {
-	b := &backchannel{client: a.client, end: a.endNamed, now: a.now, replays: storedReplays{a.entries}}
+	b := &backchannel{client: a.client, end: a.book.EndNamed, now: a.now, replays: signin.Replays{Book: a.book}}
 	b.ServeHTTP(w, r)
 }
 
@@ -71,7 +74,7 @@ func (a *App) FrontchannelLogout(w http.ResponseWriter, r *http.Request) {
 	query, err := authpi.ParseCallback("?" + r.URL.RawQuery)
 	iss, sid := query["iss"], query["sid"]
 	if err == nil && len(iss) == 1 && len(sid) == 1 && sid[0] != "" && strings.TrimRight(iss[0], "/") == a.issuer {
-		err = a.endNamed(r.Context(), authpi.LogoutToken{SessionID: sid[0]})
+		err = a.book.EndNamed(r.Context(), authpi.LogoutToken{SessionID: sid[0]})
 	}
 	if err != nil {
 		a.fail(w, r, err, "")
@@ -79,17 +82,6 @@ func (a *App) FrontchannelLogout(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(http.StatusOK)
-}
-
-// storedReplays are in a store, under keys that need no sealing: they are digests.
-type storedReplays struct{ entries *entries }
-
-func (s storedReplays) Use(ctx context.Context, id string, until time.Time) (bool, error) {
-	return s.entries.write(ctx, name("authpihttp jti", id), nil, []byte("used"), until)
-}
-
-func (s storedReplays) Forget(ctx context.Context, id string) error {
-	return s.entries.remove(ctx, name("authpihttp jti", id))
 }
 
 type backchannel struct {
@@ -127,7 +119,7 @@ func (b *backchannel) logout(w http.ResponseWriter, r *http.Request) *errorBody 
 			setRetryAfter(w, err)
 			return &errorBody{"temporarily_unavailable", "the logout token cannot be verified now"}
 		}
-		return &errorBody{"invalid_request", quotable(refused.description)}
+		return &errorBody{"invalid_request", bearer.Quotable(refused.description)}
 	}
 	id := replayID(token)
 	first, err := b.replays.Use(ctx, id, rememberUntil(token, b.now()))

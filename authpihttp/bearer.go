@@ -12,6 +12,8 @@ import (
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/internal/bearer"
+	"github.com/authpi/authpi-idp-go/internal/intent"
 	"github.com/authpi/authpi-idp-go/internal/sibling"
 	"github.com/authpi/authpi-idp-go/internal/weburl"
 )
@@ -108,13 +110,18 @@ func isSecure(u *url.URL) bool {
 // which carries no token, passes.
 func (b *Bearer) Require(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if isPreflight(r) {
+		if intent.Preflight(r) {
 			next.ServeHTTP(w, r)
 			return
 		}
-		token, refused := tokenOf(r)
-		if refused != nil {
-			b.refuse(w, r, *refused)
+		token, malformed := bearer.Token(r)
+		switch {
+		case malformed != "":
+			b.refuse(w, r, refusal{status: http.StatusBadRequest, code: "invalid_request", description: malformed,
+				cause: fmt.Errorf("authpihttp: bearer token: %s", malformed)})
+			return
+		case token == "": // asked for one, without an error code (RFC 6750 section 3.1)
+			b.refuse(w, r, refusal{status: http.StatusUnauthorized, cause: ErrNotSignedIn})
 			return
 		}
 		agent, err := b.verify(r.Context(), token)
@@ -175,47 +182,6 @@ func refusalFor(err error) refusal {
 	return refusal{status: http.StatusInternalServerError, cause: err}
 }
 
-// tokenOf reads the token. A request with no bearer token at all is asked for one,
-// without an error code (RFC 6750 section 3.1); one with two, or with one where logs
-// and proxies keep it, is malformed.
-func tokenOf(r *http.Request) (token string, refused *refusal) {
-	malformed := func(description string) (string, *refusal) {
-		return "", &refusal{
-			status: http.StatusBadRequest, code: "invalid_request", description: description,
-			cause: fmt.Errorf("authpihttp: bearer token: %s", description),
-		}
-	}
-	// Not r.URL.Query, which leaves out what it cannot decode.
-	for pair := range strings.FieldsFuncSeq(r.URL.RawQuery, func(c rune) bool { return c == '&' || c == ';' }) {
-		name, _, _ := strings.Cut(pair, "=")
-		if name, err := url.QueryUnescape(name); err == nil && name == "access_token" {
-			return malformed("a token in the query is not accepted; use the Authorization header")
-		}
-	}
-	values := r.Header.Values("Authorization")
-	if len(values) > 1 {
-		return malformed("the Authorization header is repeated")
-	}
-	scheme, token := "", ""
-	if len(values) == 1 {
-		scheme, token, _ = strings.Cut(values[0], " ")
-	}
-	if !strings.EqualFold(scheme, "Bearer") {
-		return "", &refusal{status: http.StatusUnauthorized, cause: ErrNotSignedIn}
-	}
-	token = strings.Trim(token, " ")
-	if token == "" || strings.ContainsFunc(token, notInToken) {
-		return malformed("the Authorization header holds no single token")
-	}
-	return token, nil
-}
-
-// notInToken goes by b64token of RFC 6750 section 2.1, and a colon: an API key sent
-// by mistake is then refused by its name.
-func notInToken(c rune) bool {
-	return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-._~+/=:", c))
-}
-
 func (b *Bearer) refuse(w http.ResponseWriter, r *http.Request, why refusal) {
 	noStore(w)
 	switch why.status {
@@ -234,42 +200,13 @@ func (b *Bearer) refuse(w http.ResponseWriter, r *http.Request, why refusal) {
 	}
 	text := messageOf(why.status, why.cause)
 	if why.code != "" {
-		text.code, text.message = why.code, quotable(why.description)
+		text.code, text.message = why.code, bearer.Quotable(why.description)
 	}
 	writeJSON(w, why.status, errorBody{text.code, text.message})
 }
 
-// challenge is the WWW-Authenticate header of RFC 6750 section 3 and RFC 9728
-// section 5.1.
 func (b *Bearer) challenge(why refusal) string {
-	header := `Bearer realm="` + quotable(b.opts.Realm) + `"`
-	for _, param := range [...]struct{ name, value string }{
-		{"error", why.code},
-		{"error_description", why.description},
-		{"scope", why.scope},
-		{"acr_values", why.acr},
-		{"max_age", why.maxAge},
-		{"resource_metadata", b.metadata},
-	} {
-		if param.value != "" {
-			header += ", " + param.name + `="` + quotable(param.value) + `"`
-		}
-	}
-	return header
-}
-
-// quotable cuts a text and replaces what RFC 6750 section 3 keeps out of a
-// parameter. A token's own contents may be quoted in it.
-func quotable(text string) string {
-	const limit = 300
-	clean := strings.Map(func(c rune) rune {
-		switch {
-		case c == '"' || c == '\\':
-			return '\''
-		case c < ' ' || c > '~':
-			return '?'
-		}
-		return c
-	}, text)
-	return cut(clean, limit)
+	return bearer.Challenge(b.opts.Realm, [2]string{"error", why.code}, [2]string{"error_description", why.description},
+		[2]string{"scope", why.scope}, [2]string{"acr_values", why.acr}, [2]string{"max_age", why.maxAge},
+		[2]string{"resource_metadata", b.metadata})
 }

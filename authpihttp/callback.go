@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/internal/intent"
+	"github.com/authpi/authpi-idp-go/internal/signin"
 )
 
 // Callback is where the issuer sends the browser back to: the client's RedirectURI.
@@ -27,7 +28,7 @@ func (a *App) Callback(w http.ResponseWriter, r *http.Request) {
 	if !a.allow(w, r, http.MethodGet) {
 		return
 	}
-	if isPrefetch(r) {
+	if intent.Prefetch(r) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
@@ -37,17 +38,13 @@ func (a *App) Callback(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	state := query.Get("state")
-	sealed, known := a.openState(state)
-	if len(query["state"]) != 1 {
-		known = false
-	}
-	l := a.loginOf(r, state)
-	if l == nil || !known || l.isOver(a.now()) {
-		a.answerUnknown(w, r, sealed.back)
+	l, known := a.book.OpenState(state)
+	cookie := a.loginOf(r, state)
+	if cookie == nil || !known || len(query["state"]) != 1 || cookie.IsOver(a.now()) {
+		a.answerUnknown(w, r, l.Back)
 		return
 	}
-	sealed.seed, sealed.id, sealed.state = l.seed, l.id, l.id+state[22:]
-	a.answer(w, r, query, &sealed)
+	a.answer(w, r, query, l.With(cookie))
 }
 
 // answerUnknown is for a callback whose login is gone: its cookie was never kept, has
@@ -74,11 +71,11 @@ func (a *App) answerUnknown(w http.ResponseWriter, r *http.Request, back string)
 type answer struct {
 	done   chan struct{} // closed once the rest is set
 	agent  *authpi.Agent
-	signIn *signIn
+	signIn *signin.SignIn
 	err    error
 }
 
-func (a *App) answer(w http.ResponseWriter, r *http.Request, query url.Values, l *login) {
+func (a *App) answer(w http.ResponseWriter, r *http.Request, query url.Values, l *signin.Login) {
 	if r.Context().Err() != nil {
 		return // nothing was sent: it may come again
 	}
@@ -89,29 +86,29 @@ func (a *App) answer(w http.ResponseWriter, r *http.Request, query url.Values, l
 	err := result.err
 	if err == nil && a.opts.SignedIn != nil {
 		if err = a.opts.SignedIn(w, r, result.agent); err != nil {
-			err = &mistake{errors.Join(err, result.signIn.forget(context.WithoutCancel(r.Context())))}
-			a.revoke(r.Context(), result.agent.Tokens)
-			a.note(l.id, &answer{done: result.done, err: err}, time.Minute)
+			err = &mistake{errors.Join(err, result.signIn.Forget(context.WithoutCancel(r.Context())))}
+			a.book.Revoke(r.Context(), result.agent.Tokens)
+			a.note(l.ID, &answer{done: result.done, err: err}, time.Minute)
 		}
 	}
 	s := a.siteOf(r)
 	if !isPassing(err) {
-		a.setCookie(w, s, l.id+"-", "", -1)
+		a.setCookie(w, s, l.ID+"-", "", -1)
 	}
 	switch {
 	case err == nil:
 		if a.hasCookie(r, kindRetry) {
 			a.setCookie(w, s, kindRetry, "", -1)
 		}
-		a.setCookie(w, s, kindSignIn, base64url.EncodeToString([]byte(result.signIn.cookie)), a.opts.Lifetime)
-		redirect(w, l.back)
-	case l.silent && silentFailure(err):
+		a.setCookie(w, s, kindSignIn, result.signIn.Cookie(), a.opts.Lifetime)
+		redirect(w, l.Back)
+	case l.Silent && silentFailure(err):
 		a.setCookie(w, s, kindSilent, "1", time.Minute)
-		redirect(w, l.back)
+		redirect(w, l.Back)
 	case errors.Is(err, errAnswered):
-		a.answerUnknown(w, r, l.back)
+		a.answerUnknown(w, r, l.Back)
 	default:
-		a.fail(w, r, &failure{cause: err, back: l.back}, a.loginFor(l.back, "again", "1"))
+		a.fail(w, r, &failure{cause: err, back: l.Back}, a.loginFor(l.Back, "again", "1"))
 	}
 }
 
@@ -122,12 +119,12 @@ const (
 
 // exchangeOnce gives the login's outcome, of this callback or of another with the same
 // state. It is nil for a caller that has left meanwhile.
-func (a *App) exchangeOnce(r *http.Request, query url.Values, l *login) *answer {
+func (a *App) exchangeOnce(r *http.Request, query url.Values, l *signin.Login) *answer {
 	a.mu.Lock()
-	result, known := a.answered.Get(l.id)
+	result, known := a.answered.Get(l.ID)
 	if !known {
 		result = &answer{done: make(chan struct{}), err: errAnswered}
-		a.note(l.id, result, answerLife)
+		a.note(l.ID, result, answerLife)
 	}
 	a.mu.Unlock()
 	if known {
@@ -144,7 +141,7 @@ func (a *App) exchangeOnce(r *http.Request, query url.Values, l *login) *answer 
 	defer cancel()
 	result.agent, result.signIn, result.err = a.exchange(ctx, r, query, l)
 	if isPassing(result.err) {
-		a.note(l.id, nil, -answerLife) // it may come again
+		a.note(l.ID, nil, -answerLife) // it may come again
 	}
 	return result
 }
@@ -156,12 +153,12 @@ func (a *App) note(id string, result *answer, life time.Duration) {
 	a.answered.Put(strings.Clone(id), result, size, a.now().Add(life))
 }
 
-// exchange trades the code, once among all processes, and stores the sign-in.
-func (a *App) exchange(ctx context.Context, r *http.Request, query url.Values, l *login) (*authpi.Agent, *signIn, error) {
-	began := a.now()
-	key := name("authpihttp answered", l.secret("answered"))
+// exchange trades the code, once among all processes, and stores the sign-in under a
+// cookie that nobody knew before.
+func (a *App) exchange(ctx context.Context, r *http.Request, query url.Values, l *signin.Login) (*authpi.Agent, *signin.SignIn, error) {
+	began, once := a.now(), l.Secret("answered")
 	if query.Has("code") {
-		first, err := a.entries.write(ctx, key, nil, []byte("answered"), began.Add(loginLife))
+		first, err := a.book.Once(ctx, once, began.Add(signin.LoginLife))
 		if err != nil {
 			return nil, nil, err
 		}
@@ -169,77 +166,21 @@ func (a *App) exchange(ctx context.Context, r *http.Request, query url.Values, l
 			return nil, nil, errAnswered
 		}
 	}
-	agent, err := a.client.ExchangeCallback(ctx, query, l.auth(began))
+	agent, err := a.client.ExchangeCallback(ctx, query, l.Auth(began))
 	if err == nil {
-		var s *signIn
-		if s, err = a.signIn(ctx, r, agent, l, began); err == nil {
+		var s *signin.SignIn
+		if s, err = a.book.Create(ctx, agent, l, began, a.signInCookies(r)); err == nil {
 			return agent, s, nil
 		}
-		a.revoke(ctx, agent.Tokens)
+		a.book.Revoke(ctx, agent.Tokens)
 	}
 	if query.Has("code") {
-		_ = a.entries.remove(ctx, key)
+		_ = a.book.Forget(ctx, once)
 	}
-	if isDenied(err) && l.org != "" {
+	if isDenied(err) && l.Org != "" {
 		err = fmt.Errorf("%w: %w", errNoEntry, err)
 	}
 	return nil, nil, err
-}
-
-// signIn stores the agent's sign-in under a cookie of its own, so that whoever knew
-// the browser's last one knows nothing, and then puts it in that one's place.
-func (a *App) signIn(ctx context.Context, r *http.Request, agent *authpi.Agent, l *login, began time.Time) (*signIn, error) {
-	claims, now := claimsOf(agent), a.now().Unix()
-	rec := record{tokens: agent.Tokens, subject: agent.ID, begun: now, seen: now, authTime: claims.authTime, acr: claims.acr}
-	l.judge(&rec, a.skew)
-	var olds []*signIn
-	for _, cookie := range a.signInCookies(r) {
-		old := a.signInOf(cookie)
-		last, err := old.read(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if last != nil {
-			olds, rec.before = append(olds, old), old.key
-		}
-	}
-	s := a.signInOf(random())
-	if err := s.create(ctx, rec, agent, began); err != nil {
-		return nil, err
-	}
-	for _, old := range olds {
-		if err := a.replace(ctx, old, agent); err != nil { // it ends by itself
-			slog.Default().WarnContext(ctx, "authpihttp: a replaced sign-in is still in the store", "error", err)
-		}
-	}
-	return s, nil
-}
-
-// replace ends a sign-in that another one follows. Its refresh token is revoked, but
-// where the issuer has both in one session, which that would end. Tabs of the same
-// user that are under way may read it for a moment.
-func (a *App) replace(ctx context.Context, old *signIn, agent *authpi.Agent) error {
-	rec := old.last()
-	_ = a.entries.remove(ctx, old.hintKey())
-	var err error
-	if rec.subject == agent.ID {
-		now := a.now().Unix()
-		rec, err = old.change(ctx, func(rec *record) {
-			if rec.replaced == 0 {
-				rec.replaced, rec.tokens.RefreshToken = now, ""
-			}
-		})
-	} else {
-		rec, err = old.end(ctx)
-	}
-	if err != nil || rec == nil || rec.replaced != 0 {
-		return err
-	}
-	last, err := a.client.CreateAgent(ctx, rec.tokens, &authpi.AgentOptions{AutoRefresh: authpi.RefreshOff})
-	if err != nil || last.SessionID == "" || last.SessionID != agent.SessionID {
-		a.revoke(ctx, rec.tokens)
-	}
-	return nil
 }
 
 // isPassing reports whether the same callback may be answered later.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/authpi/authpi-idp-go/internal/signin"
 	"github.com/authpi/authpi-idp-go/internal/weburl"
 )
 
@@ -105,7 +106,7 @@ func (a *App) hasCookie(r *http.Request, kind string) bool {
 func (a *App) signInCookies(r *http.Request) (cookies []string) {
 	const most = 4
 	for _, c := range r.CookiesNamed(a.cookieName(a.siteOf(r), kindSignIn)) {
-		if b, err := base64url.DecodeString(c.Value); err == nil && len(b) == 32 && len(cookies) < most {
+		if b, err := signin.Base64URL.DecodeString(c.Value); err == nil && len(b) == 32 && len(cookies) < most {
 			cookies = append(cookies, string(b))
 		}
 	}

@@ -2,14 +2,15 @@ package authpihttp
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/internal/signin"
 )
 
 // ErrorFunc answers a request that failed, with status. The headers that the status
@@ -32,7 +33,7 @@ type ErrorFunc func(w http.ResponseWriter, r *http.Request, status int, err erro
 // What requests are refused for, besides the errors of package authpi.
 const (
 	// ErrNotSignedIn: nobody is signed in here, or no longer.
-	ErrNotSignedIn = sentinel("not signed in")
+	ErrNotSignedIn = signin.ErrNotSignedIn
 	// ErrForbidden: the caller may not do this, or not in this organization.
 	ErrForbidden = sentinel("not allowed")
 
@@ -42,15 +43,12 @@ const (
 	errNoLogin      = sentinel("the callback answers no login of this browser")
 	errNoCookies    = sentinel("the browser keeps no cookies")
 	errCrossOrigin  = sentinel("the request came from another site")
-	errEnded        = sentinel("signed out meanwhile")
 	errTooLong      = sentinel("the login's address is too long")
 	errForeign      = sentinel("the login was asked for by another issuer, or for another site")
 	errAnswered     = sentinel("the callback was answered by another process")
 	errNoEntry      = sentinel("no sign-in to this organization")
-	errOvertaken    = sentinel("others keep changing the sign-in")
 	errNotRecent    = sentinel("the sign-in did not bring the age or context that the page wants")
 	errStepUp       = sentinel("a more recent or a stronger sign-in is needed")
-	errLoggedOut    = sentinel("the issuer has ended the session during the sign-in")
 	errOwnState     = sentinel("Options.Authorize may set neither State nor Nonce")
 	errResponseMode = sentinel("the response_mode must be query: a cross-site POST carries no cookie")
 )
@@ -58,10 +56,8 @@ const (
 // codeStepUp is the code of RFC 9470 section 3.
 const codeStepUp = "insufficient_user_authentication"
 
-// sentinel is an error that equals itself. As a constant it cannot be replaced.
-type sentinel string
-
-func (s sentinel) Error() string { return "authpihttp: " + string(s) }
+// sentinel is an error that equals itself.
+type sentinel = signin.Error
 
 // failure is an error with the ways on from it.
 type failure struct {
@@ -81,16 +77,6 @@ type mistake struct{ cause error }
 
 func (e *mistake) Error() string { return e.cause.Error() }
 func (e *mistake) Unwrap() error { return e.cause }
-
-// misplacedError is a callback that came to another handler than Callback.
-type misplacedError struct{ redirect, callback string }
-
-func (e misplacedError) Error() string {
-	if e.redirect == e.callback {
-		return fmt.Sprintf("authpihttp: a callback did not reach the callback handler, which must be mounted at %q", e.redirect)
-	}
-	return fmt.Sprintf("authpihttp: the client's RedirectURI has path %q, but the callback is mounted at %q", e.redirect, e.callback)
-}
 
 // pageError keeps the issuer's refusals in the middle of somebody's work from passing
 // for a login that did not work.
@@ -120,18 +106,14 @@ func (a *App) fail(w http.ResponseWriter, r *http.Request, err error, again stri
 	if f.again == "" && f.signOut == "" {
 		f.again = a.loginPath()
 	}
-	if here := a.here(r); r.Method == http.MethodGet {
-		for _, way := range []*string{&f.again, &f.home} {
-			if sameAddress(*way, here) {
-				*way = ""
-			}
-		}
-	}
-	if a.otherLoopback(r) { // the cookies are the other host's
-		for _, way := range []*string{&f.again, &f.home} {
-			if *way != "" {
-				*way = a.siteOf(r).origin + *way
-			}
+	here, _, _ := strings.Cut(a.here(r), "?")
+	for _, way := range []*string{&f.again, &f.home} {
+		place, _, _ := strings.Cut(*way, "?")
+		switch {
+		case place == here && r.Method == http.MethodGet:
+			*way = ""
+		case place != "" && a.otherLoopback(r): // the cookies are the other host's
+			*way = a.siteOf(r).origin + *way
 		}
 	}
 	status := statusOf(err)
@@ -141,12 +123,6 @@ func (a *App) fail(w http.ResponseWriter, r *http.Request, err error, again stri
 	a.opts.Error(w, r, status, f)
 }
 
-func sameAddress(a, b string) bool {
-	a, _, _ = strings.Cut(a, "?")
-	b, _, _ = strings.Cut(b, "?")
-	return a == b
-}
-
 func (a *App) forbid(w http.ResponseWriter, r *http.Request, _ string) {
 	a.fail(w, r, ErrForbidden, "")
 }
@@ -154,13 +130,15 @@ func (a *App) forbid(w http.ResponseWriter, r *http.Request, _ string) {
 // statusOf tells whose fault an error is: the request's, the configuration's, or
 // nobody's, and then it may pass.
 func statusOf(err error) int {
-	var store *storeError
+	var store *signin.StoreError
+	var size *signin.SizeError
 	var oauth *authpi.OAuthError
 	var own *mistake
+	var said sentinel
 	switch {
-	case errors.As(err, &own):
+	case errors.As(err, &own), errors.As(err, &size):
 		return http.StatusInternalServerError
-	case errors.As(err, &store), errors.Is(err, errOvertaken):
+	case errors.As(err, &store), errors.Is(err, signin.ErrOvertaken):
 		return http.StatusServiceUnavailable
 	case errors.Is(err, ErrNotSignedIn), errors.Is(err, errStepUp):
 		return http.StatusUnauthorized
@@ -170,26 +148,17 @@ func statusOf(err error) int {
 		return http.StatusMethodNotAllowed
 	case errors.As(err, &oauth):
 		return statusOfOAuth(oauth)
-	case isSentinel(err):
+	case errors.As(err, &said):
 		return http.StatusBadRequest
 	}
 	return http.StatusInternalServerError
 }
 
-func isSentinel(err error) bool {
-	var own sentinel
-	return errors.As(err, &own)
-}
-
 func statusOfOAuth(e *authpi.OAuthError) int {
-	switch e.StatusCode {
-	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
-		return http.StatusServiceUnavailable
-	}
+	passing := []int{http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests}
 	switch {
-	case e.StatusCode >= http.StatusInternalServerError:
-		return http.StatusServiceUnavailable
-	case e.Code == "refresh_error" && e.StatusCode == 0: // the store did not answer in time
+	case e.StatusCode >= http.StatusInternalServerError, slices.Contains(passing, e.StatusCode),
+		e.Code == "refresh_error" && e.StatusCode == 0: // the store did not answer in time
 		return http.StatusServiceUnavailable
 	case e.Code == "transport_error", e.Code == "server_error", e.Code == "temporarily_unavailable":
 		return http.StatusServiceUnavailable

@@ -220,3 +220,16 @@ func TestBasePath(t *testing.T) {
 		t.Errorf("a logout behind another Host: got %d", a.status)
 	}
 }
+
+// Logins are pruned on hosts that share a sign-in, too.
+func TestPruningWithCookieDomain(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(made *setup) { made.options.CookieDomain = "app.test" })
+	b := s.browser()
+	for range 60 {
+		b.start("/x")
+	}
+	if got := len(b.logins()); got != 25 {
+		t.Errorf("got %d login cookies; want 25", got)
+	}
+}

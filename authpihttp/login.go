@@ -2,88 +2,25 @@ package authpihttp
 
 import (
 	"cmp"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/internal/intent"
+	"github.com/authpi/authpi-idp-go/internal/signin"
+	"github.com/authpi/authpi-idp-go/internal/weburl"
 )
 
-// Bounds of the logins that one browser may have under way.
+// Bounds of what anybody may ask for.
 const (
-	maxLogins      = 25
-	maxLoginBytes  = 4 << 10 // of their cookies together: servers refuse long headers
-	loginLife      = 10 * time.Minute
 	maxAuthURL     = 8 << 10 // no server takes a longer one
 	maxLoginParams = 64 << 10
 )
-
-// login is one that is under way. The browser has its seed in a cookie of its own; what
-// else must be known travels inside state, sealed.
-type login struct {
-	seed  string // when it was begun, and 32 random bytes
-	id    string // 22 characters: the start of state, and in the cookie's name
-	state string
-
-	back      string // the address to come back to
-	org       string
-	redirect  string // the redirect URI; empty: the client's first
-	maxAge    time.Duration
-	resources []string // nil: the client's
-	silent    bool     // prompt=none
-	guard     string   // of RequireRecent that asked for it
-	acr       []string // what that wants, one of them
-}
-
-func newLogin(now time.Time) *login {
-	seed := make([]byte, 8+32)
-	binary.BigEndian.PutUint64(seed, uint64(now.Unix()))
-	_, _ = rand.Read(seed[8:]) // never fails
-	l := &login{seed: string(seed)}
-	l.id = l.secret("id")[:22]
-	return l
-}
-
-// secret derives one of the login's texts from its seed. Each has 43 characters.
-func (l *login) secret(what string) string { return name("authpihttp login "+what, l.seed) }
-
-func (l *login) began() time.Time {
-	return time.Unix(int64(binary.BigEndian.Uint64([]byte(l.seed[:8]))), 0)
-}
-
-func (l *login) isOver(now time.Time) bool { return !now.Before(l.began().Add(loginLife)) }
-
-func (l *login) pack() []byte {
-	resources := "" // nil is not the same as none
-	if l.resources != nil {
-		resources = "r" + string(pack(l.resources...))
-	}
-	return pack(l.back, l.org, l.redirect, strconv.FormatInt(int64(l.maxAge), 10), strconv.FormatBool(l.silent),
-		resources, strconv.Itoa(len(l.resources)), l.guard, strings.Join(l.acr, " "))
-}
-
-func (l *login) unpack(plain []byte) (ok bool) {
-	p, _, ok := unpack(plain, 9)
-	if !ok {
-		return false
-	}
-	l.back, l.org, l.redirect, l.silent, l.guard, l.acr = p[0], p[1], p[2], p[4] == "true", p[7], strings.Fields(p[8])
-	age, _ := strconv.ParseInt(p[3], 10, 64)
-	l.maxAge = time.Duration(age)
-	if packed, has := strings.CutPrefix(p[5], "r"); has {
-		count, _ := strconv.Atoi(p[6])
-		l.resources, _, ok = unpack([]byte(packed), count)
-	}
-	return ok
-}
 
 // Login starts a login and sends the browser to the issuer. The query parameter
 // return_to is the address on this site to come back to; whatever is not plainly one
@@ -98,7 +35,7 @@ func (a *App) Login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	switch {
-	case isPrefetch(r):
+	case intent.Prefetch(r):
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	case r.Method == http.MethodHead:
@@ -117,8 +54,8 @@ func (a *App) Login(w http.ResponseWriter, r *http.Request) {
 		a.fail(w, r, err, "")
 		return
 	}
-	l := newLogin(a.now())
-	l.back = a.returnTo(r.Context(), params.Get("return_to"))
+	l := signin.NewLogin(a.now())
+	l.Back = a.returnTo(r.Context(), params.Get("return_to"))
 	location, err := a.begin(r, l, params)
 	if err != nil {
 		a.fail(w, r, err, "")
@@ -132,7 +69,7 @@ func (a *App) Login(w http.ResponseWriter, r *http.Request) {
 		a.setCookie(w, a.siteOf(r), kindSilent, "", -1)
 	}
 	a.pruneLogins(w, r)
-	a.setCookie(w, a.siteOf(r), l.id+"-", a.loginCookie(l), loginLife)
+	a.setCookie(w, a.siteOf(r), l.ID+"-", a.book.CookieOf(l), signin.LoginLife)
 	redirect(w, location)
 }
 
@@ -158,7 +95,7 @@ func (a *App) loginParams(w http.ResponseWriter, r *http.Request) (url.Values, e
 	}
 	if target := params.Get("target_link_uri"); target != "" {
 		back := strings.TrimPrefix(target, a.siteOf(r).origin)
-		if _, _, ok := localPath(back); !ok {
+		if _, _, ok := weburl.Local(back, maxReturnTo); !ok {
 			return nil, errForeign
 		}
 		params.Set("return_to", back)
@@ -167,7 +104,7 @@ func (a *App) loginParams(w http.ResponseWriter, r *http.Request) (url.Values, e
 }
 
 // begin makes the issuer's address of a login.
-func (a *App) begin(r *http.Request, l *login, params url.Values) (location string, err error) {
+func (a *App) begin(r *http.Request, l *signin.Login, params url.Values) (location string, err error) {
 	opts := &authpi.AuthorizationOptions{}
 	if a.opts.Authorize != nil {
 		if own := a.opts.Authorize(r); own != nil {
@@ -186,22 +123,22 @@ func (a *App) begin(r *http.Request, l *login, params url.Values) (location stri
 	if slices.Contains(opts.Prompt, "none") && a.hasCookie(r, kindSilent) {
 		opts.Prompt = nil // it has failed a moment ago
 	}
-	l.silent = slices.Contains(opts.Prompt, "none")
-	if asked, ok := a.openGuard(params.Get("guard")); ok {
-		asked.apply(l, opts)
+	l.Silent = slices.Contains(opts.Prompt, "none")
+	if asked, ok := a.book.OpenGuard(params.Get("guard")); ok {
+		wish(asked, l, opts)
 	}
 	opts.RedirectURI = cmp.Or(opts.RedirectURI, a.siteOf(r).uri)
-	l.org, l.maxAge, l.resources = opts.Org, opts.MaxAge, opts.Resources
+	l.Org, l.MaxAge, l.Resources = opts.Org, opts.MaxAge, opts.Resources
 	if opts.RedirectURI != a.sites[0].uri {
-		l.redirect = opts.RedirectURI
+		l.Redirect = opts.RedirectURI
 	}
-	l.state = l.id + base64url.EncodeToString(a.seal("state", "", l.id, l.pack()))
-	opts.State, opts.Nonce = l.state, l.secret("nonce")
+	a.book.SealState(l)
+	opts.State, opts.Nonce = l.State, l.Secret("nonce")
 	return a.authURL(opts, l)
 }
 
 // authURL is the address, with the challenge of the login's own verifier.
-func (a *App) authURL(opts *authpi.AuthorizationOptions, l *login) (string, error) {
+func (a *App) authURL(opts *authpi.AuthorizationOptions, l *signin.Login) (string, error) {
 	auth, err := a.client.CreateAuthorizationURL(a.opts.Scopes, opts)
 	if err != nil {
 		return "", &mistake{err}
@@ -218,112 +155,29 @@ func (a *App) authURL(opts *authpi.AuthorizationOptions, l *login) (string, erro
 			return "", &mistake{errResponseMode}
 		}
 	}
-	return strings.Replace(auth.URL, challenge(auth.CodeVerifier), challenge(l.secret("verifier")), 1), nil
-}
-
-// challenge is S256 of RFC 7636 section 4.2.
-func challenge(verifier string) string {
-	sum := sha256.Sum256([]byte(verifier))
-	return base64url.EncodeToString(sum[:])
-}
-
-// auth is what the callback is checked against.
-func (l *login) auth(now time.Time) authpi.AuthorizationURL {
-	asked := url.Values{}
-	if l.org != "" {
-		asked.Set("org", l.org)
-	}
-	switch {
-	case l.guard != "": // the guard says what it lacks; the sign-in itself is good
-	case l.maxAge > 0:
-		asked.Set("max_age", strconv.FormatInt(int64(l.maxAge/time.Second), 10))
-	case l.maxAge < 0: // since the login began
-		asked.Set("max_age", strconv.FormatInt(max(int64(now.Sub(l.began())/time.Second), 0)+1, 10))
-	}
-	return authpi.AuthorizationURL{
-		URL: "?" + asked.Encode(), CodeVerifier: l.secret("verifier"), State: l.state, Nonce: l.secret("nonce"),
-		RedirectURI: l.redirect, Resources: l.resources,
-	}
-}
-
-func (a *App) loginCookie(l *login) string {
-	return base64url.EncodeToString(a.seal("login", "", l.id, []byte(l.seed)))
-}
-
-// openLogin reads a login's cookie; nil where it is none of ours.
-func (a *App) openLogin(id, value string) *login {
-	sealed, err := base64url.DecodeString(value)
-	if err != nil {
-		return nil
-	}
-	seed, ok := a.open(nil, "login", "", id, sealed)
-	if !ok || len(seed) != 8+32 {
-		return nil
-	}
-	l := &login{seed: string(seed)}
-	if l.id = l.secret("id")[:22]; l.id != id {
-		return nil
-	}
-	return l
+	return strings.Replace(auth.URL, signin.Challenge(auth.CodeVerifier), l.Challenge(), 1), nil
 }
 
 // loginOf is the login that a state belongs to, if its cookie came with the request.
-func (a *App) loginOf(r *http.Request, state string) *login {
+func (a *App) loginOf(r *http.Request, state string) *signin.Login {
 	if len(state) < 22 {
 		return nil
 	}
 	for _, c := range r.CookiesNamed(a.cookieName(a.siteOf(r), state[:22]+"-")) {
-		if l := a.openLogin(state[:22], c.Value); l != nil {
+		if l := a.book.OpenLogin(state[:22], c.Value); l != nil {
 			return l
 		}
 	}
 	return nil
 }
 
-// openState reads what travels inside state.
-func (a *App) openState(state string) (l login, ok bool) {
-	if len(state) < 22 {
-		return login{}, false
-	}
-	sealed, err := base64url.DecodeString(state[22:])
-	if err != nil {
-		return login{}, false
-	}
-	plain, ok := a.open(nil, "state", "", state[:22], sealed)
-	return l, ok && l.unpack(plain)
-}
-
 // pruneLogins removes the oldest logins that were begun and left, so that there is
 // room for one more. Unreadable ones go first.
 func (a *App) pruneLogins(w http.ResponseWriter, r *http.Request) {
-	type cookie struct {
-		kind  string
-		began int64
-		size  int
-	}
 	s := a.siteOf(r)
-	suffix := "-" + a.suffix
-	prefix := strings.TrimSuffix(a.cookieName(s, "-"), suffix)
-	var all []cookie
-	total := 0
-	for _, c := range r.Cookies() {
-		id, ok := strings.CutPrefix(c.Name, prefix)
-		id, isLogin := strings.CutSuffix(id, suffix)
-		if !ok || !isLogin || len(id) != 22 {
-			continue
-		}
-		found := cookie{kind: id + "-", size: len(c.Name) + len(c.Value) + 3}
-		if l := a.openLogin(id, c.Value); l != nil {
-			found.began = l.began().Unix()
-		}
-		all, total = append(all, found), total+found.size
-	}
-	slices.SortStableFunc(all, func(x, y cookie) int { return cmp.Compare(x.began, y.began) })
-	const another = 160 // bytes of the one to come
-	for len(all) >= maxLogins || len(all) > 0 && total > maxLoginBytes-another {
-		a.setCookie(w, s, all[0].kind, "", -1)
-		total -= all[0].size
-		all = all[1:]
+	prefix, suffix, _ := strings.Cut(a.cookieName(s, "*-"), "*")
+	for _, id := range a.book.Prune(r.Cookies(), prefix, suffix) {
+		a.setCookie(w, s, id+"-", "", -1)
 	}
 }
 
@@ -341,7 +195,10 @@ func (a *App) misplaced(r *http.Request) error {
 	if !atRedirect && a.loginOf(r, query.Get("state")) == nil {
 		return nil
 	}
-	return &mistake{misplacedError{redirect: s.path, callback: a.opts.Prefix + "/callback"}}
+	if callback := a.opts.Prefix + "/callback"; s.path != callback {
+		return &mistake{fmt.Errorf("authpihttp: the client's RedirectURI has path %q, but the callback is mounted at %q", s.path, callback)}
+	}
+	return &mistake{fmt.Errorf("authpihttp: a callback did not reach the callback handler, which must be mounted at %q", s.path)}
 }
 
 // failMisplaced answers it. To try again at the same address would not help.

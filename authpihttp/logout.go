@@ -1,7 +1,7 @@
 package authpihttp
 
 import (
-	"context"
+	"cmp"
 	"crypto/subtle"
 	"net/http"
 	"net/url"
@@ -9,6 +9,7 @@ import (
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/internal/signin"
 )
 
 // Logout signs the user out: here, of the refresh token, and at the issuer, where the
@@ -58,28 +59,13 @@ func (a *App) SignOut(w http.ResponseWriter, r *http.Request) error {
 // signOut returns the ID token for the issuer's logout, and whether there was a
 // sign-in, or the rest of one.
 func (a *App) signOut(w http.ResponseWriter, r *http.Request) (hint string, was bool, err error) {
-	after := context.WithoutCancel(r.Context()) // of what must not be left half done
 	for _, cookie := range a.signInCookies(r) {
-		s := a.signInOf(cookie)
 		was = true
-		if kept := s.hint(r.Context()); kept != "" {
-			hint = kept
-		}
-		rec, err := s.end(r.Context())
+		kept, err := a.book.SignIn(cookie).SignOut(r.Context())
 		if err != nil {
 			return "", true, err
 		}
-		_ = a.entries.remove(after, s.hintKey())
-		if rec == nil {
-			continue
-		}
-		if rec.before != "" {
-			_ = a.entries.remove(after, rec.before)
-		}
-		a.revoke(after, rec.tokens)
-		if hint == "" {
-			hint = rec.tokens.IDToken
-		}
+		hint = cmp.Or(kept, hint)
 	}
 	if was {
 		a.setCookie(w, a.siteOf(r), kindSignIn, "", -1)
@@ -98,8 +84,7 @@ const maxLocation = 6 << 10
 func (a *App) leave(w http.ResponseWriter, r *http.Request, hint string) {
 	opts := &authpi.LogoutOptions{IDTokenHint: hint, PostLogoutRedirectURI: a.opts.PostLogoutRedirectURI}
 	if after, err := url.Parse(a.opts.PostLogoutRedirectURI); err == nil && after.Path == a.signedOutPath() {
-		opts.State = random()[:16]
-		opts.State = base64url.EncodeToString([]byte(opts.State))
+		opts.State = signin.Base64URL.EncodeToString([]byte(signin.Random()))
 	}
 	location, err := a.client.CreateLogoutURL(opts)
 	if err != nil {
@@ -113,7 +98,7 @@ func (a *App) leave(w http.ResponseWriter, r *http.Request, hint string) {
 		}
 	}
 	if opts.State != "" {
-		a.setCookie(w, a.siteOf(r), kindOut, opts.State, loginLife)
+		a.setCookie(w, a.siteOf(r), kindOut, opts.State, signin.LoginLife)
 	}
 	if len(location) <= maxLocation {
 		redirect(w, location)

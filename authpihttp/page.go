@@ -3,6 +3,7 @@ package authpihttp
 import (
 	"bytes"
 	"crypto/sha256"
+	_ "embed"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -12,13 +13,14 @@ import (
 	"strconv"
 
 	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/internal/intent"
 )
 
 // WriteError is the answer of this package where Options.Error is nil: a plain page
 // for people, JSON for programs, told apart by Accept or Options.IsPage. It says what to
 // do, and nothing of err. It does not log.
 func WriteError(w http.ResponseWriter, r *http.Request, status int, err error) {
-	text, isPage := messageOf(status, err), wantsPage(r)
+	text, isPage := messageOf(status, err), intent.Page(r)
 	var f *failure
 	if errors.As(err, &f) {
 		isPage = f.isPage
@@ -108,8 +110,7 @@ type page struct {
 	Submit         bool // by a script, where there is one
 }
 
-func (page) Script() template.JS { return submitScript }
-
+// submitScript stands in page.html; the policy allows it by its hash.
 const submitScript = "document.forms[0].submit()"
 
 // writePage writes a page. No form-action is set: browsers hold the issuer's redirects
@@ -129,34 +130,7 @@ func writePage(w http.ResponseWriter, status int, p page) {
 	writeBody(w, status, body.Bytes())
 }
 
-var pages = template.Must(template.New("page").Parse(`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="robots" content="noindex">
-<title>{{.Title}}</title>
-<style>
-body { font: 1.1rem/1.6 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 34rem; margin: 15vh auto; padding: 0 1.5rem }
-h1 { font-size: 1.6rem }
-a { color: #0b57d0 }
-button { font: inherit; min-height: 2.75rem; padding: .3rem 1rem; color: inherit; background: transparent; border: 1px solid; border-radius: .4rem; cursor: pointer }
-@media (prefers-color-scheme: dark) { body { color: #eee; background: #181818 } a { color: #a8c7fa } }
-</style>
-</head>
-<body>
-<main>
-<h1>{{.Title}}</h1>
-<p>{{.Message}}</p>
-{{with .Action}}<form method="post" action="{{.}}">
-{{range $name, $values := $.Fields}}{{range $values}}<input type="hidden" name="{{$name}}" value="{{.}}">
-{{end}}{{end}}<p><button>{{$.Button}}</button></p>
-</form>
-{{end}}{{with .Again}}<p><a href="{{.}}">Sign in again</a></p>
-{{end}}{{with .SignOut}}<form method="post" action="{{.}}"><p><button>Sign out</button></p></form>
-{{end}}{{with .Home}}<p><a href="{{.}}">To the start page</a></p>
-{{end}}</main>
-{{if .Submit}}<script>{{.Script}}</script>
-{{end}}</body>
-</html>
-`))
+//go:embed page.html
+var pageHTML string
+
+var pages = template.Must(template.New("page").Parse(pageHTML))

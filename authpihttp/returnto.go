@@ -3,10 +3,9 @@ package authpihttp
 import (
 	"context"
 	"log/slog"
-	"net/url"
-	"path"
 	"strings"
-	"unicode/utf8"
+
+	"github.com/authpi/authpi-idp-go/internal/weburl"
 )
 
 // maxReturnTo is longer than any address that a person means to come back to.
@@ -21,85 +20,9 @@ func (a *App) returnTo(ctx context.Context, asked string) string {
 		slog.Default().WarnContext(ctx, "authpihttp: an address is too long to come back to; only its path is kept",
 			"path", cut(asked, 256))
 	}
-	local, place, ok := localPath(asked)
+	local, place, ok := weburl.Local(asked, maxReturnTo)
 	if !ok || place == a.loginPath() || place == a.opts.BasePath+a.opts.Prefix+"/callback" || place == a.logoutPath() {
 		return a.home()
 	}
 	return local
-}
-
-// localPath tells whether a text that anybody may have sent is an address on this
-// site in the eyes of every browser and proxy. Some take a backslash for a slash, drop
-// tabs and newlines, or decode more than once. local is it in ASCII, place the path
-// alone as a router sees it.
-func localPath(raw string) (local, place string, ok bool) {
-	way, query, _ := strings.Cut(raw, "?") // a browser sends a backslash in a query as it is
-	if len(raw) > maxReturnTo || !utf8.ValidString(raw) || strings.ContainsFunc(way, isTreacherous) || strings.ContainsFunc(query, isBlank) {
-		return "", "", false
-	}
-	u, err := url.Parse(raw)
-	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || u.Opaque != "" {
-		return "", "", false
-	}
-	layer := u.EscapedPath()
-	for range maxLayers {
-		if !staysHere(layer) {
-			return "", "", false
-		}
-		decoded, err := url.PathUnescape(layer)
-		if err != nil || decoded == layer {
-			return toASCII(raw), path.Clean(u.Path), true
-		}
-		layer = decoded
-	}
-	return "", "", false
-}
-
-// maxLayers is how often a path may have been encoded.
-const maxLayers = 8
-
-// staysHere wants one slash at the start, and no dots that could leave two of them
-// once they are resolved, whatever somebody on the way drops or turns into a slash.
-func staysHere(p string) bool {
-	p = strings.Map(func(r rune) rune {
-		switch {
-		case r == '\\':
-			return '/'
-		case isTreacherous(r):
-			return -1
-		}
-		return r
-	}, p)
-	if !strings.HasPrefix(p, "/") || strings.HasPrefix(p, "//") {
-		return false
-	}
-	for segment := range strings.SplitSeq(p, "/") {
-		if segment == "." || segment == ".." {
-			return false
-		}
-	}
-	return true
-}
-
-// isTreacherous tells a character that somebody on the way may drop, or read as
-// another one.
-func isTreacherous(r rune) bool {
-	return r <= ' ' || r == '\\' || r >= 0x7f && r <= 0xa0 || r == 0x2028 || r == 0x2029
-}
-
-// isBlank tells what no address holds, and somebody may drop or end it at.
-func isBlank(r rune) bool { return r <= ' ' || r == 0x7f }
-
-// toASCII encodes what a header may not hold.
-func toASCII(s string) string {
-	const hex = "0123456789ABCDEF"
-	var b strings.Builder
-	for i := range len(s) {
-		if c := s[i]; c < utf8.RuneSelf {
-			b.WriteByte(c)
-		} else {
-			b.Write([]byte{'%', hex[c>>4], hex[c&15]})
-		}
-	}
-	return b.String()
 }

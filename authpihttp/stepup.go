@@ -1,7 +1,6 @@
 package authpihttp
 
 import (
-	"cmp"
 	"net/http"
 	"slices"
 	"strconv"
@@ -9,20 +8,9 @@ import (
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/internal/intent"
+	"github.com/authpi/authpi-idp-go/internal/signin"
 )
-
-// guard is what [App.RequireRecent] wants of a sign-in.
-type guard struct {
-	maxAge time.Duration // 0: any; negative: begun by this guard
-	acr    []string      // one of them; none: any
-}
-
-func (g guard) id() string {
-	return name("authpihttp guard", strconv.FormatInt(int64(g.maxAge), 10), strings.Join(g.acr, " "))
-}
-
-// freshLife is how long a sign-in that a guard has begun counts for its page.
-const freshLife = time.Minute
 
 // RequireRecent lets those through, behind [App.RequireAgent], who have signed in to
 // the issuer no longer than maxAge ago, and by one of the authentication contexts acr.
@@ -35,25 +23,29 @@ const freshLife = time.Minute
 // that does not bring what is wanted, the answer is 403 until they sign in anew. A
 // program gets 401. It panics where it would want nothing.
 func (a *App) RequireRecent(maxAge time.Duration, acr ...string) func(http.Handler) http.Handler {
-	g := guard{maxAge, slices.Clone(acr)}
+	g := signin.Guard{MaxAge: maxAge, ACR: slices.Clone(acr)}
 	if maxAge == 0 && len(acr) == 0 {
 		panic("authpihttp: RequireRecent needs an age or an authentication context")
 	}
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			c, ok := r.Context().Value(callerKey{}).(caller)
+			var rec *signin.Record
+			if c.signIn != nil {
+				rec = c.signIn.Last()
+			}
 			switch {
-			case isPreflight(r):
+			case intent.Preflight(r):
 				next.ServeHTTP(w, r)
 			case !ok:
 				noStore(w)
 				logAndWrite(w, r, http.StatusInternalServerError, errNobody)
-			case a.satisfies(r, c, g):
+			case a.book.Satisfied(g, rec, c.agent, a.wayBack(r)):
 				next.ServeHTTP(w, r)
-			case c.signIn != nil && c.signIn.last() != nil && c.signIn.last().failed == g.id():
+			case rec != nil && rec.Failed == g.ID():
 				a.fail(w, r, errNotRecent, "")
 			case a.opts.IsPage(r):
-				a.askToSignIn(w, r, a.loginFor(a.wayBack(r), "guard", a.sealGuard(g)))
+				a.askToSignIn(w, r, a.loginFor(a.wayBack(r), "guard", a.book.SealGuard(g)))
 			default:
 				a.fail(w, r, errStepUp, "")
 			}
@@ -61,86 +53,14 @@ func (a *App) RequireRecent(maxAge time.Duration, acr ...string) func(http.Handl
 	}
 }
 
-func (a *App) satisfies(r *http.Request, c caller, g guard) bool {
-	rec := record{}
-	if c.signIn != nil && c.signIn.last() != nil {
-		rec = *c.signIn.last()
+// wish asks the issuer for what a guard wants.
+func wish(g signin.Guard, l *signin.Login, opts *authpi.AuthorizationOptions) {
+	l.Guard, l.ACR = g.ID(), g.ACR
+	opts.MaxAge = g.MaxAge
+	if len(g.ACR) > 0 {
+		opts.ACRValues = g.ACR
 	}
-	// A refresh may bring no ID token, or one that says nothing of the sign-in.
-	if c.signIn == nil || c.agent.Tokens.IDToken != "" {
-		claims := claimsOf(c.agent)
-		rec.authTime, rec.acr = cmp.Or(claims.authTime, rec.authTime), cmp.Or(claims.acr, rec.acr)
-	}
-	if len(g.acr) > 0 && !slices.Contains(g.acr, rec.acr) {
-		return false
-	}
-	now := a.now()
-	switch {
-	case g.maxAge > 0:
-		return rec.authTime > 0 && !now.After(time.Unix(rec.authTime, 0).Add(g.maxAge+a.skew))
-	case g.maxAge < 0:
-		return rec.recent == pageOf(g.id(), a.wayBack(r)) && !now.After(time.Unix(rec.begun, 0).Add(freshLife))
-	}
-	return true
-}
-
-// judge notes in a new record whether a guard's login brought what that wants.
-func (l *login) judge(rec *record, skew time.Duration) {
-	if l.guard == "" {
-		return
-	}
-	since := l.began()
-	if l.maxAge > 0 {
-		since = time.Unix(rec.begun, 0).Add(-l.maxAge)
-	}
-	recent := l.maxAge == 0 || rec.authTime > 0 && !time.Unix(rec.authTime, 0).Before(since.Add(-skew))
-	if !recent || len(l.acr) > 0 && !slices.Contains(l.acr, rec.acr) {
-		rec.failed = l.guard
-		return
-	}
-	rec.recent = pageOf(l.guard, l.back)
-}
-
-// pageOf names a guard's page.
-func pageOf(guard, address string) string {
-	page, _, _ := strings.Cut(address, "?")
-	return guard + page
-}
-
-// apply asks the issuer for what the guard wants.
-func (g guard) apply(l *login, opts *authpi.AuthorizationOptions) {
-	l.guard, l.acr = g.id(), g.acr
-	opts.MaxAge = g.maxAge
-	if len(g.acr) > 0 {
-		opts.ACRValues = g.acr
-	}
-	if opts.Prompt = slices.DeleteFunc(slices.Clone(opts.Prompt), func(p string) bool { return p == "none" }); len(opts.Prompt) == 0 {
-		opts.Prompt = nil
-	}
-}
-
-// A guard's wish travels through the login's address, sealed.
-
-func (a *App) sealGuard(g guard) string {
-	plain := pack(strconv.FormatInt(int64(g.maxAge), 10), strings.Join(g.acr, " "))
-	return base64url.EncodeToString(a.seal("guard", "", "", plain))
-}
-
-func (a *App) openGuard(text string) (g guard, ok bool) {
-	sealed, err := base64url.DecodeString(text)
-	if err != nil || text == "" {
-		return guard{}, false
-	}
-	plain, ok := a.open(nil, "guard", "", "", sealed)
-	if !ok {
-		return guard{}, false
-	}
-	p, _, ok := unpack(plain, 2)
-	if !ok {
-		return guard{}, false
-	}
-	age, err := strconv.ParseInt(p[0], 10, 64)
-	return guard{time.Duration(age), strings.Fields(p[1])}, err == nil
+	opts.Prompt = slices.DeleteFunc(slices.Clone(opts.Prompt), func(p string) bool { return p == "none" })
 }
 
 // RequireRecent refuses, behind [Bearer.Require], access tokens whose user has signed
@@ -163,7 +83,7 @@ func (b *Bearer) RequireRecent(maxAge time.Duration, acr ...string) func(http.Ha
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			c, ok := r.Context().Value(callerKey{}).(caller)
-			if isPreflight(r) {
+			if intent.Preflight(r) {
 				next.ServeHTTP(w, r)
 				return
 			}
@@ -172,9 +92,9 @@ func (b *Bearer) RequireRecent(maxAge time.Duration, acr ...string) func(http.Ha
 				logAndWrite(w, r, http.StatusInternalServerError, errNobody)
 				return
 			}
-			claims := claimsOf(c.agent)
-			old := maxAge > 0 && (claims.authTime <= 0 || b.now().After(time.Unix(claims.authTime, 0).Add(maxAge+b.skew)))
-			if !old && (len(acr) == 0 || slices.Contains(acr, claims.acr)) {
+			claims := signin.ClaimsOf(c.agent)
+			old := maxAge > 0 && (claims.AuthTime <= 0 || b.now().After(time.Unix(claims.AuthTime, 0).Add(maxAge+b.skew)))
+			if !old && (len(acr) == 0 || slices.Contains(acr, claims.ACR)) {
 				next.ServeHTTP(w, r)
 				return
 			}

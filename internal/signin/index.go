@@ -1,4 +1,4 @@
-package authpihttp
+package signin
 
 import (
 	"bytes"
@@ -45,27 +45,27 @@ func tagOf(id string) string {
 	return string(sum[:8])
 }
 
-func (a *App) indexKey(what, kind, id string) string {
-	return name("authpihttp "+what, a.identity, kind, id)
+func (b *Book) indexKey(what, kind, id string) string {
+	return Name("authpihttp "+what, b.identity, kind, id)
 }
 
 // indexCipherKey comes from the name alone, for a logout brings nothing else.
-func (a *App) indexCipherKey(kind, id string) [32]byte {
-	return digest("authpihttp index seal", a.identity, kind, id)
+func (b *Book) indexCipherKey(kind, id string) [32]byte {
+	return digest("authpihttp index seal", b.identity, kind, id)
 }
 
 // readIndex returns the sign-ins under a name that have not passed their deadline.
-func (a *App) readIndex(ctx context.Context, kind, id string) (list []indexed, raw []byte, err error) {
-	key := a.indexKey("index", kind, id)
-	raw, err = a.entries.find(ctx, key)
+func (b *Book) readIndex(ctx context.Context, kind, id string) (list []indexed, raw []byte, err error) {
+	key := b.indexKey("index", kind, id)
+	raw, err = b.entries.find(ctx, key)
 	if err != nil || raw == nil {
 		return nil, raw, err
 	}
-	plain, err := cipherOf(a.indexCipherKey(kind, id)).Open(nil, nil, raw, []byte(key))
+	plain, err := cipherOf(b.indexCipherKey(kind, id)).Open(nil, nil, raw, []byte(key))
 	if err != nil {
 		return nil, raw, nil // written over by somebody else
 	}
-	now := a.now().Unix()
+	now := b.now().Unix()
 	for ; len(plain) >= indexedSize; plain = plain[indexedSize:] {
 		e := indexed{string(plain[:32]), int64(binary.BigEndian.Uint64(plain[32:])), string(plain[40:48])}
 		if e.deadline > now {
@@ -75,39 +75,39 @@ func (a *App) readIndex(ctx context.Context, kind, id string) (list []indexed, r
 	return list, raw, nil
 }
 
-func (a *App) writeIndex(ctx context.Context, kind, id string, old []byte, list []indexed) (bool, error) {
-	key, plain, last := a.indexKey("index", kind, id), make([]byte, 0, len(list)*indexedSize), int64(0)
+func (b *Book) writeIndex(ctx context.Context, kind, id string, old []byte, list []indexed) (bool, error) {
+	key, plain, last := b.indexKey("index", kind, id), make([]byte, 0, len(list)*indexedSize), int64(0)
 	for _, e := range list {
 		plain = append(plain, e.key...)
 		plain = binary.BigEndian.AppendUint64(plain, uint64(e.deadline))
 		plain = append(plain, e.other...)
 		last = max(last, e.deadline)
 	}
-	sealed := cipherOf(a.indexCipherKey(kind, id)).Seal(nil, nil, plain, []byte(key))
-	return a.entries.write(ctx, key, old, sealed, time.Unix(last, 0))
+	sealed := cipherOf(b.indexCipherKey(kind, id)).Seal(nil, nil, plain, []byte(key))
+	return b.entries.write(ctx, key, old, sealed, time.Unix(last, 0))
 }
 
 // addToIndexes makes a sign-in known under its session and its user.
-func (a *App) addToIndexes(ctx context.Context, agent *authpi.Agent, key string, end time.Time) error {
+func (b *Book) addToIndexes(ctx context.Context, agent *authpi.Agent, key string, end time.Time) error {
 	raw, err := base64.RawURLEncoding.DecodeString(key)
 	if err != nil {
 		return err
 	}
 	e := indexed{key: string(raw), deadline: end.Unix(), other: tagOf(agent.ID)}
 	if agent.SessionID != "" {
-		if err := a.addToIndex(ctx, kindSession, agent.SessionID, e); err != nil {
+		if err := b.addToIndex(ctx, kindSession, agent.SessionID, e); err != nil {
 			return err
 		}
 	}
 	e.other = tagOf(agent.SessionID)
-	return a.addToIndex(ctx, kindUser, agent.ID, e)
+	return b.addToIndex(ctx, kindUser, agent.ID, e)
 }
 
 // addToIndex goes on until nobody else has written at the same time.
-func (a *App) addToIndex(ctx context.Context, kind, id string, e indexed) error {
+func (b *Book) addToIndex(ctx context.Context, kind, id string, e indexed) error {
 	const rounds = 100
 	for round := range rounds {
-		list, raw, err := a.readIndex(ctx, kind, id)
+		list, raw, err := b.readIndex(ctx, kind, id)
 		if err != nil {
 			return err
 		}
@@ -115,35 +115,35 @@ func (a *App) addToIndex(ctx context.Context, kind, id string, e indexed) error 
 		if over := len(list) + 1 - maxIndexed; over > 0 {
 			oldest, list = list[:over], list[over:]
 		}
-		written, err := a.writeIndex(ctx, kind, id, raw, append(list, e))
-		if err != nil && !errors.Is(err, errOvertaken) {
+		written, err := b.writeIndex(ctx, kind, id, raw, append(list, e))
+		if err != nil && !errors.Is(err, ErrOvertaken) {
 			return err
 		}
 		if written && err == nil {
-			return a.endIndexed(ctx, oldest)
+			return b.endIndexed(ctx, oldest)
 		}
 		select {
-		case <-time.After(time.Duration(int(random()[0])%(round+1)) * time.Millisecond):
+		case <-time.After(time.Duration(int(Random()[0])%(round+1)) * time.Millisecond):
 		case <-ctx.Done():
-			return &storeError{ctx.Err()}
+			return &StoreError{ctx.Err()}
 		}
 	}
-	return errOvertaken
+	return ErrOvertaken
 }
 
-func (a *App) endIndexed(ctx context.Context, list []indexed) error {
+func (b *Book) endIndexed(ctx context.Context, list []indexed) error {
 	for _, e := range list {
-		if err := a.entries.remove(ctx, base64.RawURLEncoding.EncodeToString([]byte(e.key))); err != nil {
+		if err := b.entries.remove(ctx, base64.RawURLEncoding.EncodeToString([]byte(e.key))); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// endNamed ends the sign-ins that a logout names: those of its session, of its user
+// EndNamed ends the sign-ins that a logout names: those of its session, of its user
 // those without a session, and where it names no session all of its user. The mark
 // comes first: a sign-in that is being stored just now is in the index, or sees it.
-func (a *App) endNamed(ctx context.Context, token authpi.LogoutToken) error {
+func (b *Book) EndNamed(ctx context.Context, token authpi.LogoutToken) error {
 	type place struct {
 		kind, mark, id string
 		matches        func(e indexed) bool
@@ -163,10 +163,10 @@ func (a *App) endNamed(ctx context.Context, token authpi.LogoutToken) error {
 		places = append(places, place{kindUser, kindUser, token.Subject, all})
 	}
 	for _, p := range places {
-		if err := a.mark(ctx, p.mark, p.id); err != nil {
+		if err := b.mark(ctx, p.mark, p.id); err != nil {
 			return err
 		}
-		list, _, err := a.readIndex(ctx, p.kind, p.id)
+		list, _, err := b.readIndex(ctx, p.kind, p.id)
 		if err != nil {
 			return err
 		}
@@ -176,7 +176,7 @@ func (a *App) endNamed(ctx context.Context, token authpi.LogoutToken) error {
 				named = append(named, e)
 			}
 		}
-		if err := a.endIndexed(ctx, named); err != nil {
+		if err := b.endIndexed(ctx, named); err != nil {
 			return err
 		}
 	}
@@ -184,29 +184,29 @@ func (a *App) endNamed(ctx context.Context, token authpi.LogoutToken) error {
 }
 
 // mark notes when a logout came.
-func (a *App) mark(ctx context.Context, kind, id string) error {
-	key := a.indexKey("mark", kind, id)
+func (b *Book) mark(ctx context.Context, kind, id string) error {
+	key := b.indexKey("mark", kind, id)
 	for range tries {
-		old, err := a.entries.find(ctx, key)
+		old, err := b.entries.find(ctx, key)
 		if err != nil {
 			return err
 		}
-		now := a.now()
+		now := b.now()
 		mark := strconv.AppendInt(nil, now.UnixNano(), 10)
 		if bytes.Equal(old, mark) {
 			return nil
 		}
-		written, err := a.entries.write(ctx, key, old, mark, now.Add(markLife))
-		if err != nil && !errors.Is(err, errOvertaken) || written && err == nil {
+		written, err := b.entries.write(ctx, key, old, mark, now.Add(markLife))
+		if err != nil && !errors.Is(err, ErrOvertaken) || written && err == nil {
 			return err
 		}
 	}
-	return errOvertaken
+	return ErrOvertaken
 }
 
 // checkLogouts refuses a sign-in whose session or user was logged out since it began.
 // A session does not come back, whenever that was.
-func (a *App) checkLogouts(ctx context.Context, agent *authpi.Agent, began time.Time) error {
+func (b *Book) checkLogouts(ctx context.Context, agent *authpi.Agent, began time.Time) error {
 	names := [][2]string{{kindUser, agent.ID}}
 	if agent.SessionID != "" {
 		names = append(names, [2]string{kindSession, agent.SessionID})
@@ -214,13 +214,13 @@ func (a *App) checkLogouts(ctx context.Context, agent *authpi.Agent, began time.
 		names = append(names, [2]string{kindUserOnly, agent.ID})
 	}
 	for _, n := range names {
-		mark, err := a.entries.find(ctx, a.indexKey("mark", n[0], n[1]))
+		mark, err := b.entries.find(ctx, b.indexKey("mark", n[0], n[1]))
 		if err != nil {
 			return err
 		}
 		at, _ := strconv.ParseInt(string(mark), 10, 64)
 		if mark != nil && (n[0] == kindSession || at > began.UnixNano()) {
-			return errLoggedOut
+			return ErrLoggedOut
 		}
 	}
 	return nil

@@ -1,0 +1,71 @@
+// Package bearer reads and writes the headers of RFC 6750.
+package bearer
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// Token reads a request's token, empty for a request with no bearer token at all.
+// malformed says what is wrong with one that has two, or shows one where logs and
+// proxies keep it.
+func Token(r *http.Request) (token, malformed string) {
+	// Not r.URL.Query, which leaves out what it cannot decode.
+	for pair := range strings.FieldsFuncSeq(r.URL.RawQuery, func(c rune) bool { return c == '&' || c == ';' }) {
+		name, _, _ := strings.Cut(pair, "=")
+		if name, err := url.QueryUnescape(name); err == nil && name == "access_token" {
+			return "", "a token in the query is not accepted; use the Authorization header"
+		}
+	}
+	values := r.Header.Values("Authorization")
+	if len(values) > 1 {
+		return "", "the Authorization header is repeated"
+	}
+	scheme := ""
+	if len(values) == 1 {
+		scheme, token, _ = strings.Cut(values[0], " ")
+	}
+	if !strings.EqualFold(scheme, "Bearer") {
+		return "", ""
+	}
+	token = strings.Trim(token, " ")
+	if token == "" || strings.ContainsFunc(token, notInToken) {
+		return "", "the Authorization header holds no single token"
+	}
+	return token, ""
+}
+
+// notInToken goes by b64token of RFC 6750 section 2.1, and a colon: an API key sent
+// by mistake is then refused by its name.
+func notInToken(c rune) bool {
+	return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-._~+/=:", c))
+}
+
+// Challenge is the WWW-Authenticate header of RFC 6750 section 3, of RFC 9728 section
+// 5.1 and RFC 9470 section 3. Parameters without a value are left out.
+func Challenge(realm string, params ...[2]string) string {
+	header := `Bearer realm="` + Quotable(realm) + `"`
+	for _, param := range params {
+		if param[1] != "" {
+			header += ", " + param[0] + `="` + Quotable(param[1]) + `"`
+		}
+	}
+	return header
+}
+
+// Quotable cuts a text and replaces what RFC 6750 section 3 keeps out of a parameter.
+// A token's own contents may be quoted in it.
+func Quotable(text string) string {
+	const limit = 300
+	clean := strings.Map(func(c rune) rune {
+		switch {
+		case c == '"' || c == '\\':
+			return '\''
+		case c < ' ' || c > '~':
+			return '?'
+		}
+		return c
+	}, text)
+	return clean[:min(len(clean), limit)]
+}

@@ -1,0 +1,129 @@
+// Package signin keeps the sign-ins of one client in a store: a record for each,
+// sealed by a key that takes the cookie, and an index by which a logout finds it. It
+// knows nothing of HTTP but what a cookie holds.
+package signin
+
+import (
+	"context"
+	"encoding/json"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/internal/sibling"
+	"github.com/authpi/authpi-idp-go/internal/strictjson"
+)
+
+// Options are what a Book needs besides its client. All are required but Keys.
+type Options struct {
+	Store                 Store
+	Keys                  [][]byte // the first seals, all open; none: from the client secret, else random
+	Lifetime, IdleTimeout time.Duration
+	Resources             []string // of each refresh
+}
+
+// Book holds the sign-ins of one client. It is safe for concurrent use.
+type Book struct {
+	client         *authpi.IdpClient
+	identity       string          // issuer and client ID: all that tells one Book's sign-ins from another's
+	keys           func() []string // a function, so that fmt cannot print them
+	lifetime, idle time.Duration
+	resources      []string
+	skew           time.Duration
+	now            func() time.Time
+	entries        *entries
+	buffers        sync.Pool // for records that are being read
+}
+
+// New makes a Book. The client's facts come from its Facts method.
+func New(client *authpi.IdpClient, facts *sibling.Facts, opts Options) *Book {
+	var keys []string
+	for _, key := range opts.Keys {
+		keys = append(keys, string(key))
+	}
+	switch {
+	case len(keys) > 0:
+	case facts.SecretDigest != nil:
+		keys = []string{string(facts.SecretDigest)}
+	default:
+		keys = []string{Random()}
+	}
+	return &Book{
+		client: client, identity: string(Pack(facts.Issuer, facts.ClientID)), keys: func() []string { return keys },
+		lifetime: opts.Lifetime, idle: opts.IdleTimeout, resources: opts.Resources,
+		skew: facts.ClockSkew, now: facts.Now,
+		entries: newEntries(opts.Store, facts.Now),
+	}
+}
+
+// Suffix is 8 characters that tell this client's cookies from another's.
+func (b *Book) Suffix() string { return Name("authpihttp name", b.identity)[:8] }
+
+// Once notes something under a key until a time, and reports whether nobody had
+// before, in any process that shares a Conditional store.
+func (b *Book) Once(ctx context.Context, key string, until time.Time) (first bool, err error) {
+	return b.entries.write(ctx, key, nil, []byte("once"), until)
+}
+
+// Forget takes back what Once noted.
+func (b *Book) Forget(ctx context.Context, key string) error { return b.entries.remove(ctx, key) }
+
+// Replays remembers logout tokens that were used.
+type Replays struct{ *Book }
+
+// Use notes a token by its digest.
+func (r Replays) Use(ctx context.Context, id string, until time.Time) (first bool, err error) {
+	return r.Once(ctx, Name("authpihttp jti", id), until)
+}
+
+// Forget takes a use back.
+func (r Replays) Forget(ctx context.Context, id string) error {
+	return r.Book.Forget(ctx, Name("authpihttp jti", id))
+}
+
+// revocationLimit is short: a user is waiting, and the session is gone already.
+const revocationLimit = 3 * time.Second
+
+// Revoke gives a refresh token back to the issuer. It does what it can.
+func (b *Book) Revoke(ctx context.Context, tokens authpi.TokenSet) {
+	if tokens.RefreshToken == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revocationLimit)
+	defer cancel()
+	_ = b.client.RevokeToken(ctx, tokens.RefreshToken, "refresh_token")
+}
+
+// Claims are those of an Agent's token that a sign-in is judged by.
+type Claims struct {
+	ACR      string
+	AuthTime int64 // seconds since the Unix epoch; 0: there is none
+}
+
+// ClaimsOf reads them with the one parser for claims: encoding/json folds the case of
+// names.
+func ClaimsOf(agent *authpi.Agent) (c Claims) {
+	var raw json.RawMessage
+	if agent.Claims(&raw) != nil {
+		return Claims{}
+	}
+	r := strictjson.NewReader(string(raw))
+	for m := r.Members(); m.Next(); {
+		switch m.Name {
+		case "acr":
+			c.ACR, _ = r.Text()
+		case "auth_time":
+			literal, _ := r.Number()
+			literal, _, _ = strings.Cut(literal, ".") // a fraction is allowed (RFC 7519 section 2)
+			c.AuthTime, _ = strconv.ParseInt(literal, 10, 64)
+		default:
+			r.Skip()
+		}
+	}
+	if r.End() != nil {
+		return Claims{}
+	}
+	return c
+}

@@ -1,0 +1,367 @@
+package signin
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	authpi "github.com/authpi/authpi-idp-go"
+)
+
+// SignIn is a sign-in that a request has come with, or has just begun.
+type SignIn struct {
+	book        *Book
+	cookie, key string
+
+	mu  sync.Mutex // guards rec
+	rec *Record    // as read last; nil: it has ended
+}
+
+// SignIn returns the one that a cookie's 32 bytes stand for. It reads nothing.
+func (b *Book) SignIn(cookie string) *SignIn {
+	sum := sha256.Sum256([]byte(cookie))
+	return &SignIn{book: b, cookie: cookie, key: Base64URL.EncodeToString(sum[:])}
+}
+
+// Cookie is what the browser keeps.
+func (s *SignIn) Cookie() string { return Base64URL.EncodeToString([]byte(s.cookie)) }
+
+// Last is the record as it was read or written last; nil where it has ended.
+func (s *SignIn) Last() *Record {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.rec
+}
+
+func (s *SignIn) note(rec *Record) *Record {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rec = rec
+	return rec
+}
+
+// Read reads the record; nil where the sign-in has ended.
+func (s *SignIn) Read(ctx context.Context) (*Record, error) {
+	raw, err := s.book.entries.find(ctx, s.key)
+	if err != nil {
+		return nil, err
+	}
+	rec := s.open(raw)
+	if rec == nil || !s.book.now().Before(s.book.expiry(rec)) {
+		return s.note(nil), nil
+	}
+	rec.raw = raw
+	return s.note(rec), nil
+}
+
+func (s *SignIn) open(raw []byte) *Record {
+	buffer, _ := s.book.buffers.Get().(*[]byte)
+	if buffer == nil {
+		buffer = new([]byte)
+	}
+	plain, ok := s.book.open((*buffer)[:0], "record", s.cookie, s.key, raw)
+	if !ok {
+		return nil
+	}
+	rec := unpackRecord(plain)
+	clear(plain)
+	*buffer = plain
+	s.book.buffers.Put(buffer)
+	return rec
+}
+
+// write stores a record over the one that next was made of.
+func (s *SignIn) write(ctx context.Context, next Record) (written bool, err error) {
+	sealed := s.book.seal("record", s.cookie, s.key, next.pack())
+	written, err = s.book.entries.write(ctx, s.key, next.raw, sealed, s.book.expiry(&next))
+	if written && err == nil {
+		next.raw = sealed
+		s.note(&next)
+	}
+	return written, err
+}
+
+const tries = 8 // of a change that others keep overtaking
+
+// change changes the record until it is written, and returns it as it was before; nil
+// where the sign-in has ended.
+func (s *SignIn) change(ctx context.Context, apply func(*Record)) (*Record, error) {
+	for range tries {
+		rec, err := s.Read(ctx)
+		if err != nil || rec == nil {
+			return nil, err
+		}
+		next := *rec
+		apply(&next)
+		if written, err := s.write(ctx, next); err != nil || written {
+			return rec, err
+		}
+	}
+	return nil, ErrOvertaken
+}
+
+// Agent rebuilds the Agent of a record. Where others have changed that meanwhile it
+// goes on with what they stored.
+func (s *SignIn) Agent(ctx context.Context, rec *Record) (*authpi.Agent, error) {
+	for range tries {
+		opts := s.AgentOptions()
+		if rec.Replaced != 0 {
+			opts = &authpi.AgentOptions{AutoRefresh: authpi.RefreshOff}
+		}
+		agent, err := s.book.client.CreateAgent(ctx, rec.Tokens, opts)
+		switch {
+		case err == nil && rec.Replaced != 0 && agent.ExpiresWithin(0):
+			return nil, ErrNotSignedIn
+		case err == nil:
+			s.touch(ctx)
+			return agent, nil
+		case errors.Is(err, ErrEnded):
+			return nil, notSignedIn(err)
+		case errors.Is(err, ErrOvertaken):
+		case authpi.SessionEnded(err):
+			dropped, dropErr := s.drop(ctx, rec.Tokens)
+			if dropErr != nil {
+				return nil, dropErr
+			}
+			if dropped {
+				return nil, notSignedIn(err)
+			}
+		default:
+			return nil, err
+		}
+		next, readErr := s.Read(ctx)
+		if readErr != nil {
+			return nil, readErr
+		}
+		if next == nil {
+			return nil, notSignedIn(err)
+		}
+		rec = next
+	}
+	return nil, ErrOvertaken
+}
+
+func notSignedIn(err error) error { return fmt.Errorf("%w: %w", ErrNotSignedIn, err) }
+
+// AgentOptions store what is refreshed in the record.
+func (s *SignIn) AgentOptions() *authpi.AgentOptions {
+	return &authpi.AgentOptions{
+		Resources: slices.Clone(s.book.resources),
+		OnRefresh: s.rotate,
+		Reload: func(ctx context.Context) (authpi.TokenSet, error) {
+			rec, err := s.Read(ctx)
+			if err != nil || rec == nil || rec.Replaced != 0 {
+				return authpi.TokenSet{}, err
+			}
+			return rec.Tokens, nil
+		},
+	}
+}
+
+// DetachedOptions are for whoever has no record at hand, and cannot ask again: what
+// others stored meanwhile is as good as what was refreshed here.
+func (s *SignIn) DetachedOptions() *authpi.AgentOptions {
+	opts := s.AgentOptions()
+	opts.OnRefresh = func(ctx context.Context, tokens authpi.TokenSet) error {
+		if s.Last() == nil {
+			if _, err := s.Read(ctx); err != nil {
+				return err
+			}
+		}
+		err := s.rotate(ctx, tokens)
+		if rec := s.Last(); errors.Is(err, ErrOvertaken) && rec != nil && rec.Tokens.ExpiresAt.After(s.book.now()) {
+			return nil
+		}
+		return err
+	}
+	return opts
+}
+
+// rotate stores tokens that were refreshed from those of the record. Where that has
+// changed meanwhile the store's set counts.
+func (s *SignIn) rotate(ctx context.Context, tokens authpi.TokenSet) error {
+	rec := s.Last()
+	for from := rec; ; {
+		switch {
+		case rec == nil || rec.Replaced != 0:
+			s.book.Revoke(ctx, tokens) // signed out while they were on their way
+			return ErrEnded
+		case same(rec.Tokens, tokens):
+			return nil
+		case !same(rec.Tokens, from.Tokens):
+			return ErrOvertaken
+		}
+		next := *rec
+		next.Tokens, next.Seen = tokens, s.book.now().Unix()
+		written, err := s.write(ctx, next)
+		if written || err != nil {
+			return err
+		}
+		if rec, err = s.Read(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// touch keeps a record from ending for want of requests. A failure does not matter:
+// the next request tries again.
+func (s *SignIn) touch(ctx context.Context) {
+	rec, now := s.Last(), s.book.now().Unix()
+	if rec == nil || rec.Replaced != 0 || now-rec.Seen <= int64(s.book.idle/time.Second)/8 {
+		return
+	}
+	next := *rec
+	next.Seen = now
+	_, _ = s.write(ctx, next)
+}
+
+// End removes the record and returns it as it was; nil where it had ended before.
+func (s *SignIn) End(ctx context.Context) (*Record, error) {
+	for range tries {
+		rec, err := s.Read(ctx)
+		if err != nil || rec == nil {
+			return nil, err
+		}
+		ended, err := s.book.entries.end(ctx, s.key, rec.raw)
+		if err != nil {
+			return nil, err
+		}
+		if ended {
+			s.note(nil)
+			return rec, nil
+		}
+	}
+	return nil, ErrOvertaken
+}
+
+// drop ends the sign-in after its tokens died, unless it holds others by now.
+func (s *SignIn) drop(ctx context.Context, dead authpi.TokenSet) (dropped bool, err error) {
+	rec, err := s.Read(ctx)
+	if err != nil || rec == nil {
+		return err == nil, err
+	}
+	if !same(rec.Tokens, dead) {
+		return false, nil
+	}
+	return s.book.entries.end(ctx, s.key, rec.raw)
+}
+
+// SignOut ends the sign-in and what is left of it, and revokes its refresh token. It
+// returns the ID token for the issuer's logout, also of a sign-in that has ended
+// before. After an error the user is still signed in.
+func (s *SignIn) SignOut(ctx context.Context) (hint string, err error) {
+	hint = s.hint(ctx)
+	rec, err := s.End(ctx)
+	if err != nil {
+		return "", err
+	}
+	ctx = context.WithoutCancel(ctx) // the rest must not be left half done
+	_ = s.book.entries.remove(ctx, s.hintKey())
+	if rec == nil {
+		return hint, nil
+	}
+	if rec.Before != "" {
+		_ = s.book.entries.remove(ctx, rec.Before)
+	}
+	s.book.Revoke(ctx, rec.Tokens)
+	if hint == "" {
+		hint = rec.Tokens.IDToken
+	}
+	return hint, nil
+}
+
+// The ID token for the issuer's logout lies beside the record, and outlives it.
+
+func (s *SignIn) hintKey() string { return Name("authpihttp hint", s.cookie) }
+
+func (s *SignIn) hint(ctx context.Context) string {
+	sealed, err := s.book.entries.find(ctx, s.hintKey())
+	if err != nil {
+		return ""
+	}
+	idToken, _ := s.book.open(nil, "hint", s.cookie, s.hintKey(), sealed)
+	return string(idToken)
+}
+
+// Create stores a new sign-in under a cookie that nobody knew before: first the index
+// by which a logout finds it, then the record, and then it looks whether a logout came
+// since the sign-in began. It puts it in the place of those of the other cookies.
+func (b *Book) Create(ctx context.Context, agent *authpi.Agent, l *Login, began time.Time, cookies []string) (*SignIn, error) {
+	rec, now := b.judge(l, agent), b.now()
+	rec.Tokens, rec.Subject, rec.Begun, rec.Seen = agent.Tokens, agent.ID, now.Unix(), now.Unix()
+	var olds []*SignIn
+	for _, cookie := range cookies {
+		old := b.SignIn(cookie)
+		last, err := old.Read(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if last != nil {
+			olds, rec.Before = append(olds, old), old.key
+		}
+	}
+	s := b.SignIn(Random())
+	if err := s.store(ctx, rec, agent, now.Add(b.lifetime), began); err != nil {
+		return nil, errors.Join(err, s.Forget(ctx))
+	}
+	for _, old := range olds {
+		_ = old.giveWay(ctx, agent) // or it ends by itself
+	}
+	return s, nil
+}
+
+func (s *SignIn) store(ctx context.Context, rec Record, agent *authpi.Agent, end, began time.Time) error {
+	b := s.book
+	if err := b.addToIndexes(ctx, agent, s.key, end); err != nil {
+		return err
+	}
+	hint := b.seal("hint", s.cookie, s.hintKey(), []byte(agent.Tokens.IDToken))
+	written, err := b.entries.write(ctx, s.hintKey(), nil, hint, end)
+	if err == nil && written {
+		written, err = s.write(ctx, rec)
+	}
+	switch {
+	case err != nil:
+		return err
+	case !written:
+		return ErrOvertaken // a store that has something under a random key
+	}
+	return b.checkLogouts(ctx, agent, began)
+}
+
+// giveWay ends a sign-in that another one follows. Its refresh token is revoked, but
+// where the issuer has both in one session, which that would end. Tabs of the same user
+// that are under way may read it for a moment.
+func (s *SignIn) giveWay(ctx context.Context, agent *authpi.Agent) error {
+	_ = s.book.entries.remove(ctx, s.hintKey())
+	rec := s.Last()
+	var err error
+	if rec.Subject == agent.ID {
+		now := s.book.now().Unix()
+		rec, err = s.change(ctx, func(rec *Record) {
+			if rec.Replaced == 0 {
+				rec.Replaced, rec.Tokens.RefreshToken = now, ""
+			}
+		})
+	} else {
+		rec, err = s.End(ctx)
+	}
+	if err != nil || rec == nil || rec.Replaced != 0 {
+		return err
+	}
+	last, err := s.book.client.CreateAgent(ctx, rec.Tokens, &authpi.AgentOptions{AutoRefresh: authpi.RefreshOff})
+	if err != nil || last.SessionID == "" || last.SessionID != agent.SessionID {
+		s.book.Revoke(ctx, rec.Tokens)
+	}
+	return nil
+}
+
+// Forget removes all that the sign-in has in the store but the index.
+func (s *SignIn) Forget(ctx context.Context) error {
+	s.note(nil)
+	return errors.Join(s.book.entries.remove(ctx, s.key), s.book.entries.remove(ctx, s.hintKey()))
+}
