@@ -141,7 +141,9 @@ func (s *userSource) Token() (*oauth2.Token, error) { return s.token(context.Bac
 func (s *userSource) token(ctx context.Context) (*oauth2.Token, error) {
 	have, now := s.current.Load(), s.client.now()
 	if s.follower.Revoked() {
-		return nil, signedOut()
+		err := signedOut()
+		s.client.reportError(ctx, s.opts.OnRefreshError, err)
+		return nil, err
 	}
 	if now.Before(have.renewAt) {
 		return have.token, nil

@@ -120,11 +120,11 @@ func (c *call) lookUp() (known *Fate, f *flight, err error) {
 		return nil, nil, ErrRevoked
 	case held != nil && c.Urgency == Optional && c.Loads:
 		return nil, nil, held // the store is left alone as well
+	case tip.isFinal(): // whether or not the access token is still good
+		return nil, nil, tip.fate.Err
 	case newest != nil && c.suits(newest, now):
 		c.holdOn(c.atID)
 		return newest, nil, nil
-	case tip.isFinal():
-		return nil, nil, tip.fate.Err
 	case held != nil:
 		return nil, nil, held
 	}

@@ -118,8 +118,7 @@ func (c *call) handOver(fate *Fate) (*Fate, error) {
 			return nil, err
 		}
 	}
-	c.pickUp(fate.Next)
-	return fate, nil
+	return fate, c.pickUp(fate.Next)
 }
 
 // newestToTake is checked last of all: while this caller was on its way another may have
@@ -156,8 +155,11 @@ func (c *call) save(set Tokens) error {
 	ctx := context.WithoutCancel(c.ctx)
 	for busy := c.busyBefore(); busy != nil; busy = c.busyBefore() {
 		if limit.Wait(ctx, busy, 0) != nil {
-			break // it has had its time
+			return &UnsavedError{Set: set}
 		}
+	}
+	if c.signedOut() {
+		return ErrRevoked
 	}
 	ctx, in := c.engine.mark(ctx, c.Have.RefreshToken, set.RefreshToken)
 	defer in.end()
@@ -197,12 +199,28 @@ func (c *call) busyBefore() <-chan struct{} {
 	return nil
 }
 
-func (c *call) pickUp(set Tokens) {
+// pickUp notes that this caller has its set, unless the user has signed out while it was
+// stored.
+func (c *call) pickUp(set Tokens) error {
 	if c.hold == nil {
-		return
+		return nil
 	}
 	now := c.engine.Now()
 	c.engine.mu.Lock()
 	defer c.engine.mu.Unlock()
+	if c.hold.is(Revoked) {
+		return ErrRevoked
+	}
 	c.engine.pickUp(c.hold, set, now)
+	return nil
+}
+
+// signedOut reports whether the set that the call takes was revoked.
+func (c *call) signedOut() bool {
+	if c.hold == nil {
+		return false
+	}
+	c.engine.mu.Lock()
+	defer c.engine.mu.Unlock()
+	return c.hold.is(Revoked)
 }
