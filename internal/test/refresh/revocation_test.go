@@ -111,8 +111,10 @@ func TestWaitingSetDoesNotOutliveItsSuccessor(t *testing.T) {
 	for _, signedOut := range []time.Duration{0, 2 * time.Minute, time.Hour} {
 		for _, late := range []time.Duration{0, 2 * time.Minute, 22 * time.Hour} {
 			t.Run(fmt.Sprintf("signed out after %v, late by %v", signedOut, late), func(t *testing.T) {
-				testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
-					tokens := e.InBuffer(50 * time.Second)
+				testkit.Bubble(t, &authpitest.Options{AccessTokenLifetime: 48 * time.Hour}, nil, func(t *testing.T, e *testkit.Env) {
+					tokens := e.SignIn()
+					time.Sleep(time.Minute)
+					tokens.ExpiresAt = time.Now().Add(20 * time.Second)
 					e.Fault(authpitest.Fault{DelayAnswer: 6 * time.Second})
 					e.MustCreate(tokens, nil) // its caller leaves after 5 s
 					time.Sleep(time.Minute)
