@@ -152,7 +152,7 @@ func TestSlowCopyIsTaken(t *testing.T) {
 		soon(t, v, 1)
 		time.Sleep(8*time.Second - 1)
 		soon(t, v, 1)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		soon(t, v, 2)
 		if got := s.fetches(); got != 2 {

@@ -58,7 +58,7 @@ func TestMemory(t *testing.T) {
 		}
 		time.Sleep(2*time.Hour - 1)
 		recalls(t, memory, raw, true)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		recalls(t, memory, raw, false) // expired
 		i.count(t, 2)
 	})

@@ -46,6 +46,7 @@ func Hash(alg string) (crypto.Hash, bool) {
 func Fits(alg string, key crypto.PublicKey) bool {
 	switch key := key.(type) {
 	case *ecdsa.PublicKey:
+		//lint:ignore SA1019 a key without a point must not reach package ecdsa, which would panic
 		return key != nil && key.X != nil && key.Y != nil && key.Curve != nil && key.Curve == curve(alg)
 	case *rsa.PublicKey:
 		if key == nil || key.N == nil || key.N.BitLen() < minRSABits || key.N.BitLen() > maxRSABits {
