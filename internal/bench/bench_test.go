@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// rotated gives the contenders in an order that differs from round to round (ROUND,
-// as run.sh counts them), so that none always runs first.
+// rotated returns the contenders in an order that differs from round to round
+// (ROUND, as run.sh counts them), so that none always runs first.
 func rotated[T any](contenders []T) []T {
 	round, _ := strconv.Atoi(os.Getenv("ROUND"))
 	at := round % len(contenders)
@@ -213,7 +213,8 @@ func BenchmarkExchange(b *testing.B) {
 const crowd = 1000
 
 // One op is 1,000 exchanges at a time, each of which the issuer takes 20 ms for. The
-// metrics are the connections opened in the first wave and, on average, in later ones.
+// metrics are the connections opened in the first wave and, on average, in later
+// ones.
 func BenchmarkSockets(b *testing.B) {
 	is := issuer()
 	is.SetAnswer(is.IDToken(1))

@@ -1,10 +1,11 @@
 // Package bench measures authpi side by side with the libraries that do the same
-// work, in one process and in one run. internal/bench/run.sh runs it in rounds and writes
-// docs/performance.md.
+// work, in one process and in one run. internal/bench/run.sh runs it in rounds and
+// writes docs/performance.md.
 //
 // Every contender stands in one file with the others of its row: authurl.go,
-// stored.go, guarded.go, verify.go, scopes.go, source.go, exchange.go, forged.go, refresh.go.
-// The tests make sure that all of them give the same answers before any is timed.
+// stored.go, guarded.go, verify.go, scopes.go, source.go, exchange.go, forged.go,
+// refresh.go. The tests make sure that all of them give the same answers before any
+// is timed.
 package bench
 
 // Sizes are the numbers of organizations that the rows are measured at.

@@ -88,7 +88,7 @@ func keyID(i int) string { return fmt.Sprintf("5f0c2e9a-7d41-4b5e-9f10-000000000
 // Close stops the issuer.
 func (is *Issuer) Close() { is.server.Close() }
 
-// token gives the prepared answer: the ID token set by SetAnswer, and access and
+// token returns the prepared answer: the ID token set by SetAnswer, and access and
 // refresh tokens that no other answer has.
 func (is *Issuer) token(w http.ResponseWriter, r *http.Request) {
 	is.TokenRequests.Add(1)

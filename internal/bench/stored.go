@@ -84,7 +84,7 @@ func stored(decode func(string, *Claims) error) func(*Issuer) func(string) (any,
 	}
 }
 
-// usable gives the ID token of a stored set that has not expired.
+// usable returns the ID token of a stored set that has not expired.
 func usable(text string) (idToken string, err error) {
 	var set storedSet
 	if err := json.Unmarshal([]byte(text), &set); err != nil {

@@ -79,8 +79,9 @@ func Verifiers() []Reader {
 			if err != nil {
 				panic(err)
 			}
-			// The type of organizations cannot be named for one call alone without its
-			// being parsed twice, so it is registered, as jwx's own guide has it.
+			// The type of organizations cannot be named for one call alone without
+			// its being parsed twice, so it is registered, as jwx's own guide has
+			// it.
 			jwxjwt.RegisterCustomField("organizations", []Organization{})
 			return func(token string) (any, error) {
 				verified, err := jwxjwt.Parse([]byte(token), jwxjwt.WithKeySet(set), jwxjwt.WithIssuer(is.URL),

@@ -39,8 +39,8 @@ const (
 // ErrTooLong is the error for an answer of more than MaxBody bytes.
 var ErrTooLong = errors.New("the answer is longer than 1 MiB")
 
-// ErrCut is part of the error for an answer with status 200 whose body did not arrive
-// whole, or was too long: what it said has been done.
+// ErrCut is part of the error for an answer with status 200 whose body did not
+// arrive whole, or was too long: what it said has been done.
 var ErrCut = errors.New("the answer was lost")
 
 // Caller sends requests. It is safe for concurrent use.
@@ -117,8 +117,8 @@ type Answer struct {
 	contentType string
 }
 
-// MediaType returns the Content-Type without its parameters, in lower case, and empty
-// where the answer has none. It is the server's text.
+// MediaType returns the Content-Type without its parameters, in lower case, and
+// empty where the answer has none. It is the server's text.
 func (a Answer) MediaType() string {
 	typ, _, _ := strings.Cut(a.contentType, ";")
 	return strings.ToLower(strings.TrimSpace(typ))
@@ -194,9 +194,9 @@ type cutError struct{ error }
 func (e cutError) Is(target error) bool { return target == ErrCut }
 func (e cutError) Unwrap() error        { return e.error }
 
-// readBody reads MaxBody bytes and one more at most, before and after unpacking. Nobody
-// asks for gzip, but a server may send it all the same (RFC 9110 section 12.5.3), and the
-// answer may be the only tokens of a session.
+// readBody reads MaxBody bytes and one more at most, before and after unpacking.
+// Nobody asks for gzip, but a server may send it all the same (RFC 9110 section
+// 12.5.3), and the answer may be the only tokens of a session.
 func readBody(resp *http.Response) ([]byte, error) {
 	body := io.LimitReader(resp.Body, MaxBody+1)
 	if resp.Uncompressed || !strings.EqualFold(resp.Header.Get("Content-Encoding"), "gzip") {
@@ -252,7 +252,7 @@ func BasicCredentials(id, secret string) string {
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(pair))
 }
 
-// neverSent tells whether the connection could not even be dialled.
+// neverSent reports whether the connection could not even be dialled.
 func neverSent(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && op.Op == "dial"

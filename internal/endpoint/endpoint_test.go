@@ -99,8 +99,8 @@ func TestDoBounds(t *testing.T) {
 	}
 }
 
-// Without Accept-Encoding a server may send any coding (RFC 9110 section 12.5.3), and a bucket
-// that holds a key set compressed has no other.
+// Without Accept-Encoding a server may send any coding (RFC 9110 section 12.5.3),
+// and a bucket that holds a key set compressed has no other.
 func TestCompressedThoughNobodyAsked(t *testing.T) {
 	t.Parallel()
 	pack := func(text string) string {

@@ -10,7 +10,8 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/endpoint"
 )
 
-// FuzzRetryAfter reads the header's two forms (RFC 9110 section 10.2.3) a second time.
+// FuzzRetryAfter reads the header's two forms (RFC 9110 section 10.2.3) a second
+// time.
 func FuzzRetryAfter(f *testing.F) {
 	now := time.Unix(1760000000, 0)
 	var header string
@@ -29,7 +30,8 @@ func FuzzRetryAfter(f *testing.F) {
 	})
 }
 
-// wantRetryAfter is at least nothing and at most a day; a number beyond 64 bits is none.
+// wantRetryAfter is at least nothing and at most a day; a number beyond 64 bits is
+// none.
 func wantRetryAfter(value string, now time.Time) time.Duration {
 	const day = 24 * time.Hour
 	number := strings.TrimSpace(value)

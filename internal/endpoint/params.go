@@ -72,7 +72,7 @@ func (p *Params) AddEncoded(text string) {
 	p.separator = '&'
 }
 
-// String gives what was written.
+// String returns what was written.
 func (p *Params) String() string { return p.text.String() }
 
 // next begins a parameter, up to its value.

@@ -1,7 +1,8 @@
 // Package jws reads and verifies compact JSON Web Signatures (RFC 7515).
 //
-// A token is parsed once, strictly, and verified with a key that somebody else has chosen: the
-// package holds no keys. What it takes, every other parser reads the same way.
+// A token is parsed once, strictly, and verified with a key that somebody else has
+// chosen: the package holds no keys. What it takes, every other parser reads the
+// same way.
 package jws
 
 import (
@@ -15,7 +16,8 @@ import (
 // MaxLength is the length of the longest token that [Parse] reads, in bytes.
 const MaxLength = 512 << 10
 
-// maxHeaderLength bounds the decoded header, in bytes. Real ones have about a hundred.
+// maxHeaderLength bounds the decoded header, in bytes. Real ones have about a
+// hundred.
 const maxHeaderLength = 8 << 10
 
 // Token is a signed token that has been parsed. Its signature is not verified before
@@ -34,13 +36,13 @@ type Token struct {
 	summed bool
 }
 
-// Parse reads a token in the compact serialization of RFC 7515 section 7.1, as strictly as it
-// is written: three parts, base64url without padding, white space or stray bits, and a header
-// that is a JSON object without repeated names.
+// Parse reads a token in the compact serialization of RFC 7515 section 7.1, as
+// strictly as it is written: three parts, base64url without padding, white space or
+// stray bits, and a header that is a JSON object without repeated names.
 //
-// Every algorithm that needs no public key is refused, and so is every header that would let the
-// token choose its own key (jku, jwk, x5u) or change the rules (crit, b64). Every error is an
-// [*Error].
+// Every algorithm that needs no public key is refused, and so is every header that
+// would let the token choose its own key (jku, jwk, x5u) or change the rules (crit,
+// b64). Every error is an [*Error].
 func Parse(raw string) (Token, error) {
 	if len(raw) > MaxLength {
 		return Token{}, &Error{"length", "more than 512 KiB"}
@@ -97,12 +99,13 @@ func (t *Token) readHeader(part string) error {
 		case "jku", "jwk", "x5u":
 			ok, reason = false, "a token may not bring its own key"
 		case "crit", "b64":
-			// b64 counts only if crit lists it (RFC 7797 section 6), but a reader that obeyed it
-			// all the same would see another payload.
+			// b64 counts only if crit lists it (RFC 7797 section 6), but a reader
+			// that obeyed it all the same would see another payload.
 			ok, reason = false, "extensions are not supported"
 		}
 		if !ok && refused == nil {
-			// A copy of the name: the name itself would take the Reader to the heap with it.
+			// A copy of the name: the name itself would take the Reader to the heap
+			// with it.
 			refused = &Error{strings.Replace(strings.Clone(m.Name), "b64", "crit", 1), reason}
 		}
 	}
@@ -119,8 +122,8 @@ func (t *Token) readHeader(part string) error {
 
 // Error says why a token was refused. Its text holds nothing of the token.
 type Error struct {
-	// Part names what failed: length, format, header, alg, crit, jku, jwk, x5u, typ, kid,
-	// payload or signature.
+	// Part names what failed: length, format, header, alg, crit, jku, jwk, x5u, typ,
+	// kid, payload or signature.
 	Part string
 	// Reason says what is wrong with it.
 	Reason string

@@ -15,7 +15,8 @@ var edKey = ed25519.NewKeyFromSeed([]byte("a seed of thirty-two bytes, fix."))
 
 func b64(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
 
-// sign returns a token with exactly these bytes as header and payload, signed with edKey.
+// sign returns a token with exactly these bytes as header and payload, signed with
+// edKey.
 func sign(header, payload string) string {
 	input := b64(header) + "." + b64(payload)
 	return input + "." + b64(string(ed25519.Sign(edKey, []byte(input))))
@@ -40,7 +41,8 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// TestParseHeader has each header with what is wrong with it, and the same one mended.
+// TestParseHeader has each header with what is wrong with it, and the same one
+// fixed.
 func TestParseHeader(t *testing.T) {
 	t.Parallel()
 	deep := func(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
@@ -182,7 +184,8 @@ func TestParseParts(t *testing.T) {
 	}
 }
 
-// refused checks that raw is refused by the name of part, and that the error shows none of it.
+// refused checks that raw is refused by the name of part, and that the error shows
+// none of it.
 func refused(t *testing.T, raw, part string) {
 	t.Helper()
 	token, err := jws.Parse(raw)

@@ -8,7 +8,8 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/jws"
 )
 
-// TestUnverifiedPayload looks at the form alone: three parts, of which the second can be decoded.
+// TestUnverifiedPayload looks at the form alone: three parts, of which the second
+// can be decoded.
 func TestUnverifiedPayload(t *testing.T) {
 	t.Parallel()
 	p := b64(plainPayload)

@@ -12,22 +12,24 @@ import (
 	"io"
 )
 
-// The sizes of RSA keys that count, in bits. RFC 7518 section 3.3 asks for 2048 or more; the
-// other bound is what crypto/tls allows, so that a key cannot make verifying expensive.
+// The sizes of RSA keys that count, in bits. RFC 7518 section 3.3 asks for 2048 or
+// more; the other bound is what crypto/tls allows, so that a key cannot make
+// verifying expensive.
 const (
 	minRSABits = 2048
 	maxRSABits = 16384
 )
 
-// Supported reports whether alg is a signature algorithm of RFC 7518 section 3.1 or RFC 8037
-// that verifies with a public key. The names are case-sensitive.
+// Supported reports whether alg is a signature algorithm of RFC 7518 section 3.1 or
+// RFC 8037 that verifies with a public key. The names are case-sensitive.
 func Supported(alg string) bool {
 	_, ok := Hash(alg)
 	return ok
 }
 
-// Hash returns the hash function of a supported algorithm, the one that at_hash uses too (OpenID
-// Connect Core 3.1.3.6). For EdDSA that is SHA-512, which Ed25519 uses inside.
+// Hash returns the hash function of a supported algorithm, the one that at_hash uses
+// too (OpenID Connect Core 3.1.3.6). For EdDSA that is SHA-512, which Ed25519 uses
+// inside.
 func Hash(alg string) (crypto.Hash, bool) {
 	switch alg {
 	case "ES256", "RS256", "PS256":
@@ -41,8 +43,9 @@ func Hash(alg string) (crypto.Hash, bool) {
 	}
 }
 
-// Fits reports whether key is of the type, and on the curve or of the size, that alg asks for.
-// A key is good for some algorithms only, so that no token can choose how it is used.
+// Fits reports whether key is of the type, and on the curve or of the size, that alg
+// asks for. A key is good for some algorithms only, so that no token can choose how
+// it is used.
 func Fits(alg string, key crypto.PublicKey) bool {
 	switch key := key.(type) {
 	case *ecdsa.PublicKey:
@@ -60,7 +63,8 @@ func Fits(alg string, key crypto.PublicKey) bool {
 	}
 }
 
-// curve returns the curve of an ECDSA algorithm, nil for any other. See RFC 7518 section 3.4.
+// curve returns the curve of an ECDSA algorithm, nil for any other. See RFC 7518
+// section 3.4.
 func curve(alg string) elliptic.Curve {
 	switch alg {
 	case "ES256":
@@ -74,8 +78,8 @@ func curve(alg string) elliptic.Curve {
 	}
 }
 
-// Verify reports whether the signature is one by key with the token's algorithm. It is false
-// for a key that does not fit the algorithm, see [Fits].
+// Verify reports whether the signature is one by key with the token's algorithm. It
+// is false for a key that does not fit the algorithm, see [Fits].
 func (t *Token) Verify(key crypto.PublicKey) bool {
 	if !Fits(t.Algorithm, key) {
 		return false
@@ -99,9 +103,10 @@ func (t *Token) Verify(key crypto.PublicKey) bool {
 	}
 }
 
-// verifyECDSA verifies a signature that is r and s, each as long as the curve's order, one after
-// the other. See RFC 7518 section 3.4. It makes the ASN.1 for ecdsa.VerifyASN1 itself, which
-// takes 1 allocation where ecdsa.Verify takes 16 for the same.
+// verifyECDSA verifies a signature that is r and s, each as long as the curve's
+// order, one after the other. See RFC 7518 section 3.4. It makes the ASN.1 for
+// ecdsa.VerifyASN1 itself, which takes 1 allocation where ecdsa.Verify takes 16 for
+// the same.
 func verifyECDSA(key *ecdsa.PublicKey, digest, signature []byte) bool {
 	size := (key.Curve.Params().N.BitLen() + 7) / 8
 	if len(signature) != 2*size {
@@ -139,7 +144,8 @@ func (t *Token) digest() []byte {
 	return sum[:]
 }
 
-// SignedSHA256 is the SHA-256 of what is signed: the token up to its last dot. It is taken once.
+// SignedSHA256 is the SHA-256 of what is signed: the token up to its last dot. It is
+// taken once.
 func (t *Token) SignedSHA256() [sha256.Size]byte {
 	if !t.summed {
 		t.sum, t.summed = SHA256(t.signed), true
@@ -147,8 +153,8 @@ func (t *Token) SignedSHA256() [sha256.Size]byte {
 	return t.sum
 }
 
-// SHA256 is [sha256.Sum256] of a text, which it takes in pieces: made a slice as a whole, a long
-// token would be copied.
+// SHA256 is [sha256.Sum256] of a text, which it takes in pieces: made a slice as a
+// whole, a long token would be copied.
 func SHA256(text string) (sum [sha256.Size]byte) {
 	var piece [1024]byte
 	h := sha256.New()

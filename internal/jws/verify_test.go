@@ -105,8 +105,8 @@ func TestVerifyBindsAlgorithmAndKey(t *testing.T) {
 	}
 }
 
-// TestVerifyRenamed tries each signature under every other algorithm's name: also with the very
-// key that made it, only its own may count.
+// TestVerifyRenamed tries each signature under every other algorithm's name: also
+// with the very key that made it, only its own may count.
 func TestVerifyRenamed(t *testing.T) {
 	t.Parallel()
 	for _, made := range algorithms {
@@ -165,7 +165,8 @@ func TestVerifyECDSAInDER(t *testing.T) {
 	}
 }
 
-// TestVerifyECDSAHighBit has a number that begins with 0x80, which DER writes with a zero before it.
+// TestVerifyECDSAHighBit has a number that begins with 0x80, which DER writes with a
+// zero before it.
 func TestVerifyECDSAHighBit(t *testing.T) {
 	t.Parallel()
 	key := testKeys()["P-256"]
@@ -206,7 +207,8 @@ func TestVerifyPSSSaltLength(t *testing.T) {
 	}
 }
 
-// TestVerifyRSASize signs with a key that is too small: only its size stands against it.
+// TestVerifyRSASize signs with a key that is too small: only its size stands against
+// it.
 func TestVerifyRSASize(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]bool{"RSA 1024": false, "RSA 2048": true} {

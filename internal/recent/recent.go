@@ -38,7 +38,7 @@ func New[K comparable, V any](limits Limits, now func() time.Time) *Map[K, V] {
 	return &Map[K, V]{limits: limits, now: now, byKey: make(map[K]*list.Element)}
 }
 
-// Get gives the value under key, unless it has expired.
+// Get returns the value under key, unless it has expired.
 func (m *Map[K, V]) Get(key K) (V, bool) {
 	now := m.now()
 	m.mu.Lock()

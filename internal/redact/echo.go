@@ -10,18 +10,19 @@ import (
 )
 
 const (
-	// minRun is how many bytes of a secret in a row give it away in part. A secret that
-	// is shorter is looked for as a whole.
+	// minRun is how many bytes of a secret in a row give it away in part. A secret
+	// that is shorter is looked for as a whole.
 	minRun = 12
 	// maxRounds is how many encodings on top of each other are seen through.
 	maxRounds = 4
 )
 
-// shows reports whether a text has a secret or minRun bytes of one, in either case, as
-// it is or encoded. Its cost is linear in the length of the text and of the secrets.
+// shows reports whether a text has a secret or minRun bytes of one, in either case,
+// as it is or encoded. Its cost is linear in the length of the text and of the
+// secrets.
 //
-// Decoding is done on both sides: an encoding need not touch what the secret itself has
-// of another.
+// Decoding is done on both sides: an encoding need not touch what the secret itself
+// has of another.
 func shows(text string, secrets []string) bool {
 	if !slices.ContainsFunc(secrets, worthHiding) {
 		return false // most refusals: nothing was sent that could come back
@@ -75,8 +76,9 @@ func beginning(run string) int { return int(run[0])<<8 | int(run[1]) }
 // forms are what a secret may look like once a text is decoded.
 func forms(secret string) []string {
 	all := decodings(secret)
-	// In base64 it depends on what is before it, modulo 3: there may be a user name, as
-	// in HTTP's Basic scheme. What is shared with neighbours is left out, and so is padding.
+	// In base64 it depends on what is before it, modulo 3: there may be a user name,
+	// as in HTTP's Basic scheme. What is shared with neighbours is left out, and so
+	// is padding.
 	for before := range 3 {
 		code := base64.RawStdEncoding.EncodeToString([]byte("\x00\x00"[:before] + secret))
 		code = code[(before*8+5)/6:]
@@ -90,7 +92,8 @@ func forms(secret string) []string {
 	return all
 }
 
-// decodings are a text as it is, decoded, decoded twice and so on while that changes it.
+// decodings are a text as it is, decoded, decoded twice and so on while that changes
+// it.
 func decodings(text string) []string {
 	all := []string{fold(text)}
 	for range maxRounds {
@@ -104,8 +107,8 @@ func decodings(text string) []string {
 	return all
 }
 
-// fold makes alike what encodings and people do not tell apart: the letters' case, the
-// space that is + in a query, and the two alphabets of base64.
+// fold makes alike what encodings and people do not tell apart: the letters' case,
+// the space that is + in a query, and the two alphabets of base64.
 func fold(text string) string {
 	return strings.NewReplacer("+", " ", "-", " ", "_", "/").Replace(strings.ToLower(text))
 }

@@ -16,9 +16,9 @@ const Mark = "[redacted]"
 // issuer may send a megabyte.
 const maxText = 512
 
-// maxRead bounds what is looked at: far more than is shown, since masking JWTs makes a
-// text shorter. margin is looked at beyond, for a secret that the bound cuts: minRun
-// bytes, each of which may have become an escape of many.
+// maxRead bounds what is looked at: far more than is shown, since masking JWTs makes
+// a text shorter. margin is looked at beyond, for a secret that the bound cuts:
+// minRun bytes, each of which may have become an escape of many.
 const (
 	maxRead = 64 << 10
 	margin  = 1 << 10
@@ -28,10 +28,11 @@ const (
 // masking every text with an "a" in it would only hide what went wrong.
 const minSecret = 4
 
-// Text returns a foreign text fit for an error or a log line. A text that shows one of
-// the secrets, or 12 bytes of one, in either case or as URLs, HTML, JSON and base64 write
-// them, is masked whole. In any other whatever looks like a JWT is masked, control
-// characters and invalid UTF-8 are replaced, and it is cut at 512 bytes.
+// Text returns a foreign text fit for an error or a log line. A text that shows one
+// of the secrets, or 12 bytes of one, in either case or as URLs, HTML, JSON and
+// base64 write them, is masked whole. In any other whatever looks like a JWT is
+// masked, control characters and invalid UTF-8 are replaced, and it is cut at 512
+// bytes.
 func Text(text string, secrets ...string) string {
 	if shows(text[:min(len(text), maxRead+margin)], secrets) {
 		return Mark

@@ -235,14 +235,15 @@ func TestLongTextsAreQuick(t *testing.T) {
 	}
 }
 
-// What is looked at ends somewhere: a secret across that place is found, too, and one
-// far beyond it is not shown.
+// What is looked at ends somewhere: a secret across that place is found, too, and
+// one far beyond it is not shown.
 func TestSecretAcrossTheBound(t *testing.T) {
 	t.Parallel()
 	for _, secret := range []string{"s3cr", "s3cr3t-s3c", "0123456789abcdefghijklmnopqrstuvwxyz/+ABCDEF"} {
 		encoded := url.QueryEscape(url.QueryEscape(secret))
 		for _, before := range []int{0, 1, len(encoded) / 2, len(encoded) - 1, len(encoded)} {
-			// What is before it is one JWT, or else nothing of that place would be seen.
+			// What is before it is one JWT, or else nothing of that place would be
+			// seen.
 			text := ("eyJ" + strings.Repeat("x", 64<<10))[:64<<10-before-1] + " " + encoded + strings.Repeat("x", 4096)
 			if got := redact.Text(text, secret); got != redact.Mark {
 				t.Errorf("%q, %d bytes before the bound: got %q; want it masked", secret, before, got)
@@ -296,7 +297,7 @@ func FuzzText(f *testing.F) {
 
 func isControl(r rune) bool { return r < ' ' || r >= 0x7f && r < 0xa0 }
 
-// overlapsMark tells whether a part of the mark may be a part of secret.
+// overlapsMark reports whether a part of the mark may be a part of secret.
 func overlapsMark(secret string) bool {
 	return strings.ContainsAny(secret, redact.Mark+"…")
 }

@@ -4,10 +4,11 @@ import "unicode/utf8"
 
 // AppendString appends s as a JSON string to dst and returns the extended slice.
 //
-// It escapes only the quote, the backslash and the control characters below 0x20: \b, \t, \n,
-// \f and \r in short form, the others as \u00xx in lower case. Everything else stands as it
-// is, <, >, &, U+2028 and U+2029 too: the result is JSON, not a piece of HTML or JavaScript.
-// Bytes that are not UTF-8 become U+FFFD, one for each byte.
+// It escapes only the quote, the backslash and the control characters below 0x20:
+// \b, \t, \n, \f and \r in short form, the others as \u00xx in lower case.
+// Everything else stands as it is, <, >, &, U+2028 and U+2029 too: the result is
+// JSON, not a piece of HTML or JavaScript. Bytes that are not UTF-8 become U+FFFD,
+// one for each byte.
 func AppendString(dst []byte, s string) []byte {
 	const hex = "0123456789abcdef"
 	dst = append(dst, '"')
@@ -60,8 +61,8 @@ func AppendStringOrNull(dst []byte, s string) []byte {
 	return AppendString(dst, s)
 }
 
-// AppendStrings appends an array of strings, as AppendString writes each. A nil slice is an
-// empty array.
+// AppendStrings appends an array of strings, as AppendString writes each. A nil
+// slice is an empty array.
 func AppendStrings(dst []byte, texts []string) []byte {
 	dst = append(dst, '[')
 	for i, s := range texts {

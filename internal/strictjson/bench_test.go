@@ -31,8 +31,8 @@ func organizations(n int) string {
 	return b.String()
 }
 
-// readOrganizations reads what organizations returns, giving each to use; its Scopes are good
-// only until use returns.
+// readOrganizations reads what organizations returns, giving each to use; its Scopes
+// are good only until use returns.
 func readOrganizations(text string, scratch []string, use func(organization)) error {
 	r := strictjson.NewReader(text)
 	for m := r.Members(); m.Next(); {

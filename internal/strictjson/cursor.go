@@ -11,7 +11,8 @@ const (
 	maxMembers = 4096
 	// fewMembers is how many names an object may have before they go into a map.
 	fewMembers = 32
-	// openNames is how many names of all objects open at a time a Reader holds without a map.
+	// openNames is how many names of all objects open at a time a Reader holds
+	// without a map.
 	openNames = 4 * fewMembers
 )
 
@@ -26,8 +27,9 @@ const (
 //		}
 //	}
 //
-// Leaving the loop early is allowed inside another cursor's value: the outer cursor reads over
-// the rest. A cursor is of no use once an outer one has stepped on. The zero Members is empty.
+// Leaving the loop early is allowed inside another cursor's value: the outer cursor
+// reads over the rest. A cursor is of no use once an outer one has stepped on. The
+// zero Members is empty.
 type Members struct {
 	// Name is the name of the member that Next stepped to, decoded.
 	Name string
@@ -37,17 +39,17 @@ type Members struct {
 	depth int32   // of the reader between two members
 	count int32   // members so far
 
-	// The names so far: reader.names[base:top], or many if there are too many or one has
-	// escapes. They are not in an array here, because a for loop copies its variable in each
-	// round. filter has a bit for each name in the reader, so that most new names show as
-	// new without a comparison.
+	// The names so far: reader.names[base:top], or many if there are too many or one
+	// has escapes. They are not in an array here, because a for loop copies its
+	// variable in each round. filter has a bit for each name in the reader, so that
+	// most new names show as new without a comparison.
 	base, top int32
 	filter    uint64
 	many      map[string]struct{}
 }
 
-// Members reads the next value, whatever it is, and returns a cursor over its members. If it is
-// no object, it is skipped and the cursor is empty.
+// Members reads the next value, whatever it is, and returns a cursor over its
+// members. If it is no object, it is skipped and the cursor is empty.
 func (r *Reader) Members() Members {
 	if c := r.begin(); c != '{' {
 		r.skip(c)
@@ -56,8 +58,9 @@ func (r *Reader) Members() Members {
 	return r.members()
 }
 
-// members returns a cursor over the object at r's position. It returns one instead of filling
-// one in, since a pointer stored through another makes the Reader escape to the heap.
+// members returns a cursor over the object at r's position. It returns one instead
+// of filling one in, since a pointer stored through another makes the Reader escape
+// to the heap.
 func (r *Reader) members() Members {
 	if !r.enter() {
 		return Members{}
@@ -65,8 +68,8 @@ func (r *Reader) members() Members {
 	return Members{r: r, depth: r.depth, base: r.open, top: r.open}
 }
 
-// Next steps to the next member, sets Name, and reports whether there is one. If the value of
-// the member before was not read, it is skipped first.
+// Next steps to the next member, sets Name, and reports whether there is one. If the
+// value of the member before was not read, it is skipped first.
 func (m *Members) Next() bool {
 	r := m.r
 	if r == nil {
@@ -141,8 +144,9 @@ func (m *Members) add(name string, offset int, escaped bool) (what string) {
 
 const repeatedName = "repeated member name"
 
-// nameHash spreads the names of one object, which mostly differ in length, at their ends or in
-// the middle. It need not be good: a clash costs a comparison with at most 31 names.
+// nameHash spreads the names of one object, which mostly differ in length, at their
+// ends or in the middle. It need not be good: a clash costs a comparison with at
+// most 31 names.
 func nameHash(name string) uint {
 	n := uint(len(name))
 	if n < 2 {
@@ -154,11 +158,12 @@ func nameHash(name string) uint {
 	return n + 5*uint(name[0]) + 23*uint(name[n/2]) + 7*uint(name[n-2]) + 11*uint(name[n-1])
 }
 
-// hasFew reports whether name, which has no escapes, is among the names in the reader.
+// hasFew reports whether name, which has no escapes, is among the names in the
+// reader.
 func (m *Members) hasFew(name string) bool {
 	for _, offset := range m.r.names[m.base:m.top] {
-		// An earlier name contains no quote, so it is name if it begins like it and a quote
-		// follows. The text goes on at least to the end of the later name.
+		// An earlier name contains no quote, so it is name if it begins like it and
+		// a quote follows. The text goes on at least to the end of the later name.
 		earlier := m.r.text[offset:]
 		if earlier[len(name)] == '"' && earlier[:len(name)] == name {
 			return true
@@ -198,7 +203,8 @@ func (m *Members) stop() bool {
 //		}
 //	}
 //
-// What [Members] says about leaving the loop early holds here too. The zero Elements is empty.
+// What [Members] says about leaving the loop early holds here too. The zero Elements
+// is empty.
 type Elements struct {
 	r     *Reader // nil at the end
 	value int     // offset of the element that Next stepped to, 0 before the first
@@ -206,8 +212,8 @@ type Elements struct {
 	top   int32   // names that the reader holds for the objects around
 }
 
-// Elements reads the next value, whatever it is, and returns a cursor over its elements. If it
-// is no array, it is skipped and the cursor is empty.
+// Elements reads the next value, whatever it is, and returns a cursor over its
+// elements. If it is no array, it is skipped and the cursor is empty.
 func (r *Reader) Elements() Elements {
 	if c := r.begin(); c != '[' {
 		r.skip(c)
@@ -224,8 +230,8 @@ func (r *Reader) elements() Elements {
 	return Elements{r: r, depth: r.depth, top: r.open}
 }
 
-// Next steps to the next element and reports whether there is one. If the element before was
-// not read, it is skipped first.
+// Next steps to the next element and reports whether there is one. If the element
+// before was not read, it is skipped first.
 func (e *Elements) Next() bool {
 	r := e.r
 	if r == nil {
@@ -241,7 +247,8 @@ func (e *Elements) Next() bool {
 		e.r = nil
 		return false
 	}
-	// Before the first element nothing stands; if none begins there, reading it is a fault.
+	// Before the first element nothing stands; if none begins there, reading it is a
+	// fault.
 	if e.value > 0 {
 		if c != ',' {
 			r.fault(r.pos, "neither a comma nor the end of the array")

@@ -14,9 +14,9 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/strictjson"
 )
 
-// FuzzAgainstEncodingJSON checks that the reader accepts exactly the texts that encoding/json
-// accepts and that have none of the faults we look for on top, that it reads the same values
-// from them, and that all ways to read agree.
+// FuzzAgainstEncodingJSON checks that the reader accepts exactly the texts that
+// encoding/json accepts and that have none of the faults we look for on top, that it
+// reads the same values from them, and that all ways to read agree.
 func FuzzAgainstEncodingJSON(f *testing.F) {
 	for _, text := range []string{
 		``, ` `, `null`, `true`, `false`, `0`, `-0`, `12.50e-3`, `1e999999999`, `9223372036854775808`, `01`, `1.`,
@@ -65,7 +65,8 @@ func FuzzAgainstEncodingJSON(f *testing.F) {
 	})
 }
 
-// checkReads checks the reads that the walk does not do on a good text with this value.
+// checkReads checks the reads that the walk does not do on a good text with this
+// value.
 func checkReads(t *testing.T, text string, value any) {
 	r := strictjson.NewReader(text)
 	if raw, ok := r.Raw(); !ok || raw != strings.Trim(text, " \t\r\n") {
@@ -101,8 +102,8 @@ func textsIn(value any) (texts []string) {
 func wholeSlowly(l string) (int64, bool) {
 	if i := strings.IndexAny(l, "eE"); i >= 0 {
 		if exp, err := strconv.Atoi(l[i+1:]); err != nil || exp > 1000 || exp < -1000 {
-			// math/big would take for ever. In a text as short as a fuzzer's such a number
-			// is zero or out of range, or has a fraction.
+			// math/big would take for ever. In a text as short as a fuzzer's such a
+			// number is zero or out of range, or has a fraction.
 			return 0, !strings.ContainsAny(l[:i], "123456789")
 		}
 	}
@@ -151,7 +152,8 @@ func literals(v any) any {
 	return v
 }
 
-// excuse returns why a text that encoding/json accepts is to be refused, empty if it is not.
+// excuse returns why a text that encoding/json accepts is to be refused, empty if it
+// is not.
 func excuse(text string) string {
 	if !utf8.ValidString(text) {
 		return "invalid UTF-8"
@@ -206,8 +208,8 @@ func excuse(text string) string {
 	}
 }
 
-// loneSurrogate reports whether a \u escape in text, which is otherwise good JSON, is half of a
-// surrogate pair without the other half.
+// loneSurrogate reports whether a \u escape in text, which is otherwise good JSON,
+// is half of a surrogate pair without the other half.
 func loneSurrogate(text string) bool {
 	unit := func(i int) uint64 {
 		if i+6 > len(text) || text[i:i+2] != `\u` {

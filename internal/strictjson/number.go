@@ -42,8 +42,8 @@ func digits(text string, i int) int {
 	return i
 }
 
-// short reads the value that is due if it is a plain number of up to 18 digits, as most are, and
-// otherwise leaves it alone.
+// short reads the value that is due if it is a plain number of up to 18 digits, as
+// most are, and otherwise leaves it alone.
 func (r *Reader) short() (n int64, ok bool) {
 	if !r.ready {
 		return 0, false
@@ -70,9 +70,9 @@ const maxDigits = 19
 
 // whole returns the value of a valid number literal if it is a whole int64.
 //
-// It never builds a power of ten: the exponent only says where among the digits the decimal
-// point stands, and no more than maxDigits of them, from the first that is not 0, may stand
-// before it.
+// It never builds a power of ten: the exponent only says where among the digits the
+// decimal point stands, and no more than maxDigits of them, from the first that is
+// not 0, may stand before it.
 func whole(literal string) (n int64, ok bool) {
 	negative := literal[0] == '-'
 	if negative {
@@ -122,8 +122,8 @@ func whole(literal string) (n int64, ok bool) {
 	return 0, false
 }
 
-// exponent returns the value of the exponent part of a number, which may be empty. Beyond what
-// the length of any text could make up for, it stops counting.
+// exponent returns the value of the exponent part of a number, which may be empty.
+// Beyond what the length of any text could make up for, it stops counting.
 func exponent(part string) int64 {
 	if part == "" {
 		return 0

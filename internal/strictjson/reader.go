@@ -1,16 +1,17 @@
 // Package strictjson reads JSON in a single pass and writes JSON strings.
 //
-// It reads what decides over access: claims, headers, answers of the token endpoint, stored
-// token sets, discovery and key documents. Two parsers that disagree about such a text are an
-// attack waiting to happen, so the [Reader] takes only what every parser reads the same way.
-// Beyond RFC 8259 it refuses, at every depth and in skipped values too:
+// It reads what decides over access: claims, headers, answers of the token endpoint,
+// stored token sets, discovery and key documents. Two parsers that disagree about
+// such a text are an attack waiting to happen, so the [Reader] takes only what every
+// parser reads the same way. Beyond RFC 8259 it refuses, at every depth and in
+// skipped values too:
 //
 //   - a member name that repeats within one object, compared by its decoded value
 //   - invalid UTF-8, and an escaped surrogate without its other half
 //   - more than 64 nested arrays and objects, or more than 4,096 members in one object
 //
-// Names match exactly, numbers are never rounded, and no error quotes the text, which may hold
-// secrets. How long a text may be is for the caller to bound.
+// Names match exactly, numbers are never rounded, and no error quotes the text,
+// which may hold secrets. How long a text may be is for the caller to bound.
 package strictjson
 
 import (
@@ -32,21 +33,24 @@ const (
 	Object
 )
 
-// maxDepth bounds how deep arrays and objects nest, and with it the recursion of Skip.
+// maxDepth bounds how deep arrays and objects nest, and with it the recursion of
+// Skip.
 const maxDepth = 64
 
-// faulted is the depth after a fault: smaller than any cursor's, so that every cursor stops.
+// faulted is the depth after a fault: smaller than any cursor's, so that every
+// cursor stops.
 const faulted = -1
 
 // Reader reads one JSON text from front to back.
 //
-// The first fault sticks: later reads do nothing and return zero values, so a caller may read
-// everything it wants and ask [Reader.End] once. What was read before a fault belongs to a text
-// that is no good; use nothing of it until End has returned nil.
+// The first fault sticks: later reads do nothing and return zero values, so a caller
+// may read everything it wants and ask [Reader.End] once. What was read before a
+// fault belongs to a text that is no good; use nothing of it until End has returned
+// nil.
 //
-// Each method that reads consumes the value that is due: the text's only value at first, and
-// then the value of each member or element that a cursor steps to. Reading where none is due,
-// for example the same member twice, is a fault.
+// Each method that reads consumes the value that is due: the text's only value at
+// first, and then the value of each member or element that a cursor steps to.
+// Reading where none is due, for example the same member twice, is a fault.
 //
 // The zero Reader reads nothing. A Reader is not safe for concurrent use.
 type Reader struct {
@@ -57,18 +61,21 @@ type Reader struct {
 	open  int32  // names in use
 	ready bool   // a value is due; white space may stand before it
 
-	// names are the names read so far in the objects open around pos, outermost first, each as
-	// the offset of the byte after its opening quote; the closing quote tells where it ends.
+	// names are the names read so far in the objects open around pos, outermost
+	// first, each as the offset of the byte after its opening quote; the closing
+	// quote is where it ends.
 	names [openNames]uint32
 }
 
-// NewReader returns a Reader of text. It does no work: a fault shows when the text is read.
+// NewReader returns a Reader of text. It does no work: a fault shows when the text
+// is read.
 func NewReader(text string) Reader {
 	return Reader{text: text, ready: true}
 }
 
-// Kind returns the kind of the next value, judged by its first byte, without consuming it. It
-// is Invalid after a fault and where no value is due or none can begin.
+// Kind returns the kind of the next value, judged by its first byte, without
+// consuming it. It is Invalid after a fault and where no value is due or none can
+// begin.
 func (r *Reader) Kind() Kind {
 	if !r.ready {
 		return Invalid
@@ -92,8 +99,9 @@ func (r *Reader) Kind() Kind {
 	}
 }
 
-// Text reads the next value, whatever it is. ok tells whether it was a string; any other value
-// is skipped. s is a substring of the text unless the string has escapes.
+// Text reads the next value, whatever it is. ok reports whether it was a string; any
+// other value is skipped. s is a substring of the text unless the string has
+// escapes.
 func (r *Reader) Text() (s string, ok bool) {
 	c := r.begin()
 	if c != '"' {
@@ -116,8 +124,9 @@ func (r *Reader) TextOrNull() (s string, ok bool) {
 	return r.Text()
 }
 
-// TextsOrNull reads the next value, whatever it is. ok tells whether it was an array of strings
-// alone, or null, for which texts is nil; for an empty array it is not.
+// TextsOrNull reads the next value, whatever it is. ok reports whether it was an
+// array of strings alone, or null, for which texts is nil; for an empty array it is
+// not.
 func (r *Reader) TextsOrNull() (texts []string, ok bool) {
 	switch r.Kind() {
 	case Null:
@@ -137,15 +146,15 @@ func (r *Reader) TextsOrNull() (texts []string, ok bool) {
 	return texts, ok && r.what == ""
 }
 
-// AppendTexts reads the next value, whatever it is, and appends the strings in it, if it is an
-// array, to texts. Other elements are skipped.
+// AppendTexts reads the next value, whatever it is, and appends the strings in it,
+// if it is an array, to texts. Other elements are skipped.
 func (r *Reader) AppendTexts(texts []string) []string {
 	for e := r.Elements(); e.Next(); {
 		if text, ok := r.Text(); ok {
 			texts = append(texts, text)
 		}
-		// Strings that follow in the usual form are taken without the cursor, which goes on
-		// from whatever comes after them.
+		// Strings that follow in the usual form are taken without the cursor, which
+		// goes on from whatever comes after them.
 		for r.what == "" && strings.HasPrefix(r.text[r.pos:], `,"`) {
 			start := r.pos + len(`,"`)
 			end, high := plain(r.text, start)
@@ -159,8 +168,8 @@ func (r *Reader) AppendTexts(texts []string) []string {
 	return texts
 }
 
-// Bool reads the next value, whatever it is. ok tells whether it was true or false; any other
-// value is skipped.
+// Bool reads the next value, whatever it is. ok reports whether it was true or
+// false; any other value is skipped.
 func (r *Reader) Bool() (v, ok bool) {
 	c := r.begin()
 	r.skip(c)
@@ -168,8 +177,8 @@ func (r *Reader) Bool() (v, ok bool) {
 	return ok && c == 't', ok
 }
 
-// Number reads the next value, whatever it is. ok tells whether it was a number, and literal is
-// that number as written; any other value is skipped.
+// Number reads the next value, whatever it is. ok reports whether it was a number,
+// and literal is that number as written; any other value is skipped.
 func (r *Reader) Number() (literal string, ok bool) {
 	c := r.begin()
 	if c != '-' && !isDigit(c) {
@@ -180,9 +189,9 @@ func (r *Reader) Number() (literal string, ok bool) {
 	return literal, r.what == ""
 }
 
-// Int reads the next value, whatever it is. ok tells whether it was a number whose value is a
-// whole int64: 12, -0, 12.0 and 1.2e1 are, 1.5 and 1e19 are not. The value is exact, with no
-// detour through float64. Any other value is skipped.
+// Int reads the next value, whatever it is. ok reports whether it was a number whose
+// value is a whole int64: 12, -0, 12.0 and 1.2e1 are, 1.5 and 1e19 are not. The
+// value is exact, with no detour through float64. Any other value is skipped.
 func (r *Reader) Int() (n int64, ok bool) {
 	if n, ok := r.short(); ok {
 		return n, true
@@ -194,8 +203,8 @@ func (r *Reader) Int() (n int64, ok bool) {
 	return whole(literal)
 }
 
-// Whole cuts the fraction off a plain number such as 1760000000.25. It is false for a
-// literal that is no number, or larger than an int64.
+// Whole cuts the fraction off a plain number such as 1760000000.25. It is false for
+// a literal that is no number, or larger than an int64.
 func Whole(literal string) (n int64, ok bool) {
 	if !strings.ContainsAny(literal, "eE") {
 		literal, _, _ = strings.Cut(literal, ".")
@@ -204,8 +213,8 @@ func Whole(literal string) (n int64, ok bool) {
 	return r.Int()
 }
 
-// Raw reads the next value and returns its text as written, without the white space around it.
-// The value is validated like any other. ok is false only at a fault.
+// Raw reads the next value and returns its text as written, without the white space
+// around it. The value is validated like any other. ok is false only at a fault.
 func (r *Reader) Raw() (text string, ok bool) {
 	c := r.begin()
 	start := r.pos
@@ -221,8 +230,8 @@ func (r *Reader) Skip() {
 	r.skip(r.begin())
 }
 
-// Err returns the first fault, nil if there is none. It gives a byte offset and what was wrong
-// there, and quotes nothing of the text.
+// Err returns the first fault, nil if there is none. It gives a byte offset and what
+// was wrong there, and quotes nothing of the text.
 func (r *Reader) Err() error {
 	if r.what == "" {
 		return nil
@@ -230,8 +239,8 @@ func (r *Reader) Err() error {
 	return &syntaxError{r.pos, r.what}
 }
 
-// End returns the first fault, nil if there is none. It is a fault if the value has not been
-// read to its end, or if anything but white space follows it.
+// End returns the first fault, nil if there is none. It is a fault if the value has
+// not been read to its end, or if anything but white space follows it.
 func (r *Reader) End() error {
 	switch {
 	case r.ready || r.depth != 0: // after a fault too, which then stays
@@ -242,7 +251,8 @@ func (r *Reader) End() error {
 	return r.Err()
 }
 
-// begin starts reading the value that is due and returns its first byte; 0 if there is none.
+// begin starts reading the value that is due and returns its first byte; 0 if there
+// is none.
 func (r *Reader) begin() byte {
 	if !r.ready {
 		r.fault(r.pos, "no value is due here")
@@ -252,7 +262,8 @@ func (r *Reader) begin() byte {
 	return r.peek()
 }
 
-// peek steps over white space and returns the byte after it; 0 at the end of the text.
+// peek steps over white space and returns the byte after it; 0 at the end of the
+// text.
 func (r *Reader) peek() byte {
 	for ; r.pos < len(r.text); r.pos++ {
 		if c := r.text[r.pos]; c > ' ' || !isSpace(c) {
@@ -293,7 +304,8 @@ func (r *Reader) skip(c byte) {
 	}
 }
 
-// enter steps into the array or object at pos and reports whether it may be that deep.
+// enter steps into the array or object at pos and reports whether it may be that
+// deep.
 func (r *Reader) enter() bool {
 	if r.depth == maxDepth {
 		r.fault(r.pos, "nested deeper than "+strconv.Itoa(maxDepth))
@@ -304,24 +316,24 @@ func (r *Reader) enter() bool {
 	return true
 }
 
-// leave steps out of the array or object whose closing bracket stands at pos, and forgets all
-// names but the first open.
+// leave steps out of the array or object whose closing bracket stands at pos, and
+// forgets all names but the first open.
 func (r *Reader) leave(open int32) {
 	r.open = open
 	r.depth--
 	r.pos++
 }
 
-// settle makes sure that the value at offset value, which a cursor at depth has stepped to with
-// open names in use, is read to its end. It reports false if the reader has moved out of that
-// cursor's reach.
+// settle makes sure that the value at offset value, which a cursor at depth has
+// stepped to with open names in use, is read to its end. It reports false if the
+// reader has moved out of that cursor's reach.
 func (r *Reader) settle(depth, open int32, value int) bool {
 	if r.depth < depth {
 		return false
 	}
 	if r.depth > depth {
-		// A cursor inside the value was left early, and the names it had seen are gone with
-		// it: only a second reading can tell whether one repeats.
+		// A cursor inside the value was left early, and the names it had seen are
+		// gone with it: only a second reading can tell whether one repeats.
 		r.pos, r.depth, r.open, r.ready = value, depth, open, true
 	}
 	r.Skip()

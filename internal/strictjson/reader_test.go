@@ -25,7 +25,8 @@ func members(n int, name func(i int) string) string {
 
 func numbered(i int) string { return fmt.Sprintf("n%d", i) }
 
-// wrap nests inner in n objects, each with k members before the one that holds the next.
+// wrap nests inner in n objects, each with k members before the one that holds the
+// next.
 func wrap(inner string, n, k int) string {
 	before := strings.TrimSuffix(members(k, numbered), "}")
 	return strings.Repeat(before+`,"in":`, n) + inner + strings.Repeat("}", n)
@@ -232,7 +233,8 @@ func TestGrammar(t *testing.T) {
 	}
 }
 
-// ways are the ways to read a value to its end. All must agree about what is a fault.
+// ways are the ways to read a value to its end. All must agree about what is a
+// fault.
 var ways = []struct {
 	name string
 	read func(r *strictjson.Reader)
@@ -260,7 +262,8 @@ var ways = []struct {
 	}},
 }
 
-// leaveEarly steps into the value and a few levels down, and reads none of it to its end.
+// leaveEarly steps into the value and a few levels down, and reads none of it to its
+// end.
 func leaveEarly(r *strictjson.Reader) {
 	switch r.Kind() {
 	case strictjson.Object:
@@ -276,8 +279,8 @@ func leaveEarly(r *strictjson.Reader) {
 	}
 }
 
-// walk reads the value generically, as encoding/json with UseNumber does but for json.Number,
-// which is a literal here.
+// walk reads the value generically, as encoding/json with UseNumber does but for
+// json.Number, which is a literal here.
 func walk(r *strictjson.Reader) any {
 	switch r.Kind() {
 	case strictjson.Bool:
@@ -310,7 +313,8 @@ func walk(r *strictjson.Reader) any {
 
 type literal string
 
-// checkStuck checks that a reader at its end, with the error want or none, gives nothing more.
+// checkStuck checks that a reader at its end, with the error want or none, gives
+// nothing more.
 func checkStuck(t *testing.T, r *strictjson.Reader, want string) {
 	t.Helper()
 	if want == "" {
@@ -540,7 +544,8 @@ func TestBool(t *testing.T) {
 	}
 }
 
-// checkSeven checks that what is left of e is the element 7, and that the text ends there.
+// checkSeven checks that what is left of e is the element 7, and that the text ends
+// there.
 func checkSeven(t *testing.T, r *strictjson.Reader, e *strictjson.Elements) {
 	t.Helper()
 	if !e.Next() {

@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// str reads the string at pos and returns what stands between its quotes. A string with escapes
-// is validated but not decoded; see unescape.
+// str reads the string at pos and returns what stands between its quotes. A string
+// with escapes is validated but not decoded; see unescape.
 func (r *Reader) str() (body string, escaped bool) {
 	start := r.pos + 1
 	i, high := plain(r.text, start)
@@ -52,9 +52,9 @@ const (
 	spaceBars = ' ' * lanes
 )
 
-// plain returns the offset, from i on, of the first byte that does not stand for itself in a
-// string: a quote, a backslash or a control character; len(text) if there is none. high tells
-// whether any byte before it is 0x80 or more.
+// plain returns the offset, from i on, of the first byte that does not stand for
+// itself in a string: a quote, a backslash or a control character; len(text) if
+// there is none. high reports whether any byte before it is 0x80 or more.
 func plain(text string, i int) (end int, high bool) {
 	var seen uint64 // all bytes before end, in lanes
 	for ; i <= len(text)-8; i += 8 {
@@ -62,9 +62,9 @@ func plain(text string, i int) (end int, high bool) {
 		// The compiler makes this one load.
 		w := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
 			uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
-		// A lane that is less than n borrows when n is subtracted, which sets its high bit;
-		// bytes that had it set before are masked out. A borrow can spoil only the lanes
-		// above, so the lowest hit is a true one.
+		// A lane that is less than n borrows when n is subtracted, which sets its
+		// high bit; bytes that had it set before are masked out. A borrow can spoil
+		// only the lanes above, so the lowest hit is a true one.
 		q, b := w^quotes, w^slashes
 		if hit := ((q-lanes)&^q | (b-lanes)&^b | (w-spaceBars)&^w) & highBits; hit != 0 {
 			seen |= w & (hit&-hit - 1)
@@ -111,8 +111,9 @@ func unescape(body string) string {
 	}
 }
 
-// escape decodes the escape at the beginning of s and returns its length, 0 if it is invalid.
-// The two halves of a surrogate pair count as one escape; neither is valid alone.
+// escape decodes the escape at the beginning of s and returns its length, 0 if it is
+// invalid. The two halves of a surrogate pair count as one escape; neither is valid
+// alone.
 func escape(s string) (c rune, n int) {
 	if len(s) < 2 {
 		return 0, 0
@@ -145,7 +146,8 @@ func escape(s string) (c rune, n int) {
 	return c, 6
 }
 
-// escapedUnit returns the UTF-16 code unit that s begins with as \uXXXX, -1 if it does not.
+// escapedUnit returns the UTF-16 code unit that s begins with as \uXXXX, -1 if it
+// does not.
 func escapedUnit(s string) rune {
 	if len(s) < 6 || s[0] != '\\' || s[1] != 'u' {
 		return -1
@@ -177,8 +179,9 @@ func (r *Reader) word(w string) {
 	r.pos = end
 }
 
-// delimited reports whether a number or a literal name may end at offset i. Without it, a read
-// of 012 or 1.2.3 would succeed with a part, and the fault would show only at the next read.
+// delimited reports whether a number or a literal name may end at offset i. Without
+// it, a read of 012 or 1.2.3 would succeed with a part, and the fault would show
+// only at the next read.
 func delimited(text string, i int) bool {
 	if i == len(text) {
 		return true

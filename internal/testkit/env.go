@@ -46,8 +46,8 @@ func NewEnv(t testing.TB, issuer *authpitest.Options, edit func(*authpi.Config))
 	return start(t, authpitest.NewInMemory(withSecret(issuer)), edit)
 }
 
-// NewSocketEnv is an issuer on a loopback port, for real concurrency. Its time is real;
-// advance moves both clocks.
+// NewSocketEnv is an issuer on a loopback port, for real concurrency. Its time is
+// real; advance moves both clocks.
 func NewSocketEnv(t testing.TB, issuer *authpitest.Options, edit func(*authpi.Config)) *Env {
 	t.Helper()
 	srv := authpitest.NewServer(withSecret(issuer))
@@ -102,7 +102,7 @@ func (e *Env) NewClient(edit func(*authpi.Config)) *authpi.IdpClient {
 	return c
 }
 
-// SignIn gives the tokens of a new session, and forgets the requests it took.
+// SignIn returns the tokens of a new session, and forgets the requests it took.
 func (e *Env) SignIn() authpi.TokenSet {
 	e.T.Helper()
 	callback, auth := e.Login()

@@ -31,7 +31,7 @@ func (l *Log) WithAttrs([]slog.Attr) slog.Handler { return l }
 // WithGroup drops the name.
 func (l *Log) WithGroup(string) slog.Handler { return l }
 
-// Handle keeps the record, and tells the hook of its message.
+// Handle keeps the record, and calls the hook with its message.
 func (l *Log) Handle(_ context.Context, r slog.Record) error {
 	var line bytes.Buffer
 	_ = slog.NewJSONHandler(&line, &slog.HandlerOptions{Level: slog.LevelDebug}).Handle(context.Background(), r)
@@ -45,14 +45,14 @@ func (l *Log) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// OnMessage sets the hook that hears of each message.
+// OnMessage sets the hook for each message.
 func (l *Log) OnMessage(hook func(string)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.hook = hook
 }
 
-// With gives the lines that hold text.
+// With returns the lines that hold text.
 func (l *Log) With(text string) []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -105,7 +105,7 @@ func (l *Log) Error(err error) {
 	}
 }
 
-// Knows tells whether text holds a secret.
+// Knows reports whether text holds a secret.
 func (l *Log) Knows(text string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -15,8 +15,8 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// RawKey signs headers and payloads byte for byte, which the issuer's own Sign does not. alg is
-// the one that it signs for, whatever the header says.
+// RawKey signs headers and payloads byte for byte, which the issuer's own Sign does
+// not. alg is the one that it signs for, whatever the header says.
 type RawKey struct {
 	Alg     string
 	Private crypto.Signer

@@ -8,7 +8,7 @@ import (
 	authpi "github.com/authpi/authpi-idp-go"
 )
 
-// Store is a session store with what its callbacks heard.
+// Store is a session store that notes each call of its callbacks.
 type Store struct {
 	Mu       sync.Mutex // guards all below
 	Current  authpi.TokenSet

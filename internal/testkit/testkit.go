@@ -1,6 +1,7 @@
-// Package testkit holds what the tests of several folders share: an issuer with a user,
-// clients, logins, keys and tokens with any claim, a session store, and the checks of
-// errors and secrets. It is for this module's tests alone; apps use package authpitest.
+// Package testkit holds what the tests of several folders share: an issuer with a
+// user, clients, logins, keys and tokens with any claim, a session store, and the
+// checks of errors and secrets. It is for this module's tests alone; apps use
+// package authpitest.
 package testkit
 
 import (
@@ -18,8 +19,8 @@ const (
 	IssuerURL   = "https://idp.authpi.test/i_test" // of a server without a socket
 )
 
-// NewIssuer makes an issuer without a socket where Ada can sign in. She owns org_1 and may read
-// projects in org_2.
+// NewIssuer makes an issuer without a socket where Ada can sign in. She owns org_1
+// and may read projects in org_2.
 func NewIssuer(t testing.TB, opts *authpitest.Options) *authpitest.Server {
 	t.Helper()
 	issuer := authpitest.NewInMemory(opts)
@@ -57,7 +58,8 @@ func AddAda(issuer *authpitest.Server) {
 	)
 }
 
-// NewClient makes a client of issuer; mutate, which may be nil, changes its configuration first.
+// NewClient makes a client of issuer; mutate, which may be nil, changes its
+// configuration first.
 func NewClient(t testing.TB, issuer *authpitest.Server, mutate func(*authpi.Config)) *authpi.IdpClient {
 	t.Helper()
 	cfg := authpi.Config{

@@ -14,7 +14,8 @@ import (
 	authpi "github.com/authpi/authpi-idp-go"
 )
 
-// WantCode fails the test unless err is an *OAuthError with code whose text holds every part.
+// WantCode fails the test unless err is an *OAuthError with code whose text holds
+// every part.
 func WantCode(t testing.TB, err error, code string, parts ...string) *authpi.OAuthError {
 	t.Helper()
 	var e *authpi.OAuthError
@@ -44,7 +45,8 @@ func WantField(t testing.TB, err error, field string) {
 	}
 }
 
-// WantHidden fails the test if any of the secrets shows in text, as it is or URL-encoded.
+// WantHidden fails the test if any of the secrets shows in text, as it is or
+// URL-encoded.
 func WantHidden(t testing.TB, text string, secrets ...string) {
 	t.Helper()
 	for _, secret := range secrets {
@@ -56,7 +58,8 @@ func WantHidden(t testing.TB, text string, secrets ...string) {
 	}
 }
 
-// WantSilent fails the test if an error, or one behind it, shows a secret in any way to print it.
+// WantSilent fails the test if an error, or one behind it, shows a secret in any way
+// to print it.
 func WantSilent(t testing.TB, err error, secrets ...string) {
 	t.Helper()
 	for _, one := range ErrorChain(err) {
@@ -64,7 +67,7 @@ func WantSilent(t testing.TB, err error, secrets ...string) {
 	}
 }
 
-// ErrorChain gives err and every error that it wraps.
+// ErrorChain returns err and every error that it wraps.
 func ErrorChain(err error) []error {
 	if err == nil {
 		return nil
@@ -109,7 +112,7 @@ func WantError(t testing.TB, err error, code string, ended bool) {
 	}
 }
 
-// Carried gives the tokens that a refresh error carries.
+// Carried returns the tokens that a refresh error carries.
 func Carried(t testing.TB, err error) authpi.TokenSet {
 	t.Helper()
 	var failed *authpi.RefreshError
@@ -140,12 +143,12 @@ func WantNoGoroutines(t testing.TB) {
 	}
 }
 
-// patience is how long a test waits for what a busy machine does late. It is no measure
-// of anything: what takes so long never comes.
+// patience is how long a test waits for what a busy machine does late. It is no
+// measure of anything: what takes so long never comes.
 const patience = time.Minute
 
-// Eventually waits until something holds, and ends the test if it never does. Inside a
-// bubble the waiting costs no time.
+// Eventually waits until something holds, and ends the test if it never does. Inside
+// a bubble the waiting costs no time.
 func Eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	if !within(patience, holds) {

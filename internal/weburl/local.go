@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// Local tells whether a text that anybody may have sent is an address on this
-// site in the eyes of every browser and proxy. Some take a backslash for a slash, drop
+// Local reports whether a text that anybody may have sent is an address on this site
+// in the eyes of every browser and proxy. Some take a backslash for a slash, drop
 // tabs and newlines, or decode more than once. local is it in ASCII, place the path
 // alone as a router sees it.
 func Local(raw string, longest int) (local, place string, ok bool) {

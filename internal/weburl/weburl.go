@@ -57,8 +57,8 @@ func Redirect(raw string, insecure bool) string {
 	return ""
 }
 
-// privateUse tells a URI whose scheme is a reverse domain name (RFC 8252 section
-// 7.1). A path may follow it at once, without a host.
+// privateUse reports whether a URI's scheme is a reverse domain name (RFC 8252
+// section 7.1). A path may follow it at once, without a host.
 func privateUse(raw string) bool {
 	scheme, _, found := strings.Cut(raw, ":/")
 	labels := strings.Split(scheme, ".")
@@ -112,7 +112,7 @@ func web(raw string, insecure bool) string {
 	return plainHTTP
 }
 
-// Loopback tells whether a host name can only mean this machine.
+// Loopback reports whether a host name can only mean this machine.
 func Loopback(host string) bool {
 	if lower(host) == "localhost" {
 		return true

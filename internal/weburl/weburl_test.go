@@ -230,7 +230,8 @@ func upper(text string) string {
 	return string(loud)
 }
 
-// checkRedirect is what a place for codes must be: TLS, this machine or an app's own scheme.
+// checkRedirect is what a place for codes must be: TLS, this machine or an app's own
+// scheme.
 func checkRedirect(t *testing.T, raw string) {
 	t.Helper()
 	u, err := url.Parse(raw)

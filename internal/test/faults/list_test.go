@@ -43,7 +43,7 @@ type fault struct {
 	answer    func(v *victim) (*http.Response, error)
 }
 
-// passing tells whether the same request may succeed later.
+// passing reports whether the same request may succeed later.
 func (f *fault) passing() bool {
 	return f.kind == silent || f.kind == refused && (f.status >= 500 || f.status == 408 || f.status == 425 || f.status == 429)
 }

@@ -191,8 +191,8 @@ func (c *faultCall) limit(f *fault) time.Duration {
 	return 30*time.Second + 5*time.Second // one request, and the keys' own patience
 }
 
-// checkKept: where the issuer's answer was whole, its tokens are stored, or the error
-// carries them.
+// checkKept: where the issuer's answer was whole, its tokens are stored, or the
+// error carries them.
 func checkKept(t *testing.T, c faultCall, endpoint string, f *fault, store *testkit.Store, err error) {
 	t.Helper()
 	whole := f.kind == usable || endpoint != "token" && endpoint != everywhere

@@ -32,11 +32,11 @@ const (
 )
 
 // Many goroutines share many sessions while one request in eight meets a fault, over
-// real connections and in real time. Every failure is typed, no session ends but by an
-// answer that was lost, and neither goroutines nor memory grow.
+// real connections and in real time. Every failure is typed, no session ends but by
+// an answer that was lost, and neither goroutines nor memory grow.
 //
-// SOAK sets how long, 10 s without it; make soak takes 10 minutes. Memory is everybody's,
-// so it is looked at only then, when nothing else runs.
+// SOAK sets how long, 10 s without it; make soak takes 10 minutes. Memory is
+// everybody's, so it is looked at only then, when nothing else runs.
 func TestSoak(t *testing.T) {
 	t.Parallel()
 	long := soakUsual
@@ -112,7 +112,8 @@ func newSoak(t *testing.T) *soak {
 	return s
 }
 
-// signIn gives a session new tokens. It goes on trying, since logins meet faults, too.
+// signIn puts new tokens into a session. It goes on trying, since logins meet
+// faults, too.
 func (s *soak) signIn(session *soakSession) {
 	for {
 		callback, auth := testkit.StartLogin(s.t, s.client, s.issuer, nil)
@@ -258,8 +259,8 @@ func (s *soak) step(ctx context.Context) {
 	s.judge(name, err)
 }
 
-// visit is CreateAgent as an app calls it; where the session has ended, its user signs
-// in again. It gives nil where there is no agent.
+// visit is CreateAgent as an app calls it; where the session has ended, its user
+// signs in again. It returns nil where there is no agent.
 func (s *soak) visit(ctx context.Context, session *soakSession) *authpi.Agent {
 	session.mu.Lock()
 	loaded, login := session.tokens, session.login

@@ -127,14 +127,16 @@ func resets(conn net.Conn, _ *http.Request) {
 	_ = conn.Close()
 }
 
-// bomb is 10 MiB in a few, for clients that say they take gzip and for those that do not.
+// bomb is 10 MiB in a few, for clients that say they take gzip and for those that do
+// not.
 func bomb(conn net.Conn, _ *http.Request) {
 	packed := zipped()
 	_, _ = fmt.Fprintf(conn, okHeader+"Content-Encoding: gzip\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(packed), packed)
 }
 
 // What net/http makes of a server that misbehaves, over real connections: a typed
-// error in time, no connection and no goroutine left, and one refresh request at most.
+// error in time, no connection and no goroutine left, and one refresh request at
+// most.
 func TestFaultsOverSockets(t *testing.T) {
 	elsewhere := newPeer(t, false, says(okHeader+"\r\n"))
 	const length = "Content-Length: 1073741824\r\n\r\n"
@@ -202,8 +204,8 @@ const (
 	secretClient  = "ClientSecretDDDD"
 )
 
-// callPeer makes calls of each kind: a form with a refresh token, a bearer token, and
-// nothing secret at all. own is a client without Config.HTTPClient.
+// callPeer makes calls of each kind: a form with a refresh token, a bearer token,
+// and nothing secret at all. own is a client without Config.HTTPClient.
 func callPeer(t *testing.T, p *peer, own bool, limit time.Duration, codes []string) {
 	t.Helper()
 	cfg := authpi.Config{

@@ -16,7 +16,8 @@ import (
 )
 
 // faultWire lets one endpoint of an issuer fail and watches what passes: bodies that
-// nobody closes, tokens that are sent twice or in an address, requests that go astray.
+// nobody closes, tokens that are sent twice or in an address, requests that go
+// astray.
 type faultWire struct {
 	base http.RoundTripper
 	log  *testkit.Log
@@ -46,7 +47,7 @@ func (w *faultWire) RoundTrip(r *http.Request) (*http.Response, error) {
 	return w.watch(resp), err
 }
 
-// note counts a request and gives the fault that it meets.
+// note counts a request and returns the fault that it meets.
 func (w *faultWire) note(v *victim) *fault {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -76,7 +77,7 @@ func (w *faultWire) set(endpoint string, f *fault) {
 	w.spent = map[string]int{}
 }
 
-// met tells whether any request met the fault.
+// met reports whether any request met the fault.
 func (w *faultWire) met() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -177,7 +178,7 @@ func (v *victim) issuer() (*http.Response, error) {
 	return v.w.watch(resp), err
 }
 
-// processed has the issuer process the request, and gives its whole answer.
+// processed has the issuer process the request, and returns its whole answer.
 func (v *victim) processed() (resp *http.Response, body []byte) {
 	resp, err := v.issuer()
 	if err != nil {
@@ -215,7 +216,7 @@ func (v *victim) hang(d time.Duration) error {
 
 const forever = 1000 * time.Hour
 
-// drip gives one byte of text at a time, until the request ends.
+// drip is one byte of text at a time, until the request ends.
 type drip struct {
 	v    *victim
 	text io.Reader
@@ -244,7 +245,7 @@ func (e *endless) Read(p []byte) (int, error) {
 	return int(n), nil
 }
 
-// broken gives text, then an error.
+// broken is text, then an error.
 func broken(text []byte, err error) io.Reader {
 	return io.MultiReader(bytes.NewReader(text), failingReader{err})
 }
@@ -291,7 +292,7 @@ func newFaultEnv(e *testkit.Env, edit func(*authpi.Config)) *faultEnv {
 	return &faultEnv{e, w}
 }
 
-// typed tells whether err is one of the package's own, as every error must be.
+// typed reports whether err is one of the package's own, as every error must be.
 func typed(err error) bool {
 	var oauth *authpi.OAuthError
 	var config *authpi.ConfigurationError

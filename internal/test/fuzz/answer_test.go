@@ -26,7 +26,8 @@ func echoing(body string) string {
 
 func withSecret(cfg *authpi.Config) { cfg.ClientSecret = sentSecret }
 
-// FuzzTokenAnswer reads the token endpoint's answer (RFC 6749 section 5.1) a second time.
+// FuzzTokenAnswer reads the token endpoint's answer (RFC 6749 section 5.1) a second
+// time.
 func FuzzTokenAnswer(f *testing.F) {
 	issuer := &answering{}
 	client := issuer.client(f, withSecret)
@@ -70,7 +71,8 @@ func wantTokenAnswer(t testing.TB, status int, body string) (set authpi.TokenSet
 	return set, ok
 }
 
-// lifetime is expires_in in seconds: a number, or digits in a text, within ten years.
+// lifetime is expires_in in seconds: a number, or digits in a text, within ten
+// years.
 func lifetime(v any) int64 {
 	if text, ok := v.(string); ok {
 		number := strings.Trim(text, " \t\r\n")
@@ -107,7 +109,8 @@ func wantIssuerError(t testing.TB, err error, issuer *answering) *authpi.OAuthEr
 	return e
 }
 
-// FuzzErrorAnswer reads refusals (RFC 6749 section 5.2), which may echo what was sent.
+// FuzzErrorAnswer reads refusals (RFC 6749 section 5.2), which may echo what was
+// sent.
 func FuzzErrorAnswer(f *testing.F) {
 	issuer := &answering{}
 	client := issuer.client(f, withSecret)

@@ -36,7 +36,8 @@ func FuzzHasAccess(f *testing.F) {
 		if want := slices.ContainsFunc(scopes, func(s string) bool { return slowlyGrants(s, action, resource) }); with != want {
 			t.Errorf("%q, %s on %s: got %t; want %t", scopes, action, resource, with, want)
 		}
-		// Taking a scope away never adds access, and their order makes no difference.
+		// Taking a scope away never adds access, and their order makes no
+		// difference.
 		less := slices.Delete(slices.Clone(scopes), max(drop, 0)%len(scopes), max(drop, 0)%len(scopes)+1)
 		if authpi.HasAccess(less, action, resource) && !with {
 			t.Errorf("%q denies %s on %s; %q grants it", scopes, action, resource, less)
@@ -58,8 +59,8 @@ func FuzzHasAccess(f *testing.F) {
 	})
 }
 
-// slowlyGrants is the rule of ParseScope and HasAccess by parts of names: ** is for a resource and
-// all below it, * for one level.
+// slowlyGrants is the rule of ParseScope and HasAccess by parts of names: ** is for
+// a resource and all below it, * for one level.
 func slowlyGrants(scope, action, resource string) bool {
 	parts := strings.Split(scope, ":")
 	last := len(parts) - 1

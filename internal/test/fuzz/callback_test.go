@@ -12,8 +12,8 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
-// FuzzParseCallback holds callbacks against net/url: whatever was understood is understood the
-// same way once it is written out, bare or in a URL.
+// FuzzParseCallback holds callbacks against net/url: whatever was understood is
+// understood the same way once it is written out, bare or in a URL.
 func FuzzParseCallback(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw string) {
 		got, err := authpi.ParseCallback(raw)
@@ -47,7 +47,8 @@ func FuzzParseCallback(f *testing.F) {
 	})
 }
 
-// FuzzExchangeCallback asks which callbacks lead to a request: those that answer the login.
+// FuzzExchangeCallback asks which callbacks lead to a request: those that answer the
+// login.
 func FuzzExchangeCallback(f *testing.F) {
 	const state, nonce, verifier = "state-8c1f-d2a7-41be", "nonce-77aa-90c3-15fd", "verifier-2ab9-0cc4-e83a"
 	issuer := &answering{

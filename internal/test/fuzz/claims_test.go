@@ -12,8 +12,8 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
-// FuzzStoredIDToken holds the claims of an ID token against encoding/json: the same answer, or a
-// refusal where the text is no strict object or names nobody.
+// FuzzStoredIDToken holds the claims of an ID token against encoding/json: the same
+// answer, or a refusal where the text is no strict object or names nobody.
 func FuzzStoredIDToken(f *testing.F) {
 	client := testkit.Offline(f, nil)
 	const access, refresh = "the-access-token-9c1f", "the-refresh-token-77aa"
@@ -53,9 +53,9 @@ func FuzzStoredIDToken(f *testing.F) {
 	})
 }
 
-// wantOnlyOwnAccess is what encoding/json cannot tell: whatever an agent may do anywhere, one of
-// its organizations allows, or where it has none, its token's own scope; an organization that it
-// does not name allows nothing.
+// wantOnlyOwnAccess is what encoding/json cannot tell: whatever an agent may do
+// anywhere, one of its organizations allows, or where it has none, its token's own
+// scope; an organization that it does not name allows nothing.
 func wantOnlyOwnAccess(t *testing.T, agent *authpi.Agent) {
 	t.Helper()
 	own := len(agent.Organizations) == 0 && authpi.HasAccess(strings.Split(agent.Tokens.Scope, " "), "read", "projects")

@@ -12,8 +12,9 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
-// FuzzConfiguration asks what becomes of the URLs of a configuration: one that is accepted goes
-// to the issuer's host, and comes back where it was told to, letter for letter.
+// FuzzConfiguration asks what becomes of the URLs of a configuration: one that is
+// accepted goes to the issuer's host, and comes back where it was told to, letter
+// for letter.
 func FuzzConfiguration(f *testing.F) {
 	f.Fuzz(func(t *testing.T, issuerURL, redirectURI, clientID string) {
 		client, err := authpi.NewIdpClient(authpi.Config{
@@ -53,8 +54,8 @@ func FuzzConfiguration(f *testing.F) {
 	})
 }
 
-// FuzzDiscovery reads discovery documents a second time. What is accepted is the issuer's own,
-// and a configuration that works.
+// FuzzDiscovery reads discovery documents a second time. What is accepted is the
+// issuer's own, and a configuration that works.
 func FuzzDiscovery(f *testing.F) {
 	var doc string
 	server := &http.Client{Transport: testkit.TransportFunc(func(r *http.Request) (*http.Response, error) {

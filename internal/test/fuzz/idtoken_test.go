@@ -22,8 +22,8 @@ const idClaims = `{"iss":"` + fuzzIssuer + `","aud":"c_1","sub":"usr_ada","exp":
 // fuzzAccess is the access token beside it.
 const fuzzAccess = "the-access-token-9c1f"
 
-// FuzzIDToken holds the ID token of an exchange against go-oidc. Both accept or both refuse, but
-// for the differences that stricter and looser list.
+// FuzzIDToken holds the ID token of an exchange against go-oidc. Both accept or both
+// refuse, but for the differences that stricter and looser list.
 func FuzzIDToken(f *testing.F) {
 	issuer := &answering{status: 200}
 	client := issuer.client(f, nil)
@@ -151,12 +151,12 @@ var looser = []difference{
 	}},
 }
 
-// foldsOnly tells whether o has one of the names in other case alone.
+// foldsOnly reports whether o has one of the names in other case alone.
 func foldsOnly(o object, names ...string) bool {
 	return slices.ContainsFunc(names, func(name string) bool { return !o.has(name) && foldsToo(o, name) })
 }
 
-// foldsToo tells whether o has one of the names in other case.
+// foldsToo reports whether o has one of the names in other case.
 func foldsToo(o object, names ...string) bool {
 	for have := range o {
 		if slices.ContainsFunc(names, func(name string) bool { return have != name && strings.EqualFold(have, name) }) {

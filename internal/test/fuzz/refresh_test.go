@@ -13,7 +13,8 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
-// refreshing is a client of issuer for one refresh: what becomes of a token is remembered.
+// refreshing is a client of issuer for one refresh: what becomes of a token is
+// remembered.
 func refreshing(t testing.TB, issuer *answering, with authpi.RefreshCoordinator) *authpi.IdpClient {
 	return issuer.client(t, func(cfg *authpi.Config) { cfg.RefreshMemory, cfg.Coordinator = -1, with })
 }
@@ -26,8 +27,9 @@ func storedSet() authpi.TokenSet {
 	}
 }
 
-// FuzzRefreshAnswer asks what becomes of a session by any answer to its refresh: tokens that came
-// are stored or carried by the error, nobody else comes out of it, and no token shows.
+// FuzzRefreshAnswer asks what becomes of a session by any answer to its refresh:
+// tokens that came are stored or carried by the error, nobody else comes out of it,
+// and no token shows.
 func FuzzRefreshAnswer(f *testing.F) {
 	issuer := &answering{}
 	const access, refresh = "new-access-token-5d20", "new-refresh-token-a3f9"
@@ -71,8 +73,8 @@ func FuzzRefreshAnswer(f *testing.F) {
 	})
 }
 
-// sharing is a coordinator with one result for whatever is asked first, and none for its
-// successors.
+// sharing is a coordinator with one result for whatever is asked first, and none for
+// its successors.
 type sharing struct {
 	asked  int
 	result func(id string) []byte
@@ -85,8 +87,9 @@ func (s *sharing) Do(_ context.Context, id string, _ func(context.Context) ([]by
 	return s.result(id), nil
 }
 
-// FuzzSharedResult reads what another process published: as it is, or sealed as a process of
-// another version might have. It is a whole set of the same user's, a refusal, or nothing at all.
+// FuzzSharedResult reads what another process published: as it is, or sealed as a
+// process of another version might have. It is a whole set of the same user's, a
+// refusal, or nothing at all.
 func FuzzSharedResult(f *testing.F) {
 	shared := &sharing{}
 	issuer := &answering{status: http.StatusInternalServerError}

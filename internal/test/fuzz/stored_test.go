@@ -11,7 +11,8 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
-// FuzzParseTokenSet holds stored token sets against encoding/json, and stores them again.
+// FuzzParseTokenSet holds stored token sets against encoding/json, and stores them
+// again.
 func FuzzParseTokenSet(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		set, err := authpi.ParseTokenSet(data)

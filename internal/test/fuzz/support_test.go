@@ -25,7 +25,8 @@ const (
 	fuzzClient = "c_1"
 )
 
-// fuzzKey is the same in every process of a run: one makes the inputs, another tries them.
+// fuzzKey is the same in every process of a run: one makes the inputs, another tries
+// them.
 var fuzzKey = testkit.RawKey{Alg: "EdDSA", Private: ed25519.NewKeyFromSeed([]byte("a seed of thirty-two bytes, fix."))}
 
 func unb64(t testing.TB, text string) string {
@@ -37,8 +38,8 @@ func unb64(t testing.TB, text string) string {
 	return string(raw)
 }
 
-// answering is an issuer that publishes fuzzKey, whose kid is "raw", and gives the same answer to
-// every other request.
+// answering is an issuer that publishes fuzzKey, whose kid is "raw", and gives the
+// same answer to every other request.
 type answering struct {
 	status  int
 	header  http.Header
@@ -71,8 +72,9 @@ func fuzzStatus(n uint16) int { return 200 + int(n)%400 }
 // object is a JSON object with its exact names, as encoding/json reads it.
 type object map[string]any
 
-// readObject reads a text that is one object and has none of the faults that package strictjson
-// looks for; whether it finds them all is asked by that package's own targets.
+// readObject reads a text that is one object and has none of the faults that package
+// strictjson looks for; whether it finds them all is asked by that package's own
+// targets.
 func readObject(t testing.TB, text string) (object, bool) {
 	t.Helper()
 	r := strictjson.NewReader(text)

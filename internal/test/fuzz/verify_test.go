@@ -20,8 +20,9 @@ import (
 // otherKey is one that the issuer does not publish.
 var otherKey = testkit.RawKey{Alg: "EdDSA", Private: ed25519.NewKeyFromSeed([]byte("another seed of thirty-two bytes"))}
 
-// forge makes a token of a header and of claims, one of which is changed: value is JSON, and an
-// empty one leaves the claim out. more is put in after the rest, as it is. how says who signs.
+// forge makes a token of a header and of claims, one of which is changed: value is
+// JSON, and an empty one leaves the claim out. more is put in after the rest, as it
+// is. how says who signs.
 func forge(how uint8, header, claims, name, value, more string) (raw, payload string) {
 	payload = withMember(claims, name, value)
 	payload = strings.TrimSuffix(payload, "}") + more + "}"
@@ -61,8 +62,9 @@ func withMember(text, name, value string) string {
 	return strings.TrimSuffix(string(raw), "}") + "," + string(strictjson.AppendString(nil, name)) + ":" + value + "}"
 }
 
-// signedBy tells whether a token is one of the issuer's: strictly written, with its key, EdDSA
-// and no key ID but that one. What package jws takes is held against go-jose by its own target.
+// signedBy reports whether a token is one of the issuer's: strictly written, with
+// its key, EdDSA and no key ID but that one. What package jws takes is held against
+// go-jose by its own target.
 func signedBy(t testing.TB, raw string) (token jws.Token, ok bool) {
 	t.Helper()
 	token, err := jws.Parse(raw)
@@ -87,8 +89,8 @@ func timely(o object) bool {
 
 const accessClaims = `{"iss":"` + fuzzIssuer + `","aud":["https://api.example"],"sub":"usr_ada","client_id":"c_2","exp":1760000900,"iat":1760000000,"scope":"openid projects:read","organizations":[{"id":"org_1","scopes":["projects:**"]}]}`
 
-// FuzzAccessToken holds VerifyAccessToken against the rules of RFC 9068 section 4, written down
-// a second time: both accept, or both refuse.
+// FuzzAccessToken holds VerifyAccessToken against the rules of RFC 9068 section 4,
+// written down a second time: both accept, or both refuse.
 func FuzzAccessToken(f *testing.F) {
 	issuer := &answering{}
 	client := issuer.client(f, nil)
@@ -136,7 +138,8 @@ func wantRefused(t testing.TB, agent *authpi.Agent, err error, raw string) {
 
 const logoutClaims = `{"iss":"` + fuzzIssuer + `","aud":"c_1","sub":"usr_ada","sid":"s_1","jti":"j_1","exp":1760000120,"iat":1760000000,"events":{"http://schemas.openid.net/event/backchannel-logout":{}}}`
 
-// FuzzLogoutToken does the same by OpenID Connect Back-Channel Logout 1.0 section 2.6.
+// FuzzLogoutToken does the same by OpenID Connect Back-Channel Logout 1.0 section
+// 2.6.
 func FuzzLogoutToken(f *testing.F) {
 	issuer := &answering{}
 	client := issuer.client(f, nil)
@@ -170,8 +173,8 @@ func FuzzLogoutToken(f *testing.F) {
 	})
 }
 
-// FuzzTokenText changes whole tokens: nobody without the key makes one that is accepted, not
-// even another spelling of a good one.
+// FuzzTokenText changes whole tokens: nobody without the key makes one that is
+// accepted, not even another spelling of a good one.
 func FuzzTokenText(f *testing.F) {
 	issuer := &answering{}
 	client := issuer.client(f, nil)

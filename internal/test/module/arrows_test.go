@@ -18,8 +18,9 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
-// Arrows run down: of two files at the top, one uses the other's unexported names and
-// methods, or none does. What each offers to everybody, and fields, do not count.
+// Arrows run down: of two files at the top, one uses the other's unexported names
+// and methods, or none does. What each offers to everybody, and fields, do not
+// count.
 func TestNoTwoFilesUseEachOther(t *testing.T) {
 	t.Parallel()
 	uses := unexportedUses(t)
@@ -107,8 +108,8 @@ func compiled(t *testing.T) map[string]string {
 	return exports
 }
 
-// Whoever opens the repository sees what it was made for: twelve files of the package,
-// and the tests that stand beside them.
+// Whoever opens the repository sees what it was made for: twelve files of the
+// package, and the tests that stand beside them.
 func TestTop(t *testing.T) {
 	t.Parallel()
 	tree := []string{

@@ -155,8 +155,8 @@ func TestNoPackageState(t *testing.T) {
 	}
 }
 
-// internalPackages are the folders below internal/ that apps are built from: a nested
-// module has a go.mod of its own, and testkit and test are for tests.
+// internalPackages are the folders below internal/ that apps are built from: a
+// nested module has a go.mod of its own, and testkit and test are for tests.
 func internalPackages(t *testing.T) []string {
 	t.Helper()
 	root := testkit.Root(t)
@@ -178,7 +178,7 @@ func internalPackages(t *testing.T) []string {
 	return folders
 }
 
-// isFixed tells whether an expression gives something that nobody changes.
+// isFixed reports whether nobody can change what an expression makes.
 func isFixed(value ast.Expr, makers []string) bool {
 	switch value := value.(type) {
 	case *ast.CallExpr:
@@ -224,7 +224,8 @@ func TestSecretsComeFromCryptoRand(t *testing.T) {
 	}
 }
 
-// isSecretField tells expressions whose name says that somebody could guess at them.
+// isSecretField reports whether the name of an expression is that of a secret which
+// somebody could guess at.
 func isSecretField(e ast.Expr) bool {
 	name := strings.ToLower(dotted(e))
 	name = name[strings.LastIndex(name, ".")+1:]

@@ -338,7 +338,7 @@ func runParityLogoutURLs(t *testing.T, c parityCase) any {
 	return link
 }
 
-// runParityErrors gives what each Python class is here: a sentinel that matches
+// runParityErrors returns what each Python class is here: a sentinel that matches
 // by code, one of the error types, or what a refresh makes of such an answer.
 func runParityErrors(t *testing.T, c parityCase) any {
 	var in struct {

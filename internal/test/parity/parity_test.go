@@ -16,7 +16,7 @@ import (
 
 // parityFiles are the recorded cases of testdata/parity/*.json: what the Python
 // package authpi-idp 1.1.2 did, see the README there. Each runner calls this
-// package with a case's input and gives what came out in the form of its want.
+// package with a case's input and returns what came out in the form of its want.
 var parityFiles = []struct {
 	stem  string
 	cases int // as recorded: none may get lost

@@ -59,7 +59,7 @@ func runParityWire(t *testing.T, c parityCase) any {
 	return runParityScript(t, in)
 }
 
-// runParityScript makes the call against the scripted answers and tells what was
+// runParityScript makes the call against the scripted answers and returns what was
 // sent, what the callbacks heard and what came out.
 func runParityScript(t *testing.T, in parityWire) map[string]any {
 	t.Helper()
@@ -177,7 +177,8 @@ func parityUserInfo(u *authpi.UserInfo) (any, error) {
 	return own, nil
 }
 
-// parityRequestURL has scheme and host in lower case, as some HTTP clients write them.
+// parityRequestURL has scheme and host in lower case, as some HTTP clients write
+// them.
 func parityRequestURL(raw string) any {
 	u, err := url.Parse(raw)
 	if err != nil {
@@ -187,7 +188,8 @@ func parityRequestURL(raw string) any {
 	return parityURL(u.String())
 }
 
-// wantParityWire brings a recorded want into the form in which outcomes are compared.
+// wantParityWire brings a recorded want into the form in which outcomes are
+// compared.
 func wantParityWire(want any) any {
 	w := want.(map[string]any)
 	for _, one := range w["requests"].([]any) {
@@ -210,7 +212,7 @@ func wantParityWire(want any) any {
 	return want
 }
 
-// runParityCallbacks tells what ExchangeCallback sends for a callback.
+// runParityCallbacks returns what ExchangeCallback sends for a callback.
 func runParityCallbacks(t *testing.T, c parityCase) any {
 	var in struct {
 		Client   parityClient

@@ -113,7 +113,8 @@ func refusedRequests() refusals {
 	}}
 }
 
-// tryRequest is a request with a token; what the guard says to it comes back as an error.
+// tryRequest is a request with a token; what the guard says to it comes back as an
+// error.
 func tryRequest(s *scene) error {
 	s.start()
 	guard, err := authpihttp.NewBearer(s.client, &authpihttp.BearerOptions{Scopes: []string{"email"}})

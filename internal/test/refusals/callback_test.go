@@ -31,10 +31,12 @@ func edits(all ...edit) edit {
 	}
 }
 
-// announced lets the issuer send iss with every answer, and say so in its discovery document.
+// announced lets the issuer send iss with every answer, and say so in its discovery
+// document.
 var announced = inIssuer(func(o *authpitest.Options) { o.AnnounceIss = true })
 
-// tryCallback is an exchange that must end before the code is sent, if it does not succeed.
+// tryCallback is an exchange that must end before the code is sent, if it does not
+// succeed.
 func tryCallback(s *scene) error {
 	err := tryExchange(s)
 	if err == nil {

@@ -8,7 +8,8 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
-// refusedConfigurations are mistakes that would open a door, and what logins may not ask for.
+// refusedConfigurations are mistakes that would open a door, and what logins may not
+// ask for.
 func refusedConfigurations() refusals {
 	config := func(name, source, field string, fault func(*authpi.Config)) refusal {
 		return refusal{name: name, source: source, code: configuration, part: field, fault: inConfig(fault)}

@@ -14,8 +14,9 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
-// module is one of the OpenID Foundation's relying-party conformance suite, code flow. Either its
-// flow must succeed, or it sends what a row of the refusal table refuses.
+// module is one of the OpenID Foundation's relying-party conformance suite, code
+// flow. Either its flow must succeed, or it sends what a row of the refusal table
+// refuses.
 type module struct {
 	name, profile string
 	refused       string // part of the table and row
@@ -166,7 +167,8 @@ func scopesReachUserInfo(t *testing.T) {
 	}
 }
 
-// discovers has an issuer with a path of its own, given with and without a slash behind.
+// discovers has an issuer with a path of its own, given with and without a slash
+// behind.
 func discovers(t *testing.T) {
 	for _, trailing := range []bool{false, true} {
 		issuer := testkit.NewIssuer(t, &authpitest.Options{Path: "/deep/i_1", TrailingSlash: trailing, AnnounceIss: true})
@@ -231,7 +233,8 @@ func followsRotation(t *testing.T) {
 	}
 }
 
-// followsLateRotation has new keys after the client has seen the set and sent the user away.
+// followsLateRotation has new keys after the client has seen the set and sent the
+// user away.
 func followsLateRotation(t *testing.T) {
 	issuer, client := testkit.New(t, nil, nil)
 	if _, err := client.VerifyAccessToken(t.Context(), issuer.AccessToken(nil), ""); err != nil {
@@ -251,8 +254,9 @@ func refreshes(t *testing.T) {
 	}
 }
 
-// logsOut goes to the issuer and comes back with the state that was sent. Comparing it is the
-// app's, and nothing hangs on it: the session has ended before the browser leaves.
+// logsOut goes to the issuer and comes back with the state that was sent. Comparing
+// it is the app's, and nothing hangs on it: the session has ended before the browser
+// leaves.
 func logsOut(state, back string) func(*testing.T) {
 	return func(t *testing.T) {
 		issuer, client := testkit.New(t, nil, nil)

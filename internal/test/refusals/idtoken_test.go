@@ -180,8 +180,8 @@ func refusedRefreshTokens() refusals {
 	}}
 }
 
-// inPlace has another token of the answer where the ID token is due. AuthPI's refresh tokens are
-// JWTs under the same keys, without a type of their own.
+// inPlace has another token of the answer where the ID token is due. AuthPI's
+// refresh tokens are JWTs under the same keys, without a type of their own.
 func inPlace(name, source, member string) refusal {
 	return refusal{
 		name: name, source: source, code: "invalid_token", part: "id_token",
@@ -189,8 +189,8 @@ func inPlace(name, source, member string) refusal {
 	}
 }
 
-// refusedStoredTokens are ID tokens in a session store that others can write to. When they were
-// stored does not matter, so they may have expired.
+// refusedStoredTokens are ID tokens in a session store that others can write to.
+// When they were stored does not matter, so they may have expired.
 func refusedStoredTokens() refusals {
 	expired := testkit.SetClaim("exp", 1600000000)
 	row := func(name, section, part string, fault testkit.Change) refusal {

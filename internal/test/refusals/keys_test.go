@@ -76,8 +76,8 @@ func refusedKeys() refusals {
 	}}
 }
 
-// withoutKey is a row whose key is left out of the set if the part is kid: at a login it may be
-// published yet.
+// withoutKey is a row whose key is left out of the set if the part is kid: at a
+// login it may be published yet.
 func withoutKey(row refusal) refusal {
 	if row.part == "kid" {
 		row.login = "transport_error"
@@ -85,7 +85,8 @@ func withoutKey(row refusal) refusal {
 	return row
 }
 
-// refusedDiscovery are documents that another issuer could have written, or that lead away.
+// refusedDiscovery are documents that another issuer could have written, or that
+// lead away.
 func refusedDiscovery() refusals {
 	const same = "OpenID Connect Discovery 4.3"
 	issuer := func(name, value string) refusal {
@@ -134,7 +135,8 @@ func refusedDiscovery() refusals {
 	}}
 }
 
-// tryDiscovery is a login at an issuer whose document is wrong: the code is not sent.
+// tryDiscovery is a login at an issuer whose document is wrong: the code is not
+// sent.
 func tryDiscovery(s *scene) error {
 	err := tryExchange(s)
 	if got := s.issuer.Requests("token"); err != nil && got != 0 {

@@ -15,9 +15,10 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
-// refusal is one row of the refusal table in docs/security.md: an input with one fault. The same
-// code makes the input twice. With the fault it must be refused, and without it accepted: no row
-// can leave the second out, so none is refused for a reason of another kind.
+// refusal is one row of the refusal table in docs/security.md: an input with one
+// fault. The same code makes the input twice. With the fault it must be refused, and
+// without it accepted: no row can leave the second out, so none is refused for a
+// reason of another kind.
 type refusal struct {
 	name   string // of the attack
 	source string // the section that asks for the check
@@ -31,8 +32,8 @@ type refusal struct {
 // edit changes the scene of an input before it is played.
 type edit func(*scene)
 
-// refusals are the rows about one kind of input. Each goes through every way that such an input
-// can take into the library.
+// refusals are the rows about one kind of input. Each goes through every way that
+// such an input can take into the library.
 type refusals struct {
 	title string
 	ways  []way
@@ -72,7 +73,7 @@ func TestRefusals(t *testing.T) {
 	t.Logf("refusals: %d rows refused, %d accepted once mended", refused.Load(), accepted.Load())
 }
 
-// play counts the row where it was refused, and accepted once mended, in every way.
+// play counts the row where it was refused, and accepted once fixed, in every way.
 func (r refusal) play(t *testing.T, ways []way, refused, accepted *atomic.Int64) {
 	for _, w := range ways {
 		t.Run(w.name, func(t *testing.T) {
@@ -109,7 +110,8 @@ func (r refusal) scene(t *testing.T) *scene {
 	return s
 }
 
-// configuration stands for the code of a *ConfigurationError, which has none. The part is its field.
+// configuration stands for the code of a *ConfigurationError, which has none. The
+// part is its field.
 const configuration = "configuration"
 
 func (r refusal) wantRefused(t *testing.T, s *scene, err error) {
@@ -179,8 +181,8 @@ func documentedRefusals(table []refusals) map[string][]string {
 	return lines
 }
 
-// checkDocumented wants each heading of docs/security.md to be followed by exactly these rows, in
-// this order.
+// checkDocumented wants each heading of docs/security.md to be followed by exactly
+// these rows, in this order.
 func checkDocumented(t *testing.T, level string, want map[string][]string) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(testkit.Root(t), "docs", "security.md"))

@@ -16,8 +16,8 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
-// scene is where an input of the refusal table comes about. Its fields hold what a row wants
-// changed, in the order in which things happen.
+// scene is where an input of the refusal table comes about. Its fields hold what a
+// row wants changed, in the order in which things happen.
 type scene struct {
 	t       *testing.T
 	clock   *testkit.Clock
@@ -171,7 +171,8 @@ func (s *scene) forgeAnswer(answer map[string]any) {
 	answer["id_token"] = s.forge(answer["id_token"].(string), nil, answer["access_token"].(string))
 }
 
-// forge gives a token once more with what the scene wants changed. A nil typ is left out.
+// forge returns a token once more with what the scene wants changed. A nil typ is
+// left out.
 func (s *scene) forge(token string, typ any, access string) string {
 	claims, header := testkit.PayloadOf(s.t, token), map[string]any{}
 	if typ != nil {
@@ -225,8 +226,9 @@ func tryExchange(s *scene) error {
 	return err
 }
 
-// tryRefresh is a session whose tokens expire. What is refused is stored nowhere, nobody gets it
-// later, the spent token is not spent again, and the error has the set, so that it can be revoked.
+// tryRefresh is a session whose tokens expire. What is refused is stored nowhere,
+// nobody gets it later, the spent token is not spent again, and the error has the
+// set, so that it can be revoked.
 func tryRefresh(s *scene) error {
 	s.start()
 	s.issuer.Inject(authpitest.Fault{IDToken: testkit.Both(s.before...)})
@@ -298,9 +300,9 @@ func tryStoredToken(s *scene) error {
 	})
 }
 
-// twice wants the same answer again, when it may come from the memory of verified tokens. Where
-// the text of a signed token was changed, the memory has seen the one before. op is what an error
-// begins with.
+// twice wants the same answer again, when it may come from the memory of verified
+// tokens. Where the text of a signed token was changed, the memory has seen the one
+// before. op is what an error begins with.
 func (s *scene) twice(op, token string, try func(token string) error) error {
 	if s.key != nil && s.signed != token {
 		for range 2 {

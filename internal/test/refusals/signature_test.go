@@ -119,8 +119,9 @@ func refusedSignatures() refusals {
 	}}
 }
 
-// unknownKeys are tokens that name no key of the issuer's. One that came straight from the token
-// endpoint may only be too new: see laggingKeys. A refresh goes on without such an ID token.
+// unknownKeys are tokens that name no key of the issuer's. One that came straight
+// from the token endpoint may only be too new: see laggingKeys. A refresh goes on
+// without such an ID token.
 func unknownKeys() refusals {
 	const foreign = "RFC 8725 section 3.10"
 	rows := []refusal{
@@ -137,8 +138,8 @@ func unknownKeys() refusals {
 	return refusals{"Key that the issuer does not publish", []way{byExchange, fromStore, byAPI, byLogout}, rows}
 }
 
-// laggingKeys are ID tokens from the token endpoint whose key is unknown, and which do not even
-// say what they should.
+// laggingKeys are ID tokens from the token endpoint whose key is unknown, and which
+// do not even say what they should.
 func laggingKeys() refusals {
 	row := func(name, source string, fault testkit.Change) refusal {
 		return tokenRow(name, source, "kid", testkit.Both(testkit.SetHeader("kid", "nobody"), fault))
@@ -180,8 +181,9 @@ func embedded() edit {
 	}
 }
 
-// refusedForms are texts that two parsers may read in two ways. A refresh goes on without such
-// an ID token, and asks the user info endpoint: see TestUncheckableIDTokenIsLeftOut.
+// refusedForms are texts that two parsers may read in two ways. A refresh goes on
+// without such an ID token, and asks the user info endpoint: see
+// TestUncheckableIDTokenIsLeftOut.
 func refusedForms() refusals {
 	const (
 		unique   = "RFC 7519 section 4"

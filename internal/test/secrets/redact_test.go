@@ -15,7 +15,8 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
-// Secrets that no print may show. Each is plain letters, so that no encoding hides it.
+// Secrets that no print may show. Each is plain letters, so that no encoding hides
+// it.
 const (
 	secretAccess   = "AccessTokenSecretAAAA"
 	secretRefresh  = "RefreshTokenSecretBBBB"
@@ -31,11 +32,11 @@ var secretsOfTests = []string{
 	secretAccess, secretRefresh, secretID, secretClient, secretVerifier, secretState, secretNonce, secretCode,
 }
 
-// prints gives every way that v may end up in a log.
+// prints returns every way that v may end up in a log.
 func prints(v any) map[string]string {
 	out := map[string]string{}
-	// %p, and %w outside Errorf, ask no type how it wants to be printed: fmt itself calls
-	// them mistakes and prints all fields. go vet finds both.
+	// %p, and %w outside Errorf, ask no type how it wants to be printed: fmt itself
+	// calls them mistakes and prints all fields. go vet finds both.
 	for _, flags := range []string{"", "+", "#", "+#", " ", "08.3"} {
 		out["%"+flags+"v"] = fmt.Sprintf("%"+flags+"v", v)
 	}
@@ -67,7 +68,8 @@ func asError(v any) error {
 	return fmt.Errorf("%v", v)
 }
 
-// wantNoSecret looks for the secrets, and for their hexadecimal forms that %x prints.
+// wantNoSecret looks for the secrets, and for their hexadecimal forms that %x
+// prints.
 func wantNoSecret(t *testing.T, how, text string) (none bool) {
 	t.Helper()
 	none = true

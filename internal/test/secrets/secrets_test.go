@@ -20,7 +20,7 @@ import (
 // secretIDToken is a JWT in form; what it says of the user is no secret.
 var secretIDToken = secretID + "." + testkit.Base64([]byte(`{"sub":"usr_1","email":"ada@example.com"}`)) + "." + secretID
 
-// exportedValues gives values of every exported type, filled with secrets wherever
+// exportedValues returns values of every exported type, filled with secrets wherever
 // they can hold any. echo is a client of an issuer that says back whatever it hears.
 func exportedValues(t *testing.T) map[string][]any {
 	t.Helper()
@@ -80,7 +80,7 @@ func exportedValues(t *testing.T) map[string][]any {
 // otherValue is for what is of no exported type.
 const otherValue = "(others)"
 
-// echo refuses everything, and tells what it was sent.
+// echo refuses everything, and repeats what it was sent.
 func echo(r *http.Request) (*http.Response, error) {
 	said, err := json.Marshal(map[string]string{"error": "invalid_grant", "error_description": testkit.SentBy(r), "error_uri": "https://idp.example/?" + testkit.SentBy(r)})
 	return testkit.Reply(r, 400, nil, string(said)), err
@@ -151,7 +151,7 @@ func TestPrintingShowsNoSecret(t *testing.T) {
 	t.Logf("secrets: %d found in %d prints", found, total)
 }
 
-// printsOf gives every print of v, of pointers to it, and of what may hold it.
+// printsOf returns every print of v, of pointers to it, and of what may hold it.
 func printsOf(v any, wholeInJSON bool) map[string]string {
 	pointer := reflect.New(reflect.TypeOf(v))
 	pointer.Elem().Set(reflect.ValueOf(v))
@@ -162,8 +162,9 @@ func printsOf(v any, wholeInJSON bool) map[string]string {
 		"struct with ": struct{ Value, Pointer any }{v, p}, "array of pointers to ": [1]any{p},
 	}
 	if isOpaque(reflect.TypeOf(v)) {
-		// fmt asks no method of a field that is not exported, and where a verb does not
-		// fit a pointer it looks behind it. Apps keep their client in such a field.
+		// fmt asks no method of a field that is not exported, and where a verb does
+		// not fit a pointer it looks behind it. Apps keep their client in such a
+		// field.
 		forms["unexported field with a pointer to "] = struct{ value any }{p}
 	}
 	for form, v := range forms {
@@ -184,7 +185,7 @@ func printsOf(v any, wholeInJSON bool) map[string]string {
 	return all
 }
 
-// isOpaque tells types that show nothing to begin with.
+// isOpaque reports whether a type shows nothing to begin with.
 func isOpaque(t reflect.Type) bool {
 	if t.Kind() != reflect.Struct {
 		return t.Kind() == reflect.Pointer && isOpaque(t.Elem())
@@ -192,8 +193,8 @@ func isOpaque(t reflect.Type) bool {
 	return len(reflect.VisibleFields(t)) > 0 && !slices.ContainsFunc(reflect.VisibleFields(t), reflect.StructField.IsExported)
 }
 
-// dump prints as debugging libraries do: it asks a type how it wants to be printed, or
-// else goes through pointers and exported fields by itself.
+// dump prints as debugging libraries do: it asks a type how it wants to be printed,
+// or else goes through pointers and exported fields by itself.
 func dump(b *strings.Builder, v reflect.Value, depth int) {
 	if !v.IsValid() || depth > 8 {
 		return

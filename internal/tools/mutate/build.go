@@ -182,7 +182,8 @@ func compile(ctx context.Context, o options, packages []*pkg, folder string) ([]
 	return binaries, nil
 }
 
-// writeOverlay puts the rewritten files into the folder, and says which they replace.
+// writeOverlay puts the rewritten files into the folder, and says which they
+// replace.
 func writeOverlay(packages []*pkg, folder string) (path string, dirs []string, err error) {
 	replaced := map[string]string{}
 	for i, p := range packages {

@@ -19,7 +19,7 @@ func newEdits() edits {
 	return edits{before: map[int]string{}, after: map[int]string{}, instead: map[int]string{}, drop: map[int]int{}}
 }
 
-// operand tells at run time whether a mutant is on.
+// operand reports at run time whether a mutant is on.
 func (e edits) operand(id int) string { return fmt.Sprintf("mutantOn(%d)", id) }
 
 func (e edits) wrap(n ast.Node, open, end string, fset *token.FileSet) {

@@ -219,7 +219,7 @@ func (f *finder) wrap(e ast.Expr, mutation string) {
 	}
 }
 
-// active is a new mutant, as the expression that tells whether it is on.
+// active is a new mutant, as the expression that reports whether it is on.
 func (f *finder) active(e ast.Expr, mutation string) string {
 	start, end := f.fset.Position(e.Pos()), f.fset.Position(e.End())
 	f.next++

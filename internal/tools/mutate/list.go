@@ -20,7 +20,8 @@ import (
 //	    By chance: why a test notices that now and then
 type list map[string]*entry
 
-// byChance begins the reason of what a test may notice in one run and not in the next.
+// byChance begins the reason of what a test may notice in one run and not in the
+// next.
 const byChance = "By chance: "
 
 type entry struct {

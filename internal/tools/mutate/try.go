@@ -29,8 +29,8 @@ const memory = 4 << 20
 
 var testName = regexp.MustCompile(`^(Test|Example|Fuzz)`)
 
-// prepare runs each test once without any mutant, to see what it reaches. A test that
-// fails then is left out, and named.
+// prepare runs each test once without any mutant, to see what it reaches. A test
+// that fails then is left out, and named.
 func prepare(ctx context.Context, o options, binaries []*binary) ([]*test, error) {
 	var tests []*test
 	for _, b := range binaries {
@@ -68,7 +68,7 @@ func prepare(ctx context.Context, o options, binaries []*binary) ([]*test, error
 	return tests, err
 }
 
-// tryAll tries each mutant with the tests that reach it, and tells of each.
+// tryAll tries each mutant with the tests that reach it, and reports each.
 func tryAll(ctx context.Context, o options, mutants []*mutant, tests []*test, tell func(*mutant)) error {
 	return parallel(ctx, o.jobs, mutants, func(m *mutant) error {
 		var reaching []*test

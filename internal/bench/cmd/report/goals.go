@@ -112,7 +112,8 @@ func (r *results) goals() []goal {
 			times(orgs("HasAccessIn", n), 100, sized("Access", n), other)
 		}
 	}
-	// Waiting for each other is what this row is about, and that is no processor time.
+	// Waiting for each other is what this row is about, and that is no processor
+	// time.
 	contended, ok := r.ratio("TokenSource", bench.Ours, "TokenSource", bench.OAuth2, nanoseconds)
 	all = append(all, atMost("valid token, contended", 0.5, " × "+bench.OAuth2, contended, ok))
 	fetches, ok := r.of("Forged", bench.Ours, metric("fetches"))
