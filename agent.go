@@ -19,8 +19,8 @@ type Agent struct {
 	// machine's is its client ID where [IdpClient.ClientCredentials] made the Agent,
 	// and the token's own subject, agt_..., where an API verified the token.
 	ID string
-	// Type is what kind of principal the ID names by its prefix; a client ID has none
-	// of them, so a machine that knows itself by it reads as a user.
+	// Type is what kind of principal the ID names by its prefix; a client ID has
+	// none of them, so a machine that knows itself by it reads as a user.
 	Type PrincipalType
 	// Email is empty where the email scope was not granted.
 	Email string
@@ -41,7 +41,7 @@ type Agent struct {
 	now    func() time.Time
 }
 
-// PrincipalType tells how a caller authenticated.
+// PrincipalType is how a caller authenticated.
 type PrincipalType string
 
 // The kinds of principals.
@@ -98,7 +98,7 @@ func (a *Agent) String() string {
 // Format prints String for every verb and flag.
 func (a Agent) Format(f fmt.State, _ rune) { redact.Print(f, a.String()) }
 
-// LogValue gives ID, type and organization, for log/slog.
+// LogValue is ID, type and organization, for log/slog.
 func (a Agent) LogValue() slog.Value {
 	return slog.GroupValue(
 		slog.String("id", a.ID), slog.String("type", string(a.Type)), slog.String("org_id", a.OrgID))
@@ -134,15 +134,15 @@ func (o *Organization) UnmarshalJSON(data []byte) error {
 }
 
 // AgentOptions are what [IdpClient.CreateAgent] does besides decoding. A nil
-// *AgentOptions refreshes and tells nobody.
+// *AgentOptions refreshes and calls nobody.
 type AgentOptions struct {
 	// OnRefresh, if set, is called with the new tokens before CreateAgent returns
-	// them. The old refresh token no longer works by then, so store the set
-	// durably, before anything else can fail; an error from it is passed to
-	// OnRefreshError and returned. Callers that shared one refresh each get their
-	// own call, and never an older set after a newer one. Its context carries the
-	// caller's values and does not end with the caller's: it ends after RefreshTimeout,
-	// counted while the process runs.
+	// them. The old refresh token no longer works by then, so store the set durably,
+	// before anything else can fail; an error from it is passed to OnRefreshError
+	// and returned. Callers that shared one refresh each get their own call, and
+	// never an older set after a newer one. Its context carries the caller's values
+	// and does not end with the caller's: it ends after RefreshTimeout, counted
+	// while the process runs.
 	OnRefresh func(ctx context.Context, tokens TokenSet) error
 	// OnRefreshError, if set, is told that fresh tokens could not be had or stored;
 	// the same error is returned. [SessionEnded] reports whether to sign in again.
@@ -150,13 +150,14 @@ type AgentOptions struct {
 	OnRefreshError func(ctx context.Context, err error)
 	// Reload, if set, reads the session store again. It is asked before a refresh
 	// token is spent or another caller's set is used, and once more when the issuer
-	// refuses: where the store holds another refresh token or a later expiry, another
-	// process was first, and its set is used, or what that has become since. OnRefresh
-	// does not run for it. A zero set means that the user has signed out meanwhile. An
-	// error counts as a passing failure; nothing is spent then.
+	// refuses: where the store holds another refresh token or a later expiry,
+	// another process was first, and its set is used, or what that has become since.
+	// OnRefresh does not run for it. A zero set means that the user has signed out
+	// meanwhile. An error counts as a passing failure; nothing is spent then.
 	//
-	// A call for the same tokens from inside Reload or OnRefresh, with the context that
-	// they were given, returns at once: with what is known, or a passing failure.
+	// A call for the same tokens from inside Reload or OnRefresh, with the context
+	// that they were given, returns at once: with what is known, or a passing
+	// failure.
 	Reload func(ctx context.Context) (TokenSet, error)
 	// AutoRefresh, if not RefreshDefault, overrides Config.AutoRefresh.
 	AutoRefresh RefreshMode

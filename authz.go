@@ -107,7 +107,7 @@ func (a *Agent) HasScope(scope string) bool {
 	return false
 }
 
-// ScopesFor gives a copy of the agent's scopes in the organization, in the
+// ScopesFor returns a copy of the agent's scopes in the organization, in the
 // issuer's order. It is empty for an organization the agent is no member of.
 func (a *Agent) ScopesFor(orgID string) []string { return slices.Clone(a.scopesIn(orgID)) }
 

@@ -19,8 +19,8 @@ type ExchangeOptions struct {
 	printed
 	// Nonce is the login's; empty: not checked.
 	Nonce string
-	// MaxAge is how long ago the user may have signed in (OpenID Connect Core section
-	// 3.1.2.1); zero: not checked.
+	// MaxAge is how long ago the user may have signed in (OpenID Connect Core
+	// section 3.1.2.1); zero: not checked.
 	MaxAge time.Duration
 	// RedirectURI is the one that the login named; empty: Config.RedirectURI.
 	RedirectURI string

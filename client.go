@@ -1,5 +1,6 @@
-// Package authpi signs people in through AuthPI, an OpenID Connect provider
-// whose users belong to several organizations, and tells what they may do where.
+// Package authpi signs people in through AuthPI, an OpenID Connect provider whose
+// users belong to several organizations, and reports what each of them may do in
+// each organization.
 //
 // A backend needs three calls. The login handler starts a login and redirects:
 //
@@ -20,7 +21,7 @@
 // What arrives is verified: signature, issuer, audience, expiry, nonce, state. A
 // refresh token is spent once, however many goroutines hold it; see [AgentOptions].
 // Errors are [*OAuthError], [*RefreshError], [*SubjectMismatchError] and
-// [*ConfigurationError]; [SessionEnded] tells whether to sign in again.
+// [*ConfigurationError]; [SessionEnded] reports whether to sign in again.
 package authpi
 
 import (
@@ -95,15 +96,15 @@ func NewIdpClient(cfg Config) (*IdpClient, error) {
 	return c, nil
 }
 
-// Check reports whether the client can work: at start-up, and as a readiness probe. It
-// looks at the discovery document and its issuer, the endpoints and the keys, as the
-// client itself uses them: while good copies are at hand it makes no request.
+// Check reports whether the client can work: at start-up, and as a readiness probe.
+// It looks at the discovery document and its issuer, the endpoints and the keys, as
+// the client itself uses them: while good copies are at hand it makes no request.
 //
-// A [*ConfigurationError] names the field that is wrong: IssuerURL for no such host, no
-// discovery document, another issuer's, or no key; Endpoints and a name for an endpoint
-// that the document has elsewhere, or a key set that cannot be used; SigningAlgorithms
-// where none is that of a key. An issuer that is unreachable for now is an [*OAuthError]:
-// try again.
+// A [*ConfigurationError] names the field that is wrong: IssuerURL for no such host,
+// no discovery document, another issuer's, or no key; Endpoints and a name for an
+// endpoint that the document has elsewhere, or a key set that cannot be used;
+// SigningAlgorithms where none is that of a key. An issuer that is unreachable for
+// now is an [*OAuthError]: try again.
 func (c *IdpClient) Check(ctx context.Context) error {
 	field := "Endpoints.JWKS"
 	if c.discovers() {
@@ -132,8 +133,8 @@ func (c *IdpClient) Check(ctx context.Context) error {
 	return addressError(field, "keys", err)
 }
 
-// checkStated wants each endpoint that the document states to be the one that is used.
-// One that it leaves out may be there all the same.
+// checkStated wants each endpoint that the document states to be the one that is
+// used. One that it leaves out may be there all the same.
 func (c *IdpClient) checkStated(m discovery.Metadata) error {
 	for _, e := range []struct{ name, used, stated string }{
 		{"Authorization", c.endpoints.Authorization, m.Authorization},
@@ -151,8 +152,8 @@ func (c *IdpClient) checkStated(m discovery.Metadata) error {
 	return nil
 }
 
-// addressError is a *ConfigurationError about field where the address in it is wrong, and
-// a passing failure where the issuer is unreachable for now.
+// addressError is a *ConfigurationError about field where the address in it is
+// wrong, and a passing failure where the issuer is unreachable for now.
 func addressError(field, op string, err error) error {
 	var host *net.DNSError
 	if errors.As(err, &host) && host.IsNotFound {
@@ -167,14 +168,16 @@ func addressError(field, op string, err error) error {
 }
 
 // KeySet returns the issuer's keys for [oidc.NewVerifier] and whatever else takes
-// go-oidc's interface. They are those that this client verifies with: shared, kept up to
-// date, fetched within a budget, for Config.SigningAlgorithms only. Only the signature is
-// verified; go-oidc itself accepts RS256 alone, unless its SupportedSigningAlgs say more.
+// go-oidc's interface. They are those that this client verifies with: shared, kept
+// up to date, fetched within a budget, for Config.SigningAlgorithms only. Only the
+// signature is verified; go-oidc itself accepts RS256 alone, unless its
+// SupportedSigningAlgs say more.
 func (c *IdpClient) KeySet() oidc.KeySet { return keySet{c} }
 
 type keySet struct{ client *IdpClient }
 
-// VerifySignature returns the payload of a token that a key of the issuer has signed.
+// VerifySignature returns the payload of a token that a key of the issuer has
+// signed.
 func (k keySet) VerifySignature(ctx context.Context, jwt string) ([]byte, error) {
 	got, _, err := k.client.bearerClaims(ctx, "key set", jwt)
 	if err != nil {
@@ -254,9 +257,9 @@ func (c *IdpClient) ClientCredentials(ctx context.Context, scopes []string, reso
 // its session along. tokenTypeHint is "access_token", "refresh_token" or empty. A
 // token that is not valid any more is no error.
 //
-// In this process the session is over from now on, whatever the issuer answers: no call
-// with the token, or with one before or after it, gets tokens again, and what a refresh
-// on its way brings is revoked as well.
+// In this process the session is over from now on, whatever the issuer answers: no
+// call with the token, or with one before or after it, gets tokens again, and what a
+// refresh on its way brings is revoked as well.
 //
 // It returns a [*ConfigurationError] where the issuer has no such endpoint, and an
 // [*OAuthError]: revocation_error, or the issuer's own code.
@@ -343,7 +346,7 @@ type LogoutOptions struct {
 	State string
 }
 
-// CreateLogoutURL gives the URL that ends the session at the issuer (OpenID
+// CreateLogoutURL returns the URL that ends the session at the issuer (OpenID
 // Connect RP-Initiated Logout 1.0 section 2). End your own session, then redirect
 // there. The URL holds the ID token: do not log it. A nil opts is fine.
 //

@@ -42,20 +42,20 @@ type Config struct {
 	// Resources are the RFC 8707 resource indicators for authorization, code
 	// exchange and Refresh, unless the call has its own.
 	Resources []string
-	// AutoRefresh tells whether CreateAgent refreshes; zero: on.
+	// AutoRefresh is whether CreateAgent refreshes; zero: on.
 	AutoRefresh RefreshMode
-	// RefreshBuffer is how long before expiry CreateAgent refreshes, but at most half of
-	// a token's life. 0: 60 s; negative: not before expiry.
+	// RefreshBuffer is how long before expiry CreateAgent refreshes, but at most
+	// half of a token's life. 0: 60 s; negative: not before expiry.
 	RefreshBuffer time.Duration
-	// RefreshMemory is how long the successor of a spent refresh token is
-	// remembered for requests that still hold the old one. 0: 60 s; negative: not
-	// at all. One that nobody has stored yet is kept for 24 hours in any case, since it
-	// is all that is left of its session.
+	// RefreshMemory is how long the successor of a spent refresh token is remembered
+	// for requests that still hold the old one. 0: 60 s; negative: not at all. One
+	// that nobody has stored yet is kept for 24 hours in any case, since it is all
+	// that is left of its session.
 	RefreshMemory time.Duration
 	// RefreshTimeout bounds the request of one refresh with all that it needs, and
-	// then each caller's OnRefresh, whatever happens to the callers' contexts. It counts
-	// time in which the process runs: one that was stopped still reads the answer that
-	// waits for it. 0: 30 s; negative: a [*ConfigurationError].
+	// then each caller's OnRefresh, whatever happens to the callers' contexts. It
+	// counts time in which the process runs: one that was stopped still reads the
+	// answer that waits for it. 0: 30 s; negative: a [*ConfigurationError].
 	RefreshTimeout time.Duration
 	// AuthMethod is how a confidential client authenticates. It is never guessed.
 	AuthMethod AuthMethod
@@ -66,7 +66,8 @@ type Config struct {
 	// ES256, RS256 and EdDSA. It may also name ES384, ES512, RS384, RS512, PS256,
 	// PS384 and PS512. Narrow it to what the client is registered for.
 	SigningAlgorithms []string
-	// ClockSkew is the leeway on exp, nbf, iat and auth_time. 0: 30 s; negative: none.
+	// ClockSkew is the leeway on exp, nbf, iat and auth_time. 0: 30 s; negative:
+	// none.
 	ClockSkew time.Duration
 	// AllowInsecureHTTP accepts http:// URLs outside loopback: whoever is on the
 	// network then reads every token. Only for closed test networks.
@@ -81,7 +82,8 @@ type Config struct {
 	HTTPClient *http.Client
 	// Coordinator lets several processes share refreshes. Nil: within this process.
 	Coordinator RefreshCoordinator
-	// Logger hears of refreshes and key fetches, never of a token. Nil: silent.
+	// Logger is told about refreshes and key fetches, never about a token. Nil:
+	// silent.
 	Logger *slog.Logger
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
@@ -214,7 +216,7 @@ func (cfg *Config) checkEndpoints() error {
 	return nil
 }
 
-// withDefaults gives a copy that shares nothing the caller could change.
+// withDefaults returns a copy that shares nothing the caller could change.
 func (cfg Config) withDefaults() Config {
 	cfg.Resources = slices.Clone(cfg.Resources)
 	cfg.RedirectURIs = slices.Clone(cfg.RedirectURIs)
@@ -236,9 +238,9 @@ func (cfg Config) withDefaults() Config {
 	return cfg
 }
 
-// recoverHandler is the program's log handler, whose panic costs a line of the log. It
-// must not cost a session the tokens that have just come for it, nor end the program
-// where a goroutine of ours logs.
+// recoverHandler is the program's log handler, whose panic costs a line of the log.
+// It must not cost a session the tokens that have just come for it, nor end the
+// program where a goroutine of ours logs.
 type recoverHandler struct{ slog.Handler }
 
 func (h recoverHandler) Enabled(ctx context.Context, level slog.Level) bool {
@@ -324,8 +326,8 @@ func discoveryError(op string, err error) error {
 // discovers reports whether issuer and keys are looked up: no endpoints were given.
 func (c *IdpClient) discovers() bool { return c.cfg.Endpoints == (Endpoints{}) }
 
-// isIssuer reports whether id names the client's issuer, but for the one trailing slash
-// that discovery may state. It makes no request.
+// isIssuer reports whether id names the client's issuer, but for the one trailing
+// slash that discovery may state. It makes no request.
 func (c *IdpClient) isIssuer(id string) bool {
 	if c.discovers() {
 		return strings.TrimSuffix(id, "/") == strings.TrimRight(c.cfg.IssuerURL, "/")
@@ -395,7 +397,7 @@ func (c *IdpClient) redirectOr(op, uri string) (string, error) {
 	return "", invalidRequest(op, "RedirectURI is none of the client's: add it to Config.RedirectURIs")
 }
 
-// resourcesOr gives a copy of the call's resources, or the client's for nil.
+// resourcesOr returns a copy of the call's resources, or the client's for nil.
 func (c *IdpClient) resourcesOr(resources []string) []string {
 	if resources == nil {
 		resources = c.cfg.Resources
@@ -403,8 +405,9 @@ func (c *IdpClient) resourcesOr(resources []string) []string {
 	return slices.Clone(resources)
 }
 
-// printed is all that fmt and log/slog show of a type that embeds it, whatever the verb
-// and flags. Empty: a mark, for types that have nothing worth printing but secrets.
+// printed is all that fmt and log/slog show of a type that embeds it, whatever the
+// verb and flags. Empty: a mark, for types that have nothing worth printing but
+// secrets.
 type printed string
 
 // String returns what may be shown.

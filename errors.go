@@ -19,10 +19,10 @@ import (
 // with [errors.As]. No field ever holds a token, code, verifier or secret: an
 // issuer that echoes what it was sent is masked.
 type OAuthError struct {
-	// Code is the error code of RFC 6749 section 5.2, of OpenID Connect Core
-	// section 3.1.2.6, or one of this package where the issuer gave none:
-	// token_error, refresh_error, userinfo_error, revocation_error,
-	// introspection_error, invalid_state, invalid_nonce, invalid_organization, invalid_request,
+	// Code is the error code of RFC 6749 section 5.2, of OpenID Connect Core section
+	// 3.1.2.6, or one of this package where the issuer gave none: token_error,
+	// refresh_error, userinfo_error, revocation_error, introspection_error,
+	// invalid_state, invalid_nonce, invalid_organization, invalid_request,
 	// invalid_token, token_expired, subject_mismatch, invalid_issuer (RFC 9207),
 	// invalid_response (an answer that cannot be read) and transport_error (no
 	// answer at all).
@@ -61,7 +61,7 @@ func (e *OAuthError) Error() string {
 	return strings.Join(parts, ": ")
 }
 
-// Unwrap gives the cause, for example a context's or the network's error.
+// Unwrap returns the cause, for example a context's or the network's error.
 func (e *OAuthError) Unwrap() error { return e.cause }
 
 // Is reports whether target is the Err constant of this error's code.
@@ -81,7 +81,7 @@ func (e *OAuthError) said() string {
 	return e.Code + ": " + e.Description
 }
 
-// passing tells whether the same request may succeed later: no answer came, or
+// passing reports whether the same request may succeed later: no answer came, or
 // one that speaks of the issuer's state and not of the request.
 func (e *OAuthError) passing() bool {
 	switch e.StatusCode {
@@ -134,7 +134,8 @@ func (w *cooldown) begin(err error, now time.Time) {
 	}
 }
 
-// left returns the error that began the wait, with what is left of it; nil: there is none.
+// left returns the error that began the wait, with what is left of it; nil: there is
+// none.
 func (w *cooldown) left(now time.Time) error {
 	current := w.current.Load()
 	if current == nil || !now.Before(current.until) {
@@ -146,7 +147,7 @@ func (w *cooldown) left(now time.Time) error {
 	return nil // the clock was set back
 }
 
-// isPassing tells whether the same refresh may succeed later.
+// isPassing reports whether the same refresh may succeed later.
 func isPassing(err error) bool {
 	var e *OAuthError
 	return errors.As(err, &e) && e.passing()
@@ -163,25 +164,32 @@ func (c errorCode) Error() string { return "authpi: " + string(c) }
 const (
 	// ErrTokenExpired: the access token has expired and there is no refresh token.
 	ErrTokenExpired errorCode = "token_expired"
-	// ErrInvalidToken: a token, or a stored token set, was refused or cannot be read.
+	// ErrInvalidToken: a token, or a stored token set, was refused or cannot be
+	// read.
 	ErrInvalidToken errorCode = "invalid_token"
-	// ErrInvalidState: the callback does not belong to this login (RFC 6749 section 10.12).
+	// ErrInvalidState: the callback does not belong to this login (RFC 6749 section
+	// 10.12).
 	ErrInvalidState errorCode = "invalid_state"
-	// ErrInvalidOrganization: the tokens are not of the organization that the login asked for.
+	// ErrInvalidOrganization: the tokens are not of the organization that the login
+	// asked for.
 	ErrInvalidOrganization errorCode = "invalid_organization"
-	// ErrInvalidNonce: the ID token does not belong to this login (OpenID Connect Core section 3.1.3.7).
+	// ErrInvalidNonce: the ID token does not belong to this login (OpenID Connect
+	// Core section 3.1.3.7).
 	ErrInvalidNonce errorCode = "invalid_nonce"
-	// ErrInvalidGrant: a code or refresh token is spent, expired or revoked (RFC 6749 section 5.2).
+	// ErrInvalidGrant: a code or refresh token is spent, expired or revoked (RFC
+	// 6749 section 5.2).
 	ErrInvalidGrant errorCode = "invalid_grant"
 	// ErrInsufficientScope: the token may not do this (RFC 6750 section 3.1).
 	ErrInsufficientScope errorCode = "insufficient_scope"
-	// ErrSessionExpired: the session at the issuer, or in the app's own store, is over.
+	// ErrSessionExpired: the session at the issuer, or in the app's own store, is
+	// over.
 	ErrSessionExpired errorCode = "session_expired"
 	// ErrUserBlocked: the issuer lets this user in no more.
 	ErrUserBlocked errorCode = "user_blocked"
 	// ErrAccountLinkingRequired: the identity must be linked to an account first.
 	ErrAccountLinkingRequired errorCode = "account_linking_required"
-	// ErrInteractionRequired: prompt=none, but the user has to do something (OpenID Connect Core section 3.1.2.6).
+	// ErrInteractionRequired: prompt=none, but the user has to do something (OpenID
+	// Connect Core section 3.1.2.6).
 	ErrInteractionRequired errorCode = "interaction_required"
 	// ErrLoginRequired: prompt=none, but nobody is signed in at the issuer.
 	ErrLoginRequired errorCode = "login_required"
@@ -209,8 +217,8 @@ const (
 // is false where the same tokens may be tried again, as after a timeout, a 429
 // or a 5xx, and for errors that are not of this package.
 //
-// On refresh any refusal ends the session, whatever its code, but for those that speak
-// of the client or of what was asked for: invalid_client, unauthorized_client,
+// On refresh any refusal ends the session, whatever its code, but for those that
+// speak of the client or of what was asked for: invalid_client, unauthorized_client,
 // unsupported_grant_type, invalid_request, invalid_scope, invalid_target, and
 // access_denied where resources or scopes were asked for.
 func SessionEnded(err error) bool {
@@ -246,7 +254,7 @@ func (e *RefreshError) Error() string {
 	return e.cause.Error()
 }
 
-// Unwrap gives the [*OAuthError] or [*SubjectMismatchError].
+// Unwrap returns the [*OAuthError] or [*SubjectMismatchError].
 func (e *RefreshError) Unwrap() error { return e.cause }
 
 // GoString keeps %#v to what Error shows.
@@ -265,7 +273,7 @@ func (e RefreshError) Format(f fmt.State, verb rune) {
 	redact.Print(f, text)
 }
 
-// Tokens gives the token set that the issuer sent before something failed: the
+// Tokens returns the token set that the issuer sent before something failed: the
 // old refresh token is spent, so these are the only tokens of this session.
 //
 // After OnRefresh failed, store them by another way, or just try again: the next
@@ -295,7 +303,7 @@ func subjectMismatch(expected, actual string, secrets ...string) *SubjectMismatc
 
 func (e *SubjectMismatchError) Error() string { return e.oauth().Error() }
 
-// Unwrap gives the [*OAuthError].
+// Unwrap returns the [*OAuthError].
 func (e *SubjectMismatchError) Unwrap() error { return e.oauth() }
 
 func (e *SubjectMismatchError) oauth() *OAuthError {
@@ -306,7 +314,7 @@ func (e *SubjectMismatchError) oauth() *OAuthError {
 }
 
 // ConfigurationError says that the client's configuration cannot do what was
-// asked. It is the developer's to mend, never the user's.
+// asked. The developer has to fix it, never the user.
 type ConfigurationError struct {
 	// Field is the name of the field in [Config], Reason what is wrong with it.
 	Field, Reason string
@@ -363,8 +371,8 @@ func noAnswer(op string, cause error, secrets ...string) *OAuthError {
 	return &OAuthError{Code: codeTransport, Description: cause.Error(), op: op, cause: cause}
 }
 
-// masked gives a foreign error a text without the secrets, and hides the texts
-// behind it: reporters print whole chains. What it is can still be asked.
+// masked returns a foreign error with a text without the secrets, and hides the
+// texts behind it: reporters print whole chains. What it is can still be asked.
 func masked(err error, secrets ...string) error {
 	return &maskedError{text: redact.Text(err.Error(), secrets...), err: err}
 }

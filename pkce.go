@@ -43,7 +43,8 @@ type AuthorizationOptions struct {
 	printed
 	// State and Nonce, where empty, are made of 32 random bytes each, in base64url.
 	State, Nonce string
-	// RedirectURI is one of Config.RedirectURIs, or Config.RedirectURI; empty: that one.
+	// RedirectURI is one of Config.RedirectURIs, or Config.RedirectURI; empty: that
+	// one.
 	RedirectURI string
 	// Org asks for tokens of one organization only. [IdpClient.ExchangeCallback]
 	// refuses tokens of another organization, or of all.
@@ -55,8 +56,9 @@ type AuthorizationOptions struct {
 	// section 3.1.2.1).
 	Prompt []string
 	// MaxAge is how long ago the user may have signed in, in whole seconds. Zero: it
-	// is not sent. Negative: max_age=0, a fresh sign-in. [IdpClient.ExchangeCallback]
-	// checks it, while Prompt login alone is only a wish.
+	// is not sent. Negative: max_age=0, a fresh sign-in.
+	// [IdpClient.ExchangeCallback] checks it, while Prompt login alone is only a
+	// wish.
 	MaxAge time.Duration
 	// ACRValues are authentication context classes, most wanted first.
 	ACRValues []string
@@ -183,9 +185,9 @@ const (
 	secretChars = 43 // 32 bytes in base64url without padding
 )
 
-// drawSecrets gives the texts of one login: verifier, state and nonce, drawn in one
-// read, and the S256 challenge of the verifier (RFC 7636 section 4.2). They share one
-// allocation.
+// drawSecrets returns the texts of one login: verifier, state and nonce, drawn in
+// one read, and the S256 challenge of the verifier (RFC 7636 section 4.2). They
+// share one allocation.
 func drawSecrets() (verifier, state, nonce, challenge string) {
 	var raw [4 * secretBytes]byte
 	var text [4 * secretChars]byte

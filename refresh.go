@@ -34,15 +34,15 @@ type RefreshOptions struct {
 }
 
 // Refresh gets new tokens now (RFC 6749 section 6), whether or not the old ones are
-// still good, and returns a new Agent with them. Concurrent calls with the same tokens
-// and options share one request, and a call with tokens that were just spent gets
-// their successor. [IdpClient.CreateAgent] does this by itself when it is due.
+// still good, and returns a new Agent with them. Concurrent calls with the same
+// tokens and options share one request, and a call with tokens that were just spent
+// gets their successor. [IdpClient.CreateAgent] does this by itself when it is due.
 //
 // It returns an [*OAuthError] matching [ErrTokenExpired] where there is no refresh
 // token, one with the code invalid_request for a nil agent, a [*ConfigurationError]
 // where there is no token endpoint, and otherwise a [*RefreshError];
-// RefreshError.Tokens gives the tokens that were received but not stored. Where the
-// answer has no ID token the identity comes from the user info endpoint, whose
+// RefreshError.Tokens returns the tokens that were received but not stored. Where
+// the answer has no ID token the identity comes from the user info endpoint, whose
 // failure is an [*OAuthError] of its own once the tokens are stored.
 func (c *IdpClient) Refresh(ctx context.Context, agent *Agent, opts *RefreshOptions) (*Agent, error) {
 	if opts == nil {
@@ -72,8 +72,8 @@ func (c *IdpClient) Refresh(ctx context.Context, agent *Agent, opts *RefreshOpti
 // front, so Do is called once for each id and process, with a context of its own
 // that no caller's cancellation ends. Module authpiredis has one over Redis.
 type RefreshCoordinator interface {
-	// Do runs spend at most once for an id among all who share the coordinator,
-	// and gives each of them the bytes that it returned, for a while after too. An
+	// Do runs spend at most once for an id among all who share the coordinator, and
+	// returns to each of them the bytes that it returned, for a while after too. An
 	// error of spend is not kept: it means that nothing final happened.
 	//
 	// id is a digest, safe to store and log. The bytes are sealed: only a holder
@@ -173,8 +173,8 @@ func (r *renewal) Owner() (any, error) {
 	return r, err
 }
 
-// Accept decodes whose a set is: the caller's own, or it gets nothing of it. In a crowd
-// most hold what the leader holds: they need not decode that again.
+// Accept decodes whose a set is: the caller's own, or it gets nothing of it. In a
+// crowd most hold what the leader holds: they need not decode that again.
 func (r *renewal) Accept(fate *rotate.Fate) error {
 	if leader, ok := fate.HaveOwner.(*renewal); ok && r.agent == nil && leader.decoded && leader.tokens == r.tokens {
 		r.agent = leader.agent
@@ -277,7 +277,8 @@ func (r *renewal) failed(err error) error {
 	return err
 }
 
-// heldBack is the failure that others wait for to pass, with what is left of the wait.
+// heldBack is the failure that others wait for to pass, with what is left of the
+// wait.
 func heldBack(held *rotate.HeldError) error {
 	var e *OAuthError
 	if !errors.As(held.Err, &e) {
@@ -299,8 +300,8 @@ func (c *IdpClient) renewalOf(ctx context.Context, current TokenSet, remaining t
 	return r
 }
 
-// runInTime refreshes tokens that are about to expire. It returns nil, and no error, where
-// the issuer is unreachable for now and the access token is still good.
+// runInTime refreshes tokens that are about to expire. It returns nil, and no error,
+// where the issuer is unreachable for now and the access token is still good.
 func (r *renewal) runInTime() (*Agent, error) {
 	renewed, err := r.run()
 	if err == nil {
@@ -341,8 +342,8 @@ func (c *IdpClient) createRefreshed(r *renewal) (*Agent, error) {
 	return identified, err
 }
 
-// reportError passes a failure on to an OnRefreshError, unless it is the caller's own
-// leaving.
+// reportError passes a failure on to an OnRefreshError, unless it is the caller's
+// own leaving.
 func (c *IdpClient) reportError(ctx context.Context, onError func(context.Context, error), err error) {
 	if onError != nil && !hasLeft(ctx, err) {
 		onError(context.WithoutCancel(ctx), err)
@@ -375,8 +376,8 @@ func (c *IdpClient) identify(ctx context.Context, renewed *Agent, r *renewal) (*
 	return c.newAgent(&from, renewed.Tokens), nil
 }
 
-// redeem sends the refresh token to the issuer (RFC 6749 section 6), once, and verifies
-// what comes back.
+// redeem sends the refresh token to the issuer (RFC 6749 section 6), once, and
+// verifies what comes back.
 func (c *IdpClient) redeem(ctx context.Context, have rotate.Tokens, grant string, leader any) (rotate.Answer, error) {
 	r, current := leader.(*renewal), TokenSet(have)
 	url, err := c.needEndpoint("Token", c.endpoints.Token)
@@ -416,8 +417,8 @@ func (c *IdpClient) redeem(ctx context.Context, have rotate.Tokens, grant string
 // lostWait is how long a refresh token is held back whose answer was lost.
 const lostWait = 5 * time.Second
 
-// refusedToRefresh says what an error of the token endpoint means for the refresh token.
-// asked tells that resources or scopes were asked for.
+// refusedToRefresh says what an error of the token endpoint means for the refresh
+// token. asked is whether resources or scopes were asked for.
 func refusedToRefresh(err error, asked bool) error {
 	failure := &rotate.Failure{Err: &RefreshError{cause: err}}
 	var e *OAuthError
@@ -440,8 +441,8 @@ func refusedToRefresh(err error, asked bool) error {
 	return failure
 }
 
-// speaksOfRequest reports whether a refusal is about the client or about what was asked
-// for (RFC 6749 section 5.2, RFC 8707 section 2), and not about the session.
+// speaksOfRequest reports whether a refusal is about the client or about what was
+// asked for (RFC 6749 section 5.2, RFC 8707 section 2), and not about the session.
 func speaksOfRequest(code string, asked bool) bool {
 	switch code {
 	case "invalid_client", "unauthorized_client", "unsupported_grant_type", codeInvalidRequest, "invalid_scope", "invalid_target":
@@ -450,8 +451,9 @@ func speaksOfRequest(code string, asked bool) bool {
 	return code == "access_denied" && asked
 }
 
-// unusable is for a 200 without an access token. A JSON object is the issuer's: the token
-// is spent, and must not be sent again. Anything else is a gateway's, or was cut off.
+// unusable is for a 200 without an access token. A JSON object is the issuer's: the
+// token is spent, and must not be sent again. Anything else is a gateway's, or was
+// cut off.
 func unusable(answer tokens.Answer, set TokenSet) error {
 	e := invalidResponse(opRefresh, answer.Fault(), http.StatusOK, nil)
 	if !answer.Object {
@@ -504,8 +506,8 @@ func (c *IdpClient) verifyRefreshed(ctx context.Context, subject string, current
 	return err
 }
 
-// isRefused tells an ID token that was checked and does not hold from one that is
-// no JWT at all or could not be checked.
+// isRefused reports whether an ID token was checked and does not hold. One that is
+// no JWT at all, or could not be checked, was not.
 func isRefused(err error) bool {
 	var e *OAuthError
 	if !errors.As(err, &e) || e.Code != string(ErrInvalidToken) && e.Code != codeSubjectMismatch {
@@ -568,8 +570,8 @@ func (c *IdpClient) coordinatorFailed(ctx context.Context, have rotate.Tokens, w
 
 func passing(err error) error { return &rotate.Failure{State: rotate.Cooling, Err: err} }
 
-// panicked names what a foreign function panicked with. The value may hold anything, so
-// only its type is told.
+// panicked names what a foreign function panicked with. The value may hold anything,
+// so only its type is told.
 func panicked(fault any) error { return fmt.Errorf("it panicked with a %T", fault) }
 
 func refreshPanicked(fault any) error {

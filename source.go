@@ -26,8 +26,8 @@ import (
 // is returned without a lock.
 //
 // Sources of one session may stand side by side, with or without OnRefresh: each
-// learns what the others, and CreateAgent, have made of its tokens, for as long as it
-// is in use.
+// learns what the others, and CreateAgent, have made of its tokens, for as long as
+// it is in use.
 //
 // Its Token method has no context, so a refresh there ends with RefreshTimeout
 // alone. It returns an [*OAuthError] matching [ErrTokenExpired] where the token has
@@ -40,10 +40,10 @@ func (c *IdpClient) TokenSource(agent *Agent, opts *AgentOptions) oauth2.TokenSo
 }
 
 // HTTPClient calls APIs as the agent: it adds the access token, refreshed where
-// needed, as [IdpClient.TokenSource] does. A request waits for that no longer than its
-// own context lasts; the refresh goes on without it, and the next request has the
-// result. A redirect to another origin, or back from one, goes without the token, and
-// so does nothing over plain http outside loopback: such a request is a
+// needed, as [IdpClient.TokenSource] does. A request waits for that no longer than
+// its own context lasts; the refresh goes on without it, and the next request has
+// the result. A redirect to another origin, or back from one, goes without the
+// token, and so does nothing over plain http outside loopback: such a request is a
 // [*ConfigurationError] unless Config.AllowInsecureHTTP is set (RFC 6750 section
 // 5.3). Where there is no token the request fails as Token does. It uses
 // Config.HTTPClient's transport.
@@ -55,16 +55,17 @@ func (c *IdpClient) HTTPClient(agent *Agent, opts *AgentOptions) *http.Client {
 
 // ClientCredentialsSource returns a machine's access token (see
 // [IdpClient.ClientCredentials]), kept until shortly before it expires and then
-// asked for anew, once for all callers. While the issuer is unreachable a token
-// that is still good goes on being returned, and where the issuer asks for a wait
-// (Retry-After) no source of this client asks before that is over. Its errors are those
-// of ClientCredentials. It is safe for concurrent use; do not change the Token it
-// returns.
+// asked for anew, once for all callers. While the issuer is unreachable a token that
+// is still good goes on being returned, and where the issuer asks for a wait
+// (Retry-After) no source of this client asks before that is over. Its errors are
+// those of ClientCredentials. It is safe for concurrent use; do not change the Token
+// it returns.
 func (c *IdpClient) ClientCredentialsSource(scopes []string, resources ...string) oauth2.TokenSource {
 	scopes, resources = slices.Clone(scopes), slices.Clone(resources)
 	s := &machineSource{client: c}
 	s.latest = fresh.New(fresh.Options[*cachedToken]{Now: c.now, Fetch: func(ctx context.Context) (*cachedToken, error) {
-		// Somebody's whole request may have fitted between this caller's look and now.
+		// Somebody's whole request may have fitted between this caller's look and
+		// now.
 		if have := s.current.Load(); have != nil && c.now().Before(have.renewAt) {
 			return have, nil
 		}
@@ -80,7 +81,8 @@ func (c *IdpClient) ClientCredentialsSource(scopes []string, resources ...string
 	return s
 }
 
-// cachedToken is a token in use. It is never changed, so that reading it takes no lock.
+// cachedToken is a token in use. It is never changed, so that reading it takes no
+// lock.
 type cachedToken struct {
 	agent   *Agent
 	token   *oauth2.Token
@@ -92,8 +94,8 @@ func (c *IdpClient) cached(agent *Agent) *cachedToken {
 	return &cachedToken{agent: agent, token: set.OAuth2(), renewAt: set.ExpiresAt.Add(-c.bufferOf(agent))}
 }
 
-// bufferOf is how long before its expiry an agent's token is renewed. A machine's token
-// may be no JWT: it has just come, so its life is what it has left.
+// bufferOf is how long before its expiry an agent's token is renewed. A machine's
+// token may be no JWT: it has just come, so its life is what it has left.
 func (c *IdpClient) bufferOf(agent *Agent) time.Duration {
 	buffer := agent.Tokens.buffer(c.cfg.RefreshBuffer)
 	if agent.Tokens.RefreshToken == "" {
@@ -174,8 +176,8 @@ func (s *userSource) token(ctx context.Context) (*oauth2.Token, error) {
 	return s.current.Load().token, nil
 }
 
-// begin returns the source's refresh. It ends with RefreshTimeout, whoever leaves: a set
-// that comes for it is to be stored.
+// begin returns the source's refresh. It ends with RefreshTimeout, whoever leaves: a
+// set that comes for it is to be stored.
 func (s *userSource) begin(ctx context.Context, have *cachedToken) *sourceRefresh {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -266,7 +268,8 @@ func (s *machineSource) Token() (*oauth2.Token, error) {
 	return nil, err
 }
 
-// goodCooldown is how long no attempt follows a passing failure while the token is good.
+// goodCooldown is how long no attempt follows a passing failure while the token is
+// good.
 const goodCooldown = 5 * time.Second
 
 // String names the source; the token stays inside.
@@ -305,7 +308,7 @@ func (t *bearerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return t.base.RoundTrip(own)
 }
 
-// strayed tells whether redirects have led to this request through another origin
+// strayed reports whether redirects have led to this request through another origin
 // than the first one's: whoever is there must not get the token.
 func strayed(r *http.Request) bool {
 	origin := weburl.Origin(r.URL)

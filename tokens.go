@@ -73,7 +73,7 @@ func (t *TokenSet) UnmarshalJSON(data []byte) error {
 // MarshalJSON writes the storage form, with every token in the clear.
 func (t TokenSet) MarshalJSON() ([]byte, error) { return tokens.Set(t).JSON(), nil }
 
-// OAuth2 gives the tokens as golang.org/x/oauth2 has them, for libraries that
+// OAuth2 returns the tokens as golang.org/x/oauth2 has them, for libraries that
 // take its Token. That type does print its tokens. The ID token is in
 // Extra("id_token"), the scope in Extra("scope").
 func (t TokenSet) OAuth2() *oauth2.Token {
@@ -111,12 +111,13 @@ func (t TokenSet) LogValue() slog.Value {
 // has signed out.
 func (t TokenSet) isZero() bool { return tokens.Set(t).IsZero() }
 
-// remaining is the access token's life in whole seconds, negative once it has expired.
+// remaining is the access token's life in whole seconds, negative once it has
+// expired.
 func (t TokenSet) remaining(now time.Time) time.Duration { return tokens.Set(t).Remaining(now) }
 
-// buffer is how long before its expiry a set is refreshed: at most half of its life, else
-// a token that lives hardly longer than the configured buffer would be refreshed by every
-// request.
+// buffer is how long before its expiry a set is refreshed: at most half of its life,
+// else a token that lives hardly longer than the configured buffer would be
+// refreshed by every request.
 func (t TokenSet) buffer(configured time.Duration) time.Duration {
 	for _, raw := range []string{t.AccessToken, t.IDToken} {
 		if issued, ok := issuedAt(raw); ok {
@@ -131,8 +132,8 @@ func (t TokenSet) isDue(remaining, configured time.Duration) bool {
 	return remaining <= 0 || remaining <= configured && remaining <= t.buffer(configured)
 }
 
-// issuedAt reads when a token was issued, where it is a JWT. Nothing is verified: this
-// decides over nothing but the moment of a refresh.
+// issuedAt reads when a token was issued, where it is a JWT. Nothing is verified:
+// this decides over nothing but the moment of a refresh.
 func issuedAt(raw string) (at time.Time, ok bool) {
 	payload, err := jws.UnverifiedPayload(raw)
 	if err != nil {

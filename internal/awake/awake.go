@@ -1,10 +1,10 @@
 // Package awake measures time in which the process ran.
 //
 // A process may be stopped while an answer is on its way to it: its container is
-// paused, its function frozen, its machine asleep. A timer that fired meanwhile would
-// make it give up on waking, with the answer already in its socket. So a [Clock] counts
-// the ticks that it receives: a ticker drops those that it could not deliver, and a stop
-// of any length costs one.
+// paused, its function frozen, its machine asleep. A timer that fired meanwhile
+// would make it give up on waking, with the answer already in its socket. So a
+// [Clock] counts the ticks that it receives: a ticker drops those that it could not
+// deliver, and a stop of any length costs one.
 package awake
 
 import (
@@ -51,7 +51,8 @@ const (
 	over
 )
 
-// Limit returns a Limit of d, which begins now. Stop it when it is not needed any more.
+// Limit returns a Limit of d, which begins now. Stop it when it is not needed any
+// more.
 func (c *Clock) Limit(d time.Duration) *Limit {
 	l := &Limit{rung: make(chan struct{})}
 	c.start(l, d)
@@ -217,9 +218,9 @@ func (l *Limit) Wait(ctx context.Context, done <-chan struct{}, reserve time.Dur
 	}
 }
 
-// Run calls f and returns its error. f's context ends with ctx, and when no more than
-// reserve is left of the Limit. A deaf f is left behind then: the error is ctx's, or
-// [ErrOver]. A panic of f goes on in the caller's goroutine.
+// Run calls f and returns its error. f's context ends with ctx, and when no more
+// than reserve is left of the Limit. A deaf f is left behind then: the error is
+// ctx's, or [ErrOver]. A panic of f goes on in the caller's goroutine.
 func (l *Limit) Run(ctx context.Context, reserve time.Duration, f func(context.Context) error) error {
 	inner, cancel := context.WithCancelCause(ctx)
 	defer cancel(context.Canceled)
@@ -233,7 +234,8 @@ func (l *Limit) Run(ctx context.Context, reserve time.Duration, f func(context.C
 		cancel(context.DeadlineExceeded)
 		return err
 	}
-	// What heeds its context ends with it, and may have something to say all the same.
+	// What heeds its context ends with it, and may have something to say all the
+	// same.
 	grace := l.clock.Limit(tick)
 	defer grace.Stop()
 	if grace.Wait(context.Background(), r.done, 0) == nil {

@@ -49,7 +49,8 @@ func TestLimit(t *testing.T) {
 	}
 }
 
-// A Limit is one for all that its goroutine waits for, and what is there already counts.
+// A Limit is one for all that its goroutine waits for, and what is there already
+// counts.
 func TestLimitGoesOn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -69,8 +69,8 @@ func (c *call) end() {
 	c.limit.Stop()
 }
 
-// reserve is what must be left of the time when a token is spent: a caller that leaves
-// at once would not store what it gets.
+// reserve is what must be left of the time when a token is spent: a caller that
+// leaves at once would not store what it gets.
 func (c *call) reserve() time.Duration {
 	if c.Urgency == Optional {
 		return c.engine.Patience / 2
@@ -78,7 +78,8 @@ func (c *call) reserve() time.Duration {
 	return 0
 }
 
-// step brings the call forward by one token. Both results are nil where it is to go on.
+// step brings the call forward by one token. Both results are nil where it is to go
+// on.
 func (c *call) step() (*Fate, error) {
 	if err := c.ctx.Err(); err != nil && !c.isOwn(c.at) {
 		return nil, err // what its own store has just returned is good for it all the same
@@ -97,8 +98,8 @@ func (c *call) step() (*Fate, error) {
 	return c.wait(f)
 }
 
-// lookUp finds what is known of the call's token, or else the flight to wait for. The
-// flight is the call's own where nobody spends the token yet.
+// lookUp finds what is known of the call's token, or else the flight to wait for.
+// The flight is the call's own where nobody spends the token yet.
 func (c *call) lookUp() (known *Fate, f *flight, err error) {
 	e := c.engine
 	now := e.Now()
@@ -153,8 +154,8 @@ func (c *call) board(tip *entry) (*flight, error) {
 	return tip.flight, nil
 }
 
-// suits reports whether a set is what the call wants: newer than its own, asked for with
-// the same grant, and good.
+// suits reports whether a set is what the call wants: newer than its own, asked for
+// with the same grant, and good.
 func (c *call) suits(fate *Fate, now time.Time) bool {
 	if fate.Next.AccessToken == c.Have.AccessToken || !fate.Found && fate.Grant != c.Grant {
 		return false
@@ -179,8 +180,8 @@ func (c *call) held(tip *entry, now time.Time) error {
 	return nil
 }
 
-// coolDown has a call that was not urgent, and failed for a passing reason, keep others
-// from trying again at once. Who is held back must not make that longer.
+// coolDown has a call that was not urgent, and failed for a passing reason, keep
+// others from trying again at once. Who is held back must not make that longer.
 func (c *call) coolDown(err error) {
 	var held *HeldError
 	if c.Urgency != Optional || errors.As(err, &held) || c.ctx.Err() != nil && errors.Is(err, c.ctx.Err()) || !c.engine.passing(err) {
@@ -210,8 +211,8 @@ func (e *Engine) passing(err error) bool {
 	return errors.Is(err, awake.ErrOver) || errors.Is(err, ErrInside) || e.Passing(err)
 }
 
-// holdOn makes the call one of those that take the set of a token. One without a token
-// has no successors, so nobody needs to wait for it. e.mu is held.
+// holdOn makes the call one of those that take the set of a token. One without a
+// token has no successors, so nobody needs to wait for it. e.mu is held.
 func (c *call) holdOn(id string) {
 	if id == "" || c.hold != nil && c.hold.id == id {
 		return
@@ -268,8 +269,8 @@ func (e *Engine) mark(ctx context.Context, refreshToken, another string) (marked
 
 func (in *inside) end() { in.over.Store(true) }
 
-// isInside reports whether the call comes out of a callback about the same tokens: to
-// wait for what waits for it would take all of the time.
+// isInside reports whether the call comes out of a callback about the same tokens:
+// to wait for what waits for it would take all of the time.
 func (c *call) isInside(ctx context.Context) bool {
 	in, _ := ctx.Value(insideKey{}).(*inside)
 	for ; in != nil; in = in.outer {

@@ -13,24 +13,25 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/tokens"
 )
 
-// Coordinator has a refresh token redeemed once among all processes that share its Do.
-// What one process got is sealed under the refresh token itself: only who holds that can
-// read it. Its Redeem and Peek are an [Engine]'s.
+// Coordinator has a refresh token redeemed once among all processes that share its
+// Do. What one process got is sealed under the refresh token itself: only who holds
+// that can read it. Its Redeem and Peek are an [Engine]'s.
 type Coordinator struct {
-	// Do runs spend at most once for an id among all processes, and returns the bytes that
-	// it returned, to everybody.
+	// Do runs spend at most once for an id among all processes, and returns the
+	// bytes that it returned, to everybody.
 	Do func(ctx context.Context, id string, spend func(context.Context) ([]byte, error)) ([]byte, error)
 	// ID and Clock are the engine's.
 	ID    func(refreshToken string) string
 	Clock *awake.Clock
 	// Once spends the token, as [Engine.Redeem].
 	Once func(ctx context.Context, have Tokens, grant string, owner any) (Answer, error)
-	// Refusal returns what other processes are told of an error, false where it is not
-	// final: another process may try.
+	// Refusal returns what other processes are told of an error, false where it is
+	// not final: another process may try.
 	Refusal func(error) (Refusal, bool)
 	// Refused makes the error of another process's refusal.
 	Refused func(refreshToken string, r Refusal) error
-	// Failed makes a passing failure of what went wrong with Do, or with what it returned.
+	// Failed makes a passing failure of what went wrong with Do, or with what it
+	// returned.
 	Failed func(ctx context.Context, have Tokens, what string, cause error) error
 	// Fault names what panicked.
 	Fault func(any) error
@@ -46,7 +47,8 @@ type Refusal struct {
 // publishTime is how long a set that has come waits until the others can read it.
 const publishTime = 5 * time.Second
 
-// Redeem redeems the refresh token, or learns from another process what became of it.
+// Redeem redeems the refresh token, or learns from another process what became of
+// it.
 func (c *Coordinator) Redeem(ctx context.Context, have Tokens, grant string, owner any) (Answer, error) {
 	id := c.ID(have.RefreshToken)
 	own := redemption{done: make(chan struct{})}
@@ -102,8 +104,8 @@ func (c *Coordinator) publish(id string, have Tokens, answer Answer, err error) 
 	return seal.Seal(have.RefreshToken, id, answer.append(nil))
 }
 
-// call is Do, whose panic is an error, for the token may be spent. Nobody waits for a Do
-// that is deaf: for longer than ctx, or than it takes to publish what has come.
+// call is Do, whose panic is an error, for the token may be spent. Nobody waits for
+// a Do that is deaf: for longer than ctx, or than it takes to publish what has come.
 func (c *Coordinator) call(ctx context.Context, id string, come <-chan struct{}, spend func(context.Context) ([]byte, error)) ([]byte, error) {
 	done := make(chan struct{})
 	var sealed []byte
@@ -133,8 +135,8 @@ func (c *Coordinator) call(ctx context.Context, id string, come <-chan struct{},
 }
 
 // redemption is this process's turn in a Do. A coordinator that calls it twice, in a
-// goroutine of its own, or when it has returned already, still redeems once, and never
-// behind our back.
+// goroutine of its own, or when it has returned already, still redeems once, and
+// never behind our back.
 type redemption struct {
 	done   chan struct{} // closed when answer and err are set
 	answer Answer
@@ -203,8 +205,8 @@ func (r Refusal) append(dst []byte) []byte {
 	return append(dst, "}}"...)
 }
 
-// open reads what another process published for a refresh token. What another version
-// wrote, and this one cannot read, ends no session.
+// open reads what another process published for a refresh token. What another
+// version wrote, and this one cannot read, ends no session.
 func (c *Coordinator) open(ctx context.Context, id string, have Tokens, sealed []byte) (Answer, error) {
 	plain, err := seal.Open(have.RefreshToken, id, sealed)
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/awake"
 )
 
-// flight is one refresh token being spent. What stands below done is set before that is
-// closed.
+// flight is one refresh token being spent. What stands below done is set before that
+// is closed.
 type flight struct {
 	at          *entry
 	have        Tokens // what is spent
@@ -77,8 +77,8 @@ func (e *Engine) fly(ctx context.Context, f *flight) {
 	}
 }
 
-// redeem makes a fate of what came for the token. A foreign round tripper or coordinator
-// may panic.
+// redeem makes a fate of what came for the token. A foreign round tripper or
+// coordinator may panic.
 func (e *Engine) redeem(ctx context.Context, f *flight) (fate *Fate, err error) {
 	defer func() {
 		if fault := recover(); fault != nil {
@@ -98,7 +98,7 @@ func (e *Engine) redeem(ctx context.Context, f *flight) (fate *Fate, err error) 
 	}, nil
 }
 
-// stateOf tells an issuer that rotates from one that does not.
+// stateOf is Rotated at an issuer that rotates, and Reusable at any other.
 func stateOf(answer Answer, spent Tokens) State {
 	if answer.Next.RefreshToken == spent.RefreshToken {
 		return Reusable
@@ -117,7 +117,8 @@ func (e *Engine) land(f *flight, fate *Fate, err error) (discarded *Tokens) {
 	defer e.table.collect(f.at)
 	switch {
 	case f.at.is(Revoked):
-		// What its leader has found in a store is a new sign-in, and the leader's alone.
+		// What its leader has found in a store is a new sign-in, and the leader's
+		// alone.
 		if fate != nil && !fate.Found {
 			e.settle(e.table.ensure(e.id(fate.Next.RefreshToken)), &Fate{State: Revoked, Err: ErrRevoked}, now)
 			discarded = &fate.Next
@@ -199,8 +200,8 @@ func (c *call) leave(f *flight) bool {
 	return true
 }
 
-// refused is for a flight that brought an error. What was refused for other resources
-// and scopes says nothing to this call.
+// refused is for a flight that brought an error. What was refused for other
+// resources and scopes says nothing to this call.
 func (c *call) refused(f *flight) (*Fate, error) {
 	switch {
 	case f.state == Cooling && !f.began.IsZero() && c.came.Sub(f.began) >= c.engine.Timeout:
@@ -215,9 +216,9 @@ func (c *call) refused(f *flight) (*Fate, error) {
 	return nil, nil
 }
 
-// followElsewhere learns what the successors of another process's set became there: an
-// older set must not be stored over a newer one. It takes the place of a flight, so that
-// a coordinator is never asked twice at once for one token.
+// followElsewhere learns what the successors of another process's set became there:
+// an older set must not be stored over a newer one. It takes the place of a flight,
+// so that a coordinator is never asked twice at once for one token.
 func (e *Engine) followElsewhere(ctx context.Context, set Tokens) {
 	for ctx.Err() == nil && e.Peek != nil && set.RefreshToken != "" {
 		f, leads := e.boardToPeek(set)

@@ -2,9 +2,10 @@ package rotate
 
 import "sync/atomic"
 
-// Follower keeps an eye on one session for as long as it is used, however long ago its
-// first refresh token was spent: what holds tokens over hours, as a token source does,
-// needs no luck with the memory. Whoever has it ends it with [Engine.Unfollow].
+// Follower keeps an eye on one session for as long as it is used, however long ago
+// its first refresh token was spent: what holds tokens over hours, as a token source
+// does, needs no luck with the memory. Whoever has it ends it with
+// [Engine.Unfollow].
 type Follower struct {
 	newest  atomic.Pointer[Fate] // what the tokens became; nil: nothing yet
 	revoked atomic.Bool
@@ -63,8 +64,8 @@ func (f *Follower) watch(at *entry) {
 	f.at = at
 }
 
-// tellFollowers passes on what became of a token, and has those who follow it follow its
-// successor.
+// tellFollowers passes on what became of a token, and has those who follow it follow
+// its successor.
 func (at *entry) tellFollowers() {
 	for f := range at.followers {
 		switch at.fate.State {

@@ -1,16 +1,17 @@
-// Package rotate keeps sessions whose refresh tokens work once. It knows tokens, callers
-// and time, and nothing of HTTP, JWTs or agents.
+// Package rotate keeps sessions whose refresh tokens work once. It knows tokens,
+// callers and time, and nothing of HTTP, JWTs or agents.
 //
 // The life of a refresh token: nobody has spent it ([Unspent]); a caller leads its
-// flight ([Spending]), which asks the caller's session store and then the issuer; the
-// flight lands, and the token is [Rotated] into a successor, or still [Reusable], or
-// [Refused], or [Dead]; or nothing is known, and it may be tried again, at once or after
-// a cooldown ([Cooling]). A sign-out makes it and its whole chain [Revoked], whatever it
-// was. All this stands in one table, and [Engine.settle] alone writes it.
+// flight ([Spending]), which asks the caller's session store and then the issuer;
+// the flight lands, and the token is [Rotated] into a successor, or still
+// [Reusable], or [Refused], or [Dead]; or nothing is known, and it may be tried
+// again, at once or after a cooldown ([Cooling]). A sign-out makes it and its whole
+// chain [Revoked], whatever it was. All this stands in one table, and
+// [Engine.settle] alone writes it.
 //
-// A caller goes through [Engine.Renew]: it looks its token up, takes what is known, joins
-// a flight, or leads one, until it has a set that suits it; then the set goes to the
-// caller's own store, never an older one after a newer.
+// A caller goes through [Engine.Renew]: it looks its token up, takes what is known,
+// joins a flight, or leads one, until it has a set that suits it; then the set goes
+// to the caller's own store, never an older one after a newer.
 package rotate
 
 import (
@@ -48,20 +49,21 @@ type Fate struct {
 	Next  Tokens // Rotated, Reusable: what came for it
 	Grant string // what was asked for with it; empty: nobody knows, see Found
 	Err   error  // Refused, Dead: what to tell whoever comes
-	// Found is a set out of a session store, Shared one that another process got. Where
-	// neither is set this process has asked for it.
+	// Found is a set out of a session store, Shared one that another process got.
+	// Where neither is set this process has asked for it.
 	Found, Shared bool
 	// Owner is what Redeem made of Next, for all who waited for it. What is only
 	// remembered has none.
 	Owner  any
 	weight int // what Err takes in memory, in bytes
-	// Have and HaveOwner are the leader's own: whoever came with the very same tokens
-	// need not decode them again. What is only remembered has none.
+	// Have and HaveOwner are the leader's own: whoever came with the very same
+	// tokens need not decode them again. What is only remembered has none.
 	Have      Tokens
 	HaveOwner any
 }
 
-// foreign reports whether another process got the set: its successor may be elsewhere.
+// foreign reports whether another process got the set: its successor may be
+// elsewhere.
 func (f *Fate) foreign() bool { return f.Found || f.Shared }
 
 // Urgency is how much a call needs new tokens.
@@ -88,11 +90,11 @@ type Call struct {
 
 // Caller is whose call it is. Its errors end the call.
 type Caller interface {
-	// Owner decodes Have, before anything is spent. What it returns goes to Redeem, and
-	// to other callers as Fate.HaveOwner.
+	// Owner decodes Have, before anything is spent. What it returns goes to Redeem,
+	// and to other callers as Fate.HaveOwner.
 	Owner() (any, error)
-	// Load reads the caller's session store. Where the user has signed out meanwhile, its
-	// error says so.
+	// Load reads the caller's session store. Where the user has signed out
+	// meanwhile, its error says so.
 	Load(context.Context) (Tokens, error)
 	// Accept checks that a set is this caller's before anything is done with it.
 	Accept(*Fate) error
@@ -152,7 +154,8 @@ type Engine struct {
 	IssuerAndClient string
 	// Redeem spends have.RefreshToken, once. Its error is a [Failure], or passing.
 	Redeem func(ctx context.Context, have Tokens, grant string, owner any) (Answer, error)
-	// Peek returns what other processes have made of a refresh token; nil: there are none.
+	// Peek returns what other processes have made of a refresh token; nil: there are
+	// none.
 	Peek func(ctx context.Context, have Tokens) (Answer, bool)
 	// Discard is for a set that came for a token that was revoked meanwhile.
 	Discard func(ctx context.Context, set Tokens)
@@ -177,18 +180,18 @@ type Engine struct {
 
 // How long things are kept, besides Memory.
 const (
-	// orphanMemory is for sets that nobody has picked up yet, and for tokens that must
-	// not be sent again: these are the only tokens of a session.
+	// orphanMemory is for sets that nobody has picked up yet, and for tokens that
+	// must not be sent again: these are the only tokens of a session.
 	orphanMemory = 24 * time.Hour
 	// noteMemory is for revocations: as long as a session lives at AuthPI.
 	noteMemory = 7 * 24 * time.Hour
-	// cooldown is how long no attempt follows a passing failure while the access token
-	// is good.
+	// cooldown is how long no attempt follows a passing failure while the access
+	// token is good.
 	softCooldown = 5 * time.Second
 )
 
-// id names a refresh token without showing any of it. Where there is none, it is empty,
-// and never in the table.
+// id names a refresh token without showing any of it. Where there is none, it is
+// empty, and never in the table.
 func (e *Engine) id(refreshToken string) string {
 	if refreshToken == "" {
 		return ""
@@ -209,11 +212,11 @@ func (e *Engine) now() (now time.Time) {
 // ID returns the digest by which logs and coordinators know a refresh token.
 func (e *Engine) ID(refreshToken string) string { return e.id(refreshToken) }
 
-// Renew returns a set that is newer than what the caller has, once the caller's store
-// has it.
+// Renew returns a set that is newer than what the caller has, once the caller's
+// store has it.
 //
-// It ends with the caller's context, unless this call leads a flight by then: whoever
-// spends a refresh token sees it through, to the engine's time limit.
+// It ends with the caller's context, unless this call leads a flight by then:
+// whoever spends a refresh token sees it through, to the engine's time limit.
 func (e *Engine) Renew(ctx context.Context, want Call) (*Fate, error) {
 	c := e.newCall(ctx, want)
 	defer c.end()
@@ -243,8 +246,8 @@ func (e *Engine) Revoked(refreshToken string) bool {
 	return e.table.state(id, e.Now()) == Revoked
 }
 
-// Revoke notes that a token was revoked. Its known predecessors and successors go with
-// it, their sets at once, and what a flight is about to bring is discarded.
+// Revoke notes that a token was revoked. Its known predecessors and successors go
+// with it, their sets at once, and what a flight is about to bring is discarded.
 func (e *Engine) Revoke(token string) {
 	if token == "" {
 		return
@@ -284,7 +287,8 @@ func (e *Engine) settle(at *entry, fate *Fate, now time.Time) {
 	case fate.State == Rotated && fate.Next.RefreshToken != "":
 		next := e.table.ensure(e.id(fate.Next.RefreshToken))
 		if !fate.foreign() && !next.is(Revoked) {
-			// The issuer has just handed it out, whatever became of an equal one before.
+			// The issuer has just handed it out, whatever became of an equal one
+			// before.
 			e.table.take(next)
 			e.table.forget(next)
 			e.table.keep(next, now)
@@ -328,12 +332,13 @@ func (e *Engine) pickUp(at *entry, set Tokens, now time.Time) {
 	}
 }
 
-// newest follows the successors of the token with an id as far as they are known. tip is
-// the entry of the last one, nil where the table has none; set is what brought it, nil
-// where no successor is known. e.mu is held.
+// newest follows the successors of the token with an id as far as they are known.
+// tip is the entry of the last one, nil where the table has none; set is what
+// brought it, nil where no successor is known. e.mu is held.
 func (e *Engine) newest(id string, now time.Time) (tip *entry, set *Fate) {
 	tip = e.table.get(id, now)
-	// An issuer that hands out an old refresh token again makes a chain without an end.
+	// An issuer that hands out an old refresh token again makes a chain without an
+	// end.
 	const longest = 1024
 	for range longest {
 		if !tip.is(Rotated) {

@@ -8,8 +8,8 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/awake"
 )
 
-// take gives a set to the caller, once its own store agrees: the user may have signed
-// out meanwhile, or another process may be further.
+// take hands a set to the caller, once its own store agrees: the user may have
+// signed out meanwhile, or another process may be further.
 func (c *call) take(fate *Fate) (*Fate, error) {
 	if c.Loads && !c.isOwn(fate.Next) && !c.read && (fate.Found || !c.asked) {
 		newer, err := c.readStore(fate.Next, 0)
@@ -24,8 +24,9 @@ func (c *call) take(fate *Fate) (*Fate, error) {
 	return c.handOver(fate)
 }
 
-// readStore asks the caller's own store what it has in place of current. Nil is nothing
-// newer; else the call goes on from that, and current is known to have become it.
+// readStore asks the caller's own store what it has in place of current. Nil is
+// nothing newer; else the call goes on from that, and current is known to have
+// become it.
 func (c *call) readStore(current Tokens, reserve time.Duration) (*Fate, error) {
 	var stored atomic.Pointer[Tokens] // a store that is late may still write it
 	c.read = true
@@ -67,8 +68,8 @@ func (c *call) compare(stored, current Tokens) *Fate {
 	return found
 }
 
-// isNewer compares what the store has with what the caller is about to take or spend.
-// e.mu is held.
+// isNewer compares what the store has with what the caller is about to take or
+// spend. e.mu is held.
 func (c *call) isNewer(stored, current Tokens, now time.Time) bool {
 	switch {
 	case stored.RefreshToken == current.RefreshToken:
@@ -77,19 +78,21 @@ func (c *call) isNewer(stored, current Tokens, now time.Time) bool {
 		return false
 	}
 	if tip, set := c.engine.newest(c.engine.id(stored.RefreshToken), now); set != nil {
-		// A store that lags behind. Where its set leads to the same one, that is used.
+		// A store that lags behind. Where its set leads to the same one, that is
+		// used.
 		id := c.engine.id(current.RefreshToken)
 		ours, _ := c.engine.newest(id, now)
 		return tip != nil && tip != ours && tip.id != id
 	}
-	// What is about to be spent may come from the memory; a store that still has what was
-	// there before that lags behind by more than the memory reaches back.
+	// What is about to be spent may come from the memory; a store that still has
+	// what was there before that lags behind by more than the memory reaches back.
 	fromMemory := current.RefreshToken != c.Have.RefreshToken
 	return !fromMemory || !stored.ExpiresAt.Before(current.ExpiresAt)
 }
 
-// lookElsewhere is for a token that is no good any more, or held back: the caller's store
-// may have another one. It is read once at first, and once more after a refusal.
+// lookElsewhere is for a token that is no good any more, or held back: the caller's
+// store may have another one. It is read once at first, and once more after a
+// refusal.
 func (c *call) lookElsewhere(refusal error) (*Fate, error) {
 	if !c.Loads || c.read && c.retried || c.engine.passing(refusal) || refusal == ErrNoToken {
 		return nil, refusal
@@ -103,7 +106,7 @@ func (c *call) lookElsewhere(refusal error) (*Fate, error) {
 	return nil, err
 }
 
-// handOver gives a set to the caller's store, unless it came from there.
+// handOver passes a set on to the caller's store, unless it came from there.
 func (c *call) handOver(fate *Fate) (*Fate, error) {
 	defer c.release()
 	fate, err := c.newestToTake(fate)
@@ -121,9 +124,9 @@ func (c *call) handOver(fate *Fate) (*Fate, error) {
 	return fate, c.pickUp(fate.Next)
 }
 
-// newestToTake is checked last of all: while this caller was on its way another may have
-// refreshed again. Where the successor has another grant, it is stored after this set;
-// but another process does not wait for us, so its set is left out.
+// newestToTake is checked last of all: while this caller was on its way another may
+// have refreshed again. Where the successor has another grant, it is stored after
+// this set; but another process does not wait for us, so its set is left out.
 func (c *call) newestToTake(fate *Fate) (*Fate, error) {
 	e := c.engine
 	now := e.Now()
@@ -170,8 +173,8 @@ func (c *call) save(set Tokens) error {
 	return err
 }
 
-// busyBefore returns a channel that is closed when an older set of this chain has been
-// handed over; nil: none is about to be.
+// busyBefore returns a channel that is closed when an older set of this chain has
+// been handed over; nil: none is about to be.
 func (c *call) busyBefore() <-chan struct{} {
 	if c.hold == nil {
 		return nil
@@ -199,8 +202,8 @@ func (c *call) busyBefore() <-chan struct{} {
 	return nil
 }
 
-// pickUp notes that this caller has its set, unless the user has signed out while it was
-// stored.
+// pickUp notes that this caller has its set, unless the user has signed out while it
+// was stored.
 func (c *call) pickUp(set Tokens) error {
 	if c.hold == nil {
 		return nil

@@ -51,8 +51,8 @@ func (at *entry) is(want State) bool { return at != nil && at.fate != nil && at.
 // isFinal reports whether the token is no good any more.
 func (at *entry) isFinal() bool { return at.is(Refused) || at.is(Dead) }
 
-// cooling is a cooldown: it ends by the client's clock or by the process's own, whichever
-// is first, since a clock may be set back.
+// cooling is a cooldown: it ends by the client's clock or by the process's own,
+// whichever is first, since a clock may be set back.
 type cooling struct {
 	err   error
 	hold  Urgency
@@ -211,8 +211,8 @@ func (t *table) evict(at *entry) {
 	t.collect(at)
 }
 
-// forget drops what became of a token. What led to it goes, too: else a late caller would
-// be handed a set that is spent already.
+// forget drops what became of a token. What led to it goes, too: else a late caller
+// would be handed a set that is spent already.
 func (t *table) forget(at *entry) {
 	if at.fate == nil {
 		return
@@ -240,9 +240,9 @@ func (t *table) collect(at *entry) {
 	}
 }
 
-// remembered returns a copy for the table: without what is quickly decoded again, and
-// much larger than the tokens, and with texts of its own, since they are parts of a whole
-// answer, which would stay in memory too.
+// remembered returns a copy for the table: without what is quickly decoded again,
+// and much larger than the tokens, and with texts of its own, since they are parts
+// of a whole answer, which would stay in memory too.
 func remembered(fate *Fate) *Fate {
 	own := *fate
 	own.Owner, own.Have, own.HaveOwner = nil, Tokens{}, nil

@@ -32,10 +32,10 @@ func (a Answer) Fault() string {
 // Usable reports whether there is an access token, whatever else may be wrong.
 func (a Answer) Usable() bool { return a.Set.AccessToken != "" }
 
-// ReadAnswer reads a token answer. Where something is wrong it says what, and returns
-// what it could read all the same: these may be the only tokens of a session. Their
-// life is counted from sentAt: a machine may have slept, or had its clock set, while
-// the answer was on its way.
+// ReadAnswer reads a token answer. Where something is wrong it says what, and
+// returns what it could read all the same: these may be the only tokens of a
+// session. Their life is counted from sentAt: a machine may have slept, or had its
+// clock set, while the answer was on its way.
 func ReadAnswer(body string, sentAt time.Time) Answer {
 	a := Answer{Set: Set{TokenType: Bearer}}
 	lifetime := int64(defaultLifetime)
@@ -74,8 +74,8 @@ func ReadAnswer(body string, sentAt time.Time) Answer {
 	return a
 }
 
-// readScope reads a space-separated list. Some issuers send a JSON list of texts: that
-// is joined, and still not what the standard has.
+// readScope reads a space-separated list. Some issuers send a JSON list of texts:
+// that is joined, and still not what the standard has.
 func readScope(r *strictjson.Reader) (scope string, ok bool) {
 	if r.Kind() != strictjson.Array {
 		return r.TextOrNull()

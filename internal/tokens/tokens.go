@@ -34,8 +34,8 @@ const (
 	keyScope        = "scope"
 )
 
-// optional returns the field of a text that may be null or missing, and nil for every
-// other name.
+// optional returns the field of a text that may be null or missing, and nil for
+// every other name.
 func (s *Set) optional(name string) *string {
 	switch name {
 	case keyRefreshToken:
@@ -113,8 +113,8 @@ func (s Set) JSON() []byte {
 	return append(dst, '}')
 }
 
-// Clone returns a copy with texts of its own. Those of a set that was read are parts of
-// the whole text, which they keep in memory.
+// Clone returns a copy with texts of its own. Those of a set that was read are parts
+// of the whole text, which they keep in memory.
 func (s Set) Clone() Set {
 	for _, text := range []*string{&s.AccessToken, &s.TokenType, &s.RefreshToken, &s.IDToken, &s.SubjectHint, &s.Scope} {
 		*text = strings.Clone(*text)
