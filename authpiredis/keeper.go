@@ -20,19 +20,24 @@ type keeper struct {
 	held    map[string]*hold
 	results int // how many of them are spent
 	running bool
+	spare   *pipe // for when the app keeps all connections of the client busy; or nil
 }
 
 // hold is a lease of ours, from the claim until its result is published.
 type hold struct {
 	id, token string
 	renewals  int
-	sentAt    time.Time // of the last claim or offer
-	last      *command  // nil: the claim
+	renewal   *command  // the last one; nil: the claim
+	renewedAt time.Time // when it was sent
+	heldAt    time.Time // when the last one that was answered was sent
 	lost      bool      // another process has it, and that was logged
 
 	spent bool
 	value []byte
 	until time.Time // the result is of no use after this
+
+	offering  bool
+	offeredAt time.Time
 }
 
 const (
@@ -45,10 +50,11 @@ func newKeeper(c *Coordinator) *keeper {
 	return &keeper{c: c, held: make(map[string]*hold)}
 }
 
-func (k *keeper) add(id, token string, claimedAt time.Time) *hold {
-	h := &hold{id: id, token: token, sentAt: claimedAt}
+func (k *keeper) add(id, token string, renewals int, claimedAt time.Time) *hold {
+	h := &hold{id: id, token: token, renewals: renewals, renewedAt: claimedAt, heldAt: claimedAt}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.drop(k.held[id]) // a result that is of no use any more
 	k.held[id] = h
 	if !k.running {
 		k.running = true
@@ -70,91 +76,118 @@ func (k *keeper) run() {
 // beat sends what is due. It returns false when nothing is left to keep.
 func (k *keeper) beat(now time.Time) bool {
 	k.mu.Lock()
-	var due []*command
+	defer k.mu.Unlock()
+	var due, late []*command
 	for _, h := range k.held {
 		if h.spent && now.After(h.until) {
 			k.drop(h)
-		} else if now.Sub(h.sentAt) >= k.c.opts.renewEvery() && !h.queued() {
-			due = append(due, k.next(h, now))
+			continue
+		}
+		if now.Sub(h.renewedAt) < k.c.opts.renewEvery() {
+			continue
+		}
+		left := h.renewal == nil || h.renewal.taken.Load() // without an answer, it may be lost
+		if now.Sub(h.heldAt) > k.c.opts.quiet() {
+			late = append(late, k.next(h, now)...)
+		}
+		if left {
+			due = append(due, k.next(h, now)...)
 		}
 	}
-	k.running = len(k.held) > 0
-	running := k.running
-	k.mu.Unlock()
 	k.c.pipe.send(due...)
-	return running
-}
-
-// next is what a hold needs next: its lease renewed, or its result offered. k.mu is
-// held.
-func (k *keeper) next(h *hold, now time.Time) *command {
-	h.sentAt = now
-	if h.spent {
-		h.last = k.offer(h)
-	} else {
-		h.last = k.renew(h)
+	k.sendLate(late)
+	if k.running = len(k.held) > 0; !k.running {
+		k.closeSpare()
 	}
-	return h.last
+	return k.running
 }
 
-// queued reports whether the last command has not even left for Redis. It may have
-// left without an answer, and be lost.
-func (h *hold) queued() bool { return h.last != nil && !h.last.taken.Load() }
+// sendLate sends by a connection outside of the client's pool as well: the app may
+// keep all those in it busy for longer than the lease. k.mu is held.
+func (k *keeper) sendLate(late []*command) {
+	if len(late) == 0 {
+		return
+	}
+	if k.spare == nil {
+		k.spare = k.c.pipe.spare()
+	}
+	k.spare.send(late...)
+}
+
+// closeSpare is for who holds k.mu.
+func (k *keeper) closeSpare() {
+	if k.spare != nil && k.spare != k.c.pipe {
+		_ = k.spare.client.Close()
+	}
+	k.spare = nil
+}
+
+// next is what a hold needs: its lease renewed, and its result offered. k.mu is held.
+func (k *keeper) next(h *hold, now time.Time) []*command {
+	commands := []*command{k.renew(h, now)}
+	if h.spent && (!h.offering || now.Sub(h.offeredAt) > k.c.opts.quiet()) {
+		commands = append(commands, k.offer(h, now))
+	}
+	return commands
+}
 
 // renew also takes the lease again if Redis has lost it. If another process holds it
 // by now, that changes nothing for the refresh, whose request was sent. k.mu is held.
-func (k *keeper) renew(h *hold) *command {
+func (k *keeper) renew(h *hold, now time.Time) *command {
 	h.renewals++
 	cmd := k.c.claim(h.id, h.token, h.renewals, "")
+	cmd.urgent = true
+	h.renewal, h.renewedAt = cmd, now
 	note := cmd.then
 	cmd.then = func(cmd *command) {
 		note(cmd)
-		if k.closed(cmd, h) {
-			return
-		}
-		seen, err := cmd.claimed()
-		k.mu.Lock()
-		news := err == nil && !seen.held && !h.lost && k.held[h.id] == h
-		h.lost = h.lost || news
-		k.mu.Unlock()
-		if news {
+		if k.renewed(h, cmd) {
 			k.c.opts.Logger.Warn("authpiredis: another process took over a refresh under way; the token may be spent twice", "key", short(h.id))
 		}
 	}
 	return cmd
 }
 
-func (k *keeper) offer(h *hold) *command {
+// renewed takes the answer to a renewal. It reports that the lease was lost, once.
+func (k *keeper) renewed(h *hold, cmd *command) (lost bool) {
+	seen, err := cmd.claimed()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch {
+	case errors.Is(err, redis.ErrClosed):
+		k.drop(h) // the client's owner is done with it
+	case err != nil:
+	case seen.done && h.spent:
+		k.drop(h) // it was offered, and the answer got lost
+	default:
+		h.heldAt = cmd.sent
+		lost = !seen.held && !h.lost && k.held[h.id] == h
+		h.lost = h.lost || lost
+	}
+	return lost
+}
+
+// offer is for who holds k.mu.
+func (k *keeper) offer(h *hold, now time.Time) *command {
 	cmd := k.c.offer(h.id, h.token, h.value)
+	h.offering, h.offeredAt = true, now
 	note := cmd.then
 	cmd.then = func(cmd *command) {
 		note(cmd)
-		if k.closed(cmd, h) {
-			return
-		}
-		if cmd.err != nil {
-			k.c.opts.Logger.Debug("authpiredis: a result could not be published", "key", short(h.id), "error", cmd.err)
-			return
-		}
 		k.mu.Lock()
-		k.drop(h)
+		h.offering = false
+		if cmd.err == nil {
+			k.drop(h)
+		}
 		k.mu.Unlock()
-		if cmd.reply != int64(1) {
-			k.c.opts.Logger.Warn("authpiredis: another process published a result of the same refresh first; it stays", "key", short(h.id))
+		switch log := k.c.opts.Logger; {
+		case cmd.err != nil:
+			log.Debug("authpiredis: a result could not be published", "key", short(h.id), "error", cmd.err)
+		case cmd.reply != int64(1):
+			log.Warn("authpiredis: another process published a result of the same refresh first; it stays", "key", short(h.id))
 		}
 	}
 	return cmd
-}
-
-// closed gives up on a client that its owner has closed.
-func (k *keeper) closed(cmd *command, h *hold) bool {
-	if !errors.Is(cmd.err, redis.ErrClosed) {
-		return false
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.drop(h)
-	return true
 }
 
 // publish offers the result to the others. The lease of a process that was stopped
@@ -162,13 +195,15 @@ func (k *keeper) closed(cmd *command, h *hold) bool {
 func (k *keeper) publish(h *hold, value []byte) {
 	now := time.Now()
 	k.mu.Lock()
-	var commands []*command
-	if now.Sub(h.sentAt) >= 2*k.c.opts.renewEvery() {
-		commands = append(commands, k.renew(h))
-	}
 	h.value, h.spent, h.until = slices.Clone(value), true, now.Add(k.c.opts.Memory)
-	k.results++
-	commands = append(commands, k.next(h, now))
+	if k.held[h.id] == h {
+		k.results++
+	}
+	var commands []*command
+	if now.Sub(h.renewedAt) >= 2*k.c.opts.renewEvery() {
+		commands = append(commands, k.renew(h, now))
+	}
+	commands = append(commands, k.offer(h, now))
 	k.trim()
 	k.mu.Unlock()
 	k.send(publishWait, commands)
@@ -192,7 +227,7 @@ func (k *keeper) send(wait time.Duration, commands []*command) {
 
 // drop is for who holds k.mu.
 func (k *keeper) drop(h *hold) {
-	if k.held[h.id] != h {
+	if h == nil || k.held[h.id] != h {
 		return
 	}
 	delete(k.held, h.id)

@@ -2,6 +2,7 @@ package authpiredis
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,13 +15,15 @@ import (
 type pipe struct {
 	client redis.UniversalClient
 
-	mu    sync.Mutex // guards queue and busy
-	queue []*command
-	busy  bool
+	mu     sync.Mutex // guards all below
+	urgent []*command // before those of queue
+	queue  []*command
+	busy   bool
 }
 
 const (
-	batchSize     = 256
+	batchSize     = 2048
+	batchBytes    = 1 << 20     // of results
 	batchPatience = time.Second // a batch that takes longer does not hold up the next
 )
 
@@ -29,6 +32,8 @@ type command struct {
 	script *redis.Script
 	keys   []string
 	args   []any
+	size   int             // of the result in it
+	urgent bool            // however many wait for others' leases, ours must be renewed
 	gone   <-chan struct{} // if closed before it is sent, it need not be sent
 
 	sent  time.Time
@@ -48,14 +53,43 @@ const (
 	left
 )
 
+// spare is another pipe to the same Redis, over a connection that is not in the
+// client's pool. It is closed by whoever asks for it. Of a client of an unknown kind
+// it is the pipe itself.
+func (p *pipe) spare() *pipe {
+	switch client := p.client.(type) {
+	case *redis.Client:
+		o := *client.Options()
+		o.PoolSize, o.MinIdleConns, o.MaxActiveConns = spareConns, 0, 0
+		return &pipe{client: redis.NewClient(&o)}
+	case *redis.ClusterClient:
+		o := *client.Options()
+		o.PoolSize, o.MinIdleConns, o.MaxActiveConns = spareConns, 0, 0
+		return &pipe{client: redis.NewClusterClient(&o)}
+	case *redis.Ring:
+		o := *client.Options()
+		o.PoolSize, o.MinIdleConns, o.MaxActiveConns = spareConns, 0, 0
+		return &pipe{client: redis.NewRing(&o)}
+	}
+	return p
+}
+
+// spareConns is more than one, since a batch that takes long does not hold up the
+// next.
+const spareConns = 2
+
 func (p *pipe) send(commands ...*command) {
 	now := time.Now()
+	p.mu.Lock()
 	for _, c := range commands {
 		c.sent, c.done = now, make(chan struct{})
+		if c.urgent {
+			p.urgent = append(p.urgent, c)
+		} else {
+			p.queue = append(p.queue, c)
+		}
 	}
-	p.mu.Lock()
-	p.queue = append(p.queue, commands...)
-	start := !p.busy && len(p.queue) > 0
+	start := !p.busy && len(commands) > 0
 	p.busy = p.busy || start
 	p.mu.Unlock()
 	if start {
@@ -63,39 +97,35 @@ func (p *pipe) send(commands ...*command) {
 	}
 }
 
+// run sends batches until there are none left, or until one takes so long that the
+// next run begins without it.
 func (p *pipe) run() {
-	for {
-		batch := p.next()
-		if batch == nil {
+	for batch := p.next(); batch != nil; batch = p.next() {
+		successor := time.AfterFunc(batchPatience, p.run)
+		p.exec(batch)
+		if !successor.Stop() {
 			return
 		}
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			p.exec(batch)
-		}()
-		timer := time.NewTimer(batchPatience)
-		select {
-		case <-ended:
-		case <-timer.C:
-		}
-		timer.Stop()
 	}
 }
 
 func (p *pipe) next() []*command {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n := min(len(p.queue), batchSize)
-	if n == 0 {
-		p.busy, p.queue = false, nil
-		return nil
+	var batch []*command
+	bytes := 0
+	for _, queue := range []*[]*command{&p.urgent, &p.queue} {
+		n := 0
+		for n < len(*queue) && len(batch) < batchSize && bytes < batchBytes {
+			c := (*queue)[n]
+			c.taken.Store(true)
+			batch = append(batch, c)
+			bytes += c.size
+			n++
+		}
+		*queue = slices.Delete(*queue, 0, n)
 	}
-	batch := p.queue[:n:n]
-	p.queue = p.queue[n:]
-	for _, c := range batch {
-		c.taken.Store(true)
-	}
+	p.busy = batch != nil
 	return batch
 }
 

@@ -72,11 +72,16 @@ func (c *Coordinator) claim(id, token string, renewal int, stale string) *comman
 }
 
 func (c *Coordinator) offer(id, token string, value []byte) *command {
-	return c.command(offerScript, id, token, value, c.opts.Memory.Milliseconds(), c.opts.channel(), id)
+	cmd := c.command(offerScript, id, token, value, c.opts.Memory.Milliseconds(), c.opts.channel(), id)
+	cmd.size = len(value)
+	return cmd
 }
 
+// release is urgent, as renewals are, so that none of these comes after it.
 func (c *Coordinator) release(id, token string) *command {
-	return c.command(releaseScript, id, token, c.opts.channel(), id)
+	cmd := c.command(releaseScript, id, token, c.opts.channel(), id)
+	cmd.urgent = true
+	return cmd
 }
 
 func (c *Coordinator) command(script *redis.Script, id string, args ...any) *command {

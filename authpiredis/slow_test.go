@@ -3,7 +3,9 @@ package authpiredis_test
 import (
 	"context"
 	"errors"
+	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -43,6 +45,29 @@ func TestFullPool(t *testing.T) {
 			log.want(t, "WARN", 0)
 		})
 	}
+}
+
+// The app fills the pool in the middle of a refresh, for longer than the lease. The
+// lease is renewed all the same.
+func TestFullPoolOfTheHolder(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	o := authpiredis.Options{Lease: time.Second}
+	client := s.client(func(o *redis.Options) { o.PoolSize, o.PoolTimeout, o.ClientName = 1, 30*time.Second, "holder" })
+	h := hold(t, authpiredis.NewCoordinator(client, &o), id(1))
+	release := fill(t, client)
+	var spender spender
+	waiter := do(s.process(o), id(1), spender.spend("mine"))
+	time.Sleep(4 * time.Second)
+	h.end <- answer{value: "theirs"}
+	receive(t, waiter).want(t, "theirs")
+	release()
+	receive(t, h.got).want(t, "theirs")
+	spender.want(t, 0)
+	admin := s.client()
+	eventually(t, "the spare connection is closed", func() bool {
+		return strings.Count(admin.ClientList(context.Background()).Val(), "name=holder") == 1
+	})
 }
 
 // fill takes the one connection of a client's pool.
@@ -127,6 +152,49 @@ func TestStuckForLongerThanTheLease(t *testing.T) {
 			spender.want(t, 0)
 		})
 	}
+}
+
+// A process whose answers take long claims the lease again before it spends. Others
+// see that it lives, and wait.
+func TestLateAnswers(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	o := authpiredis.Options{Lease: time.Second}
+	var late late
+	far := s.process(o, late.use)
+	late.delay.Store(int64(700 * time.Millisecond))
+	var spender spender
+	first := do(far, id(1), spender.spend("theirs"))
+	client := s.client()
+	eventually(t, "a lease", func() bool { return client.DBSize(context.Background()).Val() == 1 })
+	second := do(s.process(o), id(1), spender.spend("mine"))
+	time.Sleep(4 * time.Second)
+	spender.want(t, 0)
+	late.delay.Store(0)
+	receive(t, first).want(t, "theirs")
+	receive(t, second).want(t, "theirs")
+	spender.want(t, 1)
+}
+
+// late is a network whose answers take long.
+type late struct{ delay atomic.Int64 }
+
+func (l *late) use(o *redis.Options) {
+	o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+		return &lateConn{conn, l}, err
+	}
+}
+
+type lateConn struct {
+	net.Conn
+	late *late
+}
+
+func (c *lateConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	time.Sleep(time.Duration(c.late.delay.Load()))
+	return n, err
 }
 
 // A Redis that never answers: nothing is spent, and the error says so.

@@ -15,8 +15,12 @@ type try struct {
 	c      *Coordinator
 	id     string
 	token  string // begins the lease's value while it is ours
+	claims int    // ends it: one that is claimed again counts as renewed
 	watch  watch
 	failed failure
+
+	wake  <-chan struct{} // nil: not waiting for another process yet
+	leave func()          // ends that
 }
 
 // failure is what stands between this call and Redis.
@@ -31,47 +35,63 @@ const (
 )
 
 func (t *try) run(ctx context.Context, spend func(context.Context) ([]byte, error)) ([]byte, error) {
-	opts := &t.c.opts
-	var wake <-chan struct{}
-	leave := func() {}
-	defer func() { leave() }()
+	t.leave = func() {}
+	defer func() { t.leave() }()
 	for {
 		seen, sentAt, err := t.claim(ctx)
-		if err == nil && seen.done {
+		if seen.done {
 			return seen.value, nil
 		}
 		if ctx.Err() != nil {
 			return nil, t.gaveUp(ctx, seen.held, err)
 		}
 		t.failed.note(sentAt, err)
-		pause := retryPause
-		switch {
-		case err == nil && seen.held && time.Since(sentAt) < opts.Lease/2:
-			leave()
-			return t.spend(ctx, spend, sentAt)
-		case err == nil && seen.held:
-			continue // who knows whether it still is
-		case err == nil:
-			t.watch.saw(time.Now(), seen, opts)
-			pause = opts.lookEvery()
-			if wake == nil {
-				wake, leave = t.c.wakeups.join(t.id)
-			}
-		case !t.isDown():
-		case !opts.AllowWithoutRedis:
-			return nil, fmt.Errorf("authpiredis: %w: %w", ErrUnavailable, err)
-		case time.Since(t.watch.looked) > opts.Lease: // if another was at work
-			leave()
-			return t.spend(ctx, spend, time.Now())
+		alone, err := t.isAlone()
+		if err != nil {
+			return nil, err
 		}
-		await(ctx, wake, pause)
+		// Of a claim that took long nobody knows whether it still holds.
+		if alone || seen.held && time.Since(sentAt) < t.c.opts.Lease/2 {
+			t.leave()
+			return t.spend(ctx, spend, sentAt)
+		}
+		t.wait(ctx, seen)
 	}
+}
+
+// isAlone reports whether this process may go on without Redis. The error is that it
+// cannot go on at all.
+func (t *try) isAlone() (bool, error) {
+	switch {
+	case !t.isDown():
+		return false, nil
+	case !t.c.opts.AllowWithoutRedis:
+		return false, fmt.Errorf("authpiredis: %w: %w", ErrUnavailable, t.failed.err)
+	}
+	return time.Since(t.watch.looked) > t.c.opts.Lease, nil // if another was at work
+}
+
+// wait returns when it is time to ask again.
+func (t *try) wait(ctx context.Context, seen claimed) {
+	pause := retryPause
+	switch {
+	case seen.held:
+		return
+	case seen.holder != "":
+		t.watch.saw(time.Now(), seen, &t.c.opts)
+		if t.wake == nil {
+			t.wake, t.leave = t.c.wakeups.join(t.id)
+		}
+		pause = t.c.opts.lookEvery()
+	}
+	await(ctx, t.wake, pause)
 }
 
 // claim asks for the result or the lease. If ctx ends first, a lease that arrives
 // later is given back.
 func (t *try) claim(ctx context.Context) (seen claimed, sentAt time.Time, err error) {
-	cmd := t.c.claim(t.id, t.token, 0, t.watch.stale(time.Now()))
+	cmd := t.c.claim(t.id, t.token, t.claims, t.watch.stale(time.Now()))
+	t.claims++
 	cmd.gone = ctx.Done()
 	cmd.orphan = func(cmd *command) {
 		if seen, _ := cmd.claimed(); seen.held {
@@ -123,7 +143,7 @@ func (t *try) isDown() bool {
 // Without Redis it does the same: should Redis come back in time, the others find
 // the lease.
 func (t *try) spend(ctx context.Context, spend func(context.Context) ([]byte, error), claimedAt time.Time) ([]byte, error) {
-	h := t.c.keeper.add(t.id, t.token, claimedAt)
+	h := t.c.keeper.add(t.id, t.token, t.claims, claimedAt)
 	spent := false
 	defer func() {
 		if !spent { // an error, or a panic on its way: another may try

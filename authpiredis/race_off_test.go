@@ -1,0 +1,5 @@
+//go:build !race
+
+package authpiredis_test
+
+const raceDetector = false
