@@ -65,7 +65,7 @@ func (a *App) RequireAgent(next http.Handler) http.Handler {
 			// Or the back button shows the page after a sign-out. A handler may replace it.
 			noStore(w)
 			caller{agent, s, a.forbid}.serve(next, w, r)
-		case errors.Is(err, ErrNotSignedIn) && a.opts.IsPage(r):
+		case errors.Is(err, ErrNotSignedIn) && (a.opts.IsPage(r) || intent.Prefetch(r)):
 			a.askToSignIn(w, r, a.loginFor(a.wayBack(r)))
 		default:
 			a.fail(w, r, pageError(err), "")

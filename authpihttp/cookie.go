@@ -53,11 +53,10 @@ func (a *App) siteOf(r *http.Request) *site {
 }
 
 // otherLoopback reports whether the browser has this machine under another name than
-// the redirect URI: cookies of one are not sent to the other.
+// the redirect URI: cookies of one are not sent to the other, but to any port.
 func (a *App) otherLoopback(r *http.Request) bool {
-	s, here := a.siteOf(r), url.URL{Host: r.Host}
-	there := url.URL{Host: s.host}
-	return s.host != s.normal(r.Host) && weburl.Loopback(here.Hostname()) && weburl.Loopback(there.Hostname())
+	here, there := (&url.URL{Host: r.Host}).Hostname(), (&url.URL{Host: a.siteOf(r).host}).Hostname()
+	return !strings.EqualFold(here, there) && weburl.Loopback(here) && weburl.Loopback(there)
 }
 
 // Kinds of cookies, as they stand in the name.

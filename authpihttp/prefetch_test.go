@@ -31,6 +31,13 @@ func TestPrefetch(t *testing.T) {
 					t.Errorf("%s: got %d to %q with the cookie %q; want 503 and nothing else", path, a.status, a.location, a.header.Get("Set-Cookie"))
 				}
 			}
+			asked := map[string]string{"Accept": "*/*"} // as by <link rel=prefetch>
+			for name, value := range header {
+				asked[name] = value
+			}
+			if a := b.send("GET", "/x", asked); a.status != http.StatusServiceUnavailable {
+				t.Errorf("by a link: got %d; want 503", a.status)
+			}
 			if got := len(b.cookies()); got != before {
 				t.Errorf("got %d cookies; want the %d of before", got, before)
 			}

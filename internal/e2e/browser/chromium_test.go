@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -31,11 +32,22 @@ type browser struct {
 	cancel context.CancelFunc
 	dir    string
 	err    error
+
+	preferences string // of a new profile, as JSON
 }
 
 func (b *browser) start(path string) {
 	if b.dir, b.err = os.MkdirTemp("", "authpi-chromium-"); b.err != nil {
 		return
+	}
+	if b.preferences != "" {
+		profile := filepath.Join(b.dir, "Default")
+		if b.err = os.Mkdir(profile, 0o700); b.err == nil {
+			b.err = os.WriteFile(filepath.Join(profile, "Preferences"), []byte(b.preferences), 0o600)
+		}
+		if b.err != nil {
+			return
+		}
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path), chromedp.UserDataDir(b.dir), chromedp.DisableGPU,
