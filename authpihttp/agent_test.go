@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
@@ -97,34 +98,31 @@ func TestRotationOutlivesTheRequest(t *testing.T) {
 		}},
 		{"the client has left", func(s *site, b *browser) {
 			ctx, cancel := context.WithCancel(context.Background())
-			s.issuer.Inject(authpitest.Fault{Grant: "refresh_token", DelayAnswer: 30 * time.Millisecond})
-			go func() {
-				for s.issuer.Grants("refresh_token") == 0 {
-					time.Sleep(time.Millisecond)
-				}
-				cancel()
-			}()
+			s.issuer.Inject(authpitest.Fault{Grant: "refresh_token", DelayAnswer: time.Second})
+			time.AfterFunc(time.Second/2, cancel)
 			_, _ = b.try(ctx, "GET", "/", nil)
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, nil)
-			s.mux.Handle("GET /panic", s.app.RequireAgent(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-				panic(http.ErrAbortHandler)
-			})))
-			b := s.browser()
-			b.signIn("usr_ada")
-			before := b.tokens()
-			s.expire()
-			tc.do(s, b)
-			if after := b.tokens(); after.RefreshToken == before.RefreshToken {
-				t.Error("the rotated tokens are not in the store")
-			}
-			b.wantUser("usr_ada")
-			if got := s.issuer.Grants("refresh_token"); got != 1 {
-				t.Errorf("got %d refreshes; want 1", got)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				s := newSite(t, nil)
+				s.mux.Handle("GET /panic", s.app.RequireAgent(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+					panic(http.ErrAbortHandler)
+				})))
+				b := s.browser()
+				b.signIn("usr_ada")
+				before := b.tokens()
+				s.expire()
+				tc.do(s, b)
+				if after := b.tokens(); after.RefreshToken == before.RefreshToken {
+					t.Error("the rotated tokens are not in the store")
+				}
+				b.wantUser("usr_ada")
+				if got := s.issuer.Grants("refresh_token"); got != 1 {
+					t.Errorf("got %d refreshes; want 1", got)
+				}
+			})
 		})
 	}
 }
@@ -257,35 +255,37 @@ func TestAgentAndAgentOptions(t *testing.T) {
 func TestIdleTimeoutAndLifetime(t *testing.T) {
 	t.Parallel()
 	both(t, func(t *testing.T, plain bool) {
-		s := newSite(t, func(made *setup) {
-			made.plain = plain
-			made.issuer.AccessTokenLifetime = 48 * time.Hour
-			made.options.IdleTimeout, made.options.Lifetime = 80*time.Minute, 24*time.Hour
-		})
-		idle, busy := s.browser(), s.browser()
-		idle.signIn("usr_ada")
-		busy.signIn("usr_ada")
-		writes := s.store.writes
-		s.advance(10 * time.Minute)
-		busy.wantUser("usr_ada")
-		if got := s.store.writes - writes; got != 0 {
-			t.Errorf("got %d writes after an eighth; want 0", got)
-		}
-		s.advance(time.Second)
-		busy.wantUser("usr_ada")
-		busy.wantUser("usr_ada")
-		if got := s.store.writes - writes; got != 1 {
-			t.Errorf("got %d writes after more than an eighth; want 1", got)
-		}
-		s.advance(70*time.Minute - time.Second)
-		idle.wantUser("")
-		busy.wantUser("usr_ada")
-		for range 19 {
-			s.advance(70 * time.Minute)
+		synctest.Test(t, func(t *testing.T) { // its time stands still
+			s := newSite(t, func(made *setup) {
+				made.plain = plain
+				made.issuer.AccessTokenLifetime = 48 * time.Hour
+				made.options.IdleTimeout, made.options.Lifetime = 80*time.Minute, 24*time.Hour
+			})
+			idle, busy := s.browser(), s.browser()
+			idle.signIn("usr_ada")
+			busy.signIn("usr_ada")
+			writes := s.store.writes
+			s.advance(10 * time.Minute)
 			busy.wantUser("usr_ada")
-		}
-		s.advance(31 * time.Minute) // 24 hours and a minute
-		busy.wantUser("")
+			if got := s.store.writes - writes; got != 0 {
+				t.Errorf("got %d writes after an eighth; want 0", got)
+			}
+			s.advance(time.Second)
+			busy.wantUser("usr_ada")
+			busy.wantUser("usr_ada")
+			if got := s.store.writes - writes; got != 1 {
+				t.Errorf("got %d writes after more than an eighth; want 1", got)
+			}
+			s.advance(70*time.Minute - time.Second)
+			idle.wantUser("")
+			busy.wantUser("usr_ada")
+			for range 19 {
+				s.advance(70 * time.Minute)
+				busy.wantUser("usr_ada")
+			}
+			s.advance(31 * time.Minute) // 24 hours and a minute
+			busy.wantUser("")
+		})
 	})
 }
 
@@ -293,50 +293,50 @@ func TestIdleTimeoutAndLifetime(t *testing.T) {
 // nobody is signed in again by them.
 func TestSignOutDuringRefresh(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, nil)
-	b, same := s.browser(), s.browser()
-	b.signIn("usr_ada")
-	same.setCookie(b.cookie())
-	hint, key := b.tokens().IDToken, b.recordKey()
-	s.expire()
-	s.issuer.Inject(authpitest.Fault{Grant: "refresh_token", DelayAnswer: 300 * time.Millisecond})
-	var all sync.WaitGroup
-	all.Go(func() {
-		if a := same.json("/x"); a.status != http.StatusUnauthorized {
-			t.Errorf("got %d, %v; want 401", a.status, s.lastRefusal())
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, nil)
+		b, same := s.browser(), s.browser()
+		b.signIn("usr_ada")
+		same.setCookie(b.cookie())
+		hint, key := b.tokens().IDToken, b.recordKey()
+		s.expire()
+		s.issuer.Inject(authpitest.Fault{Grant: "refresh_token", DelayAnswer: time.Second})
+		var all sync.WaitGroup
+		all.Go(func() {
+			if a := same.json("/x"); a.status != http.StatusUnauthorized {
+				t.Errorf("got %d, %v; want 401", a.status, s.lastRefusal())
+			}
+		})
+		synctest.Wait() // the answer is on its way
+		b.send("POST", "/auth/logout", nil)
+		all.Wait()
+		same.wantUser("")
+		if s.hasRecord(key) {
+			t.Error("the sign-in is in the store")
+		}
+		if s.issuer.SessionAlive(hint) {
+			t.Error("the session lives on at the issuer")
 		}
 	})
-	for s.issuer.Grants("refresh_token") == 0 {
-		time.Sleep(time.Millisecond)
-	}
-	b.send("POST", "/auth/logout", nil)
-	all.Wait()
-	same.wantUser("")
-	if s.hasRecord(key) {
-		t.Error("the sign-in is in the store")
-	}
-	if s.issuer.SessionAlive(hint) {
-		t.Error("the session lives on at the issuer")
-	}
 }
 
 // The record is gone when the tokens come, as after a sign-out in a process that
 // could not reach the issuer: they are given back.
 func TestTokensOfNobody(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, nil)
-	b := s.browser()
-	b.signIn("usr_ada")
-	s.expire()
-	s.issuer.Inject(authpitest.Fault{Grant: "refresh_token", DelayAnswer: 100 * time.Millisecond})
-	var all sync.WaitGroup
-	all.Go(func() { b.wantUser("") })
-	for s.issuer.Grants("refresh_token") == 0 {
-		time.Sleep(time.Millisecond)
-	}
-	s.store.set(func(st *store) { clear(st.items) })
-	all.Wait()
-	if got := s.issuer.Sessions("usr_ada"); got != 0 {
-		t.Errorf("got %d sessions at the issuer; want 0", got)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, nil)
+		b := s.browser()
+		b.signIn("usr_ada")
+		s.expire()
+		s.issuer.Inject(authpitest.Fault{Grant: "refresh_token", DelayAnswer: time.Second})
+		var all sync.WaitGroup
+		all.Go(func() { b.wantUser("") })
+		synctest.Wait() // the answer is on its way
+		s.store.set(func(st *store) { clear(st.items) })
+		all.Wait()
+		if got := s.issuer.Sessions("usr_ada"); got != 0 {
+			t.Errorf("got %d sessions at the issuer; want 0", got)
+		}
+	})
 }
