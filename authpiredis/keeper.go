@@ -86,11 +86,11 @@ func (k *keeper) beat(now time.Time) bool {
 		if now.Sub(h.renewedAt) < k.c.opts.renewEvery() {
 			continue
 		}
-		left := h.renewal == nil || h.renewal.taken.Load() // without an answer, it may be lost
+		sent := h.renewal == nil || h.renewal.taken.Load() // without an answer, it may be lost
 		if now.Sub(h.heldAt) > k.c.opts.quiet() {
 			late = append(late, k.next(h, now)...)
 		}
-		if left {
+		if sent {
 			due = append(due, k.next(h, now)...)
 		}
 	}
