@@ -259,3 +259,41 @@ func TestRefusedResourceEndsNothing(t *testing.T) {
 	}
 	b.wantUser("usr_ada")
 }
+
+// A process dies at some point of a sign-in, and cleans nothing up. Another one signs
+// the user in, and out, on what is left in the store.
+func TestKilledWithinSignIn(t *testing.T) {
+	t.Parallel()
+	for nth := 1; nth <= 5; nth++ {
+		s := newSite(t, nil)
+		b := s.browser()
+		callback := s.atIssuer(b.start("/x"), "usr_ada")
+		seen := 0
+		var dies func()
+		dies = func() {
+			if seen++; seen == nth {
+				panic(http.ErrAbortHandler)
+			}
+			s.store.set(func(st *store) { st.onWrite = dies })
+		}
+		s.store.set(func(st *store) { st.onWrite = dies })
+		if _, err := b.try(t.Context(), "GET", callback, nil); err == nil {
+			t.Fatalf("write %d: want the connection closed", nth)
+		}
+		other := s.process(s.anotherClient())
+		mux := http.NewServeMux()
+		other.Register(mux)
+		mux.Handle("/", other.RequireAgent(http.HandlerFunc(s.whoami)))
+		s.handler = mux
+		a := b.get(callback) // the browser tries again
+		if a.status != http.StatusSeeOther && a.status != http.StatusBadRequest {
+			t.Errorf("write %d: the callback once more: got %d to %q", nth, a.status, a.location)
+		}
+		b.signIn("usr_ada")
+		b.wantUser("usr_ada")
+		if status, body, _ := post(http.HandlerFunc(other.BackchannelLogout), "logout_token="+s.issuer.LogoutToken(map[string]any{"sub": "usr_ada"})); status != 200 {
+			t.Errorf("write %d: got %d %s", nth, status, body)
+		}
+		b.wantUser("")
+	}
+}
