@@ -269,17 +269,33 @@ func (e *Engine) mark(ctx context.Context, refreshToken, another string) (marked
 
 func (in *inside) end() { in.over.Store(true) }
 
-// isInside reports whether the call comes out of a callback about the same tokens:
-// to wait for what waits for it would take all of the time.
+// isInside reports whether the call comes out of a callback about the same tokens, or
+// those before or after them: to wait for what waits for it would take all of the time.
 func (c *call) isInside(ctx context.Context) bool {
 	in, _ := ctx.Value(insideKey{}).(*inside)
+	if in == nil || c.id == "" {
+		return false
+	}
+	e := c.engine
+	now := e.Now()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	own := e.lastOf(c.id, now)
+	about := func(refreshToken string) bool { return e.lastOf(e.id(refreshToken), now) == own }
 	for ; in != nil; in = in.outer {
-		about := func(refreshToken string) bool { return c.engine.id(refreshToken) == c.id }
-		if in.engine == c.engine && !in.over.Load() && slices.ContainsFunc(in.tokens[:], about) {
+		if in.engine == e && !in.over.Load() && slices.ContainsFunc(in.tokens[:], about) {
 			return true
 		}
 	}
 	return false
+}
+
+// lastOf returns the id of the last known successor of a token. e.mu is held.
+func (e *Engine) lastOf(id string, now time.Time) string {
+	if tip, _ := e.newest(id, now); tip != nil {
+		return tip.id
+	}
+	return id
 }
 
 // answerInside returns what is known, and stores nothing: the outer call does that.
@@ -288,6 +304,9 @@ func (c *call) answerInside() (*Fate, error) {
 	now := e.Now()
 	e.mu.Lock()
 	tip, set := e.newest(c.atID, now)
+	if set == nil {
+		set = c.made
+	}
 	if tip.is(Reusable) {
 		set = tip.fate
 	}

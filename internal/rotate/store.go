@@ -161,8 +161,11 @@ func (c *call) save(set Tokens) error {
 			return &UnsavedError{Set: set}
 		}
 	}
-	if c.signedOut() {
+	switch {
+	case c.signedOut():
 		return ErrRevoked
+	case limit.Left() <= 0:
+		return &UnsavedError{Set: set}
 	}
 	ctx, in := c.engine.mark(ctx, c.Have.RefreshToken, set.RefreshToken)
 	defer in.end()
