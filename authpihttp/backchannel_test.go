@@ -262,6 +262,11 @@ func TestFrontchannelLogout(t *testing.T) {
 	}
 	s.browser().get("/front?iss=" + iss + "&sid=" + sid) // frames carry no cookie
 	b.wantUser("")
+	// A sid may hold a raw semicolon.
+	s.issuer.Inject(authpitest.Fault{IDToken: func(_, c map[string]any) { c["sid"] = "s;1&2" }})
+	b.signIn("usr_ada")
+	b.get("/front?sid=s;1%262&iss=" + iss)
+	b.wantUser("")
 	if a := b.get("/front?iss=" + iss + "&sid=" + sid); a.status != 200 {
 		t.Errorf("signed out: got %d; want 200", a.status)
 	}

@@ -31,6 +31,7 @@ func routes(mux *http.ServeMux, app *authpihttp.App, list, create http.Handler) 
 // narrowed asks for tokens of one organization where the login names one.
 func narrowed(client *authpi.IdpClient, store authpihttp.Store) *authpihttp.App {
 	return authpihttp.New(client, store, &authpihttp.Options{
+		PostLogoutRedirectURI: "https://app.example/auth/signed-out", // as registered
 		Authorize: func(r *http.Request) *authpi.AuthorizationOptions {
 			return &authpi.AuthorizationOptions{Org: r.URL.Query().Get("org")} // GET /auth/login?org=org_1
 		},

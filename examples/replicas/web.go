@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 
@@ -53,7 +54,8 @@ func newWeb(cfg authpi.Config, rdb *redis.Client) (http.Handler, error) {
 		return nil, err
 	}
 	app := authpihttp.New(client, authpiredis.NewStore(rdb, nil), &authpihttp.Options{
-		Keys: [][]byte{sealKey}, // a public client: each process needs the same
+		Keys:                  [][]byte{sealKey}, // a public client: each process needs the same
+		PostLogoutRedirectURI: strings.TrimSuffix(cfg.RedirectURI, "/callback") + "/signed-out",
 	})
 
 	mux := http.NewServeMux()

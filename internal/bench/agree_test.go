@@ -94,6 +94,15 @@ func TestPagesAgree(t *testing.T) {
 				t.Errorf("%s, %d organizations: %v", p.Name, n, err)
 			}
 		}
+		for _, c := range APICalls() {
+			call := c.New(issuer())
+			if _, err := call(issuer().Token(n)); err != nil {
+				t.Errorf("%s, %d organizations: %v", c.Name, n, err)
+			}
+			if _, err := call(issuer().Token(n) + "x"); err == nil {
+				t.Errorf("%s let a spoilt token in", c.Name)
+			}
+		}
 	}
 }
 

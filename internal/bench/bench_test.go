@@ -72,27 +72,34 @@ var poolLimit = 1 << 20
 
 // Every token is one that the contender has not seen for as long as it remembers.
 func BenchmarkVerify(b *testing.B) {
-	each(b, func(b *testing.B, n int) {
-		tokens := issuer().Pool(n, poolLimit)
-		for _, r := range rotated(Verifiers()) {
-			b.Run(r.Name, func(b *testing.B) {
-				verify := r.New(issuer())
-				if _, err := verify(issuer().Token(n)); err != nil { // fetches the keys
+	each(b, func(b *testing.B, n int) { timeVerifiers(b, n, Verifiers()) })
+}
+
+func timeVerifiers(b *testing.B, n int, contenders []Reader) {
+	tokens := issuer().Pool(n, poolLimit)
+	for _, r := range rotated(contenders) {
+		b.Run(r.Name, func(b *testing.B) {
+			verify := r.New(issuer())
+			if _, err := verify(issuer().Token(n)); err != nil { // fetches the keys
+				b.Fatal(err)
+			}
+			next := 0
+			defer clean(b)()
+			for b.Loop() {
+				if _, err := verify(tokens[next]); err != nil {
 					b.Fatal(err)
 				}
-				next := 0
-				defer clean(b)()
-				for b.Loop() {
-					if _, err := verify(tokens[next]); err != nil {
-						b.Fatal(err)
-					}
-					if next++; next == len(tokens) {
-						next = 0
-					}
+				if next++; next == len(tokens) {
+					next = 0
 				}
-			})
-		}
-	})
+			}
+		})
+	}
+}
+
+// One op is one request for a guarded API with a token that was not seen before.
+func BenchmarkGuardedAPI(b *testing.B) {
+	each(b, func(b *testing.B, n int) { timeVerifiers(b, n, APICalls()) })
 }
 
 // The same token again, which only ours remembers.

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
@@ -187,4 +189,38 @@ func verifiedClaims(ctx context.Context, verifier *oidc.IDTokenVerifier, idToken
 	}
 	who := &Claims{}
 	return who, verified.Claims(who)
+}
+
+// APICalls are requests for a guarded API with a token that was not seen before. The
+// handlers of the peers do by hand what Bearer does.
+func APICalls() []Reader {
+	calls := []Reader{{Ours, func(is *Issuer) func(string) (any, error) {
+		api, err := authpihttp.NewBearer(NewClient(is), nil)
+		if err != nil {
+			panic(err)
+		}
+		guarded := api.Require(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
+		return func(token string) (any, error) { return nil, serve(guarded, apiCall(token)) }
+	}}}
+	for _, peer := range Verifiers() {
+		if peer.Name == GoOIDC || peer.Name == JWX {
+			calls = append(calls, Reader{peer.Name, func(is *Issuer) func(string) (any, error) {
+				verify := peer.New(is)
+				guarded := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					token, found := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+					if _, err := verify(token); !found || err != nil {
+						w.WriteHeader(http.StatusUnauthorized)
+						return
+					}
+					w.WriteHeader(http.StatusNoContent)
+				})
+				return func(token string) (any, error) { return nil, serve(guarded, apiCall(token)) }
+			}})
+		}
+	}
+	return calls
+}
+
+func apiCall(token string) *http.Request {
+	return &http.Request{Method: http.MethodGet, URL: &url.URL{Path: "/projects"}, Header: http.Header{"Authorization": {"Bearer " + token}}}
 }

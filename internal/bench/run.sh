@@ -33,7 +33,7 @@ go test -c -o "$out/bench.test" .
 
 # Each row has a process of its own, so that none inherits another's heap. Within a
 # row the contenders come in an order that moves on with each round.
-rows=(AuthorizationURL Stored GuardedPage Verify SeenAgain Access Forged Exchange Burst)
+rows=(AuthorizationURL Stored GuardedPage GuardedAPI Verify SeenAgain Access Forged Exchange Burst)
 load() { cut -d' ' -f1 /proc/loadavg >>"$out/load.txt" 2>/dev/null || true; }
 for ((round = 1; round <= rounds; round++)); do
 	echo "== round $round of $rounds, load $(cut -d' ' -f1-3 /proc/loadavg 2>/dev/null || echo unknown)"

@@ -84,6 +84,9 @@ func (r *results) goals() []goal {
 	page := sized("GuardedPage", 10)
 	ratio(orgs("guarded page", 10), 1.5, page, bench.Ours, page, bench.CreateAgentAlone)
 	ratio(orgs("guarded page", 10), 0.25, page, bench.Ours, page, bench.GoOIDCWithSCS)
+	call := sized("GuardedAPI", 10)
+	ratio(orgs("guarded API, fresh token", 10), 0.5, call, bench.Ours, call, bench.JWX)
+	ratio(orgs("guarded API, fresh token", 10), 0.55, call, bench.Ours, call, bench.GoOIDC)
 	for _, c := range []struct {
 		n     int
 		limit float64

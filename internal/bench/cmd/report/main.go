@@ -85,6 +85,7 @@ var titles = []struct{ row, title string }{
 	{"AuthorizationURL", "Authorization URL"},
 	{"Stored", "Stored set to agent"},
 	{"GuardedPage", "Guarded page of somebody who is signed in"},
+	{"GuardedAPI", "Guarded API, a token not seen before (ES256)"},
 	{"Verify", "Token verified and decoded (ES256)"},
 	{"SeenAgain", "The same token again"},
 	{"Access", "One scope check, last organization, 20 scopes each"},
