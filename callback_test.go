@@ -658,6 +658,8 @@ func TestExchangeCallbackOrganization(t *testing.T) {
 			if tc.ok != (err == nil) || !tc.ok && (!errors.Is(err, authpi.ErrInvalidOrganization) || !authpi.SessionEnded(err)) {
 				t.Errorf("got %v; want it accepted: %t", err, tc.ok)
 			}
+			_, err = client.ExchangeCallback(t.Context(), callback, auth)
+			testkit.WantCode(t, err, "invalid_grant") // the code is spent, and nobody is there to look at
 		})
 	}
 }
@@ -666,6 +668,12 @@ func TestExchangeCallbackOrganization(t *testing.T) {
 func TestExchangeCallbackTooLong(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x", 64<<10)
+	fill := func(v url.Values, size int) {
+		for name, values := range v {
+			size -= len(name) + len(values[0]) + 2
+		}
+		v.Set("x", long[:size-3])
+	}
 	for _, tc := range []struct {
 		name   string
 		change func(url.Values)
@@ -675,7 +683,8 @@ func TestExchangeCallbackTooLong(t *testing.T) {
 		{"long error", func(v url.Values) { v.Set("error", long) }, "invalid_request"},
 		{"long name", func(v url.Values) { v.Set(long, "") }, "invalid_request"},
 		{"many parameters", func(v url.Values) { v["x"] = make([]string, 32<<10) }, "invalid_request"},
-		{"as much as fits", func(v url.Values) { v.Set("x", long[:63<<10]) }, ""},
+		{"one byte too many", func(v url.Values) { fill(v, 64<<10+1) }, "invalid_request"},
+		{"as much as fits", func(v url.Values) { fill(v, 64<<10) }, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
