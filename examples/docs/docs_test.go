@@ -37,12 +37,8 @@ func TestBlocksAreCompiled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pages, err := filepath.Glob("../../docs/*.md")
-	if err != nil {
-		t.Fatal(err)
-	}
 	shows := map[string]int{} // blocks, by page
-	for _, path := range append(pages, "../../README.md", "../../authpihttp/app.go") {
+	for _, path := range append(pages(t), "../../README.md", "../../authpihttp/app.go") {
 		page := strings.TrimSuffix(filepath.Base(path), ".md")
 		for _, block := range blocksOf(t, path) {
 			// One piece of the README leaves out what depends on the app.
@@ -93,11 +89,7 @@ func flat(code string) string {
 // Links within the repository lead to files and headings that exist.
 func TestLinks(t *testing.T) {
 	t.Parallel()
-	pages, err := filepath.Glob("../../docs/*.md")
-	if err != nil || len(pages) < len(pagesWithCode) {
-		t.Fatalf("found %d pages, %v", len(pages), err)
-	}
-	for _, page := range append(pages, "../../README.md") {
+	for _, page := range append(pages(t), "../../README.md") {
 		for _, found := range link.FindAllStringSubmatch(fence.ReplaceAllString(read(t, page), ""), -1) {
 			if strings.Contains(found[1], "://") {
 				continue
@@ -116,6 +108,17 @@ func TestLinks(t *testing.T) {
 			}
 		}
 	}
+}
+
+// pages are those for users and those for reviewers.
+func pages(t *testing.T) []string {
+	t.Helper()
+	users, err := filepath.Glob("../../docs/*.md")
+	review, err2 := filepath.Glob("../../docs/review/*.md")
+	if err := errors.Join(err, err2); err != nil || len(users) < len(pagesWithCode)-1 || len(review) < 5 {
+		t.Fatalf("found %d pages for users and %d for reviewers, %v", len(users), len(review), err)
+	}
+	return append(users, review...)
 }
 
 // hasHeading makes anchors as code hosting sites do.

@@ -1,6 +1,6 @@
 // Package bench measures authpi side by side with the libraries that do the same
 // work, in one process and in one run. internal/bench/run.sh runs it in rounds and
-// writes docs/performance.md.
+// writes docs/review/performance.md.
 //
 // Every contender stands in one file with the others of its row: authurl.go,
 // stored.go, guarded.go, verify.go, scopes.go, source.go, exchange.go, forged.go,

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures authpi and its peers in rounds, prints the goals with what was measured,
-# and writes the tables and charts of docs/performance.md.
+# and writes the tables and charts of docs/review/performance.md.
 #
 #   ROUNDS=5 BENCHTIME=300ms internal/bench/run.sh
 #

@@ -132,7 +132,7 @@ func TestLeaseShorterThanTheAnswer(t *testing.T) {
 	wantOneSet(t, said, callers, idp.uses(label(tokens.RefreshToken))[0].next)
 }
 
-// docs/refresh.md, "What cannot be": a holder that is frozen for longer than its
+// docs/review/refresh.md, "What cannot be": a holder that is frozen for longer than its
 // lease is taken for dead, and the next process spends the token too. What the
 // issuer then says is final and shared; the holder gives its own callers what it
 // received itself.

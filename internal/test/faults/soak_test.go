@@ -310,7 +310,7 @@ func (s *soak) replace(session *soakSession) {
 	s.own(fresh.tokens.RefreshToken, session)
 }
 
-// save stores tokens as docs/refresh.md says, and now and then fails to.
+// save stores tokens as docs/review/refresh.md says, and now and then fails to.
 func (session *soakSession) save(loaded authpi.TokenSet, login int, tokens authpi.TokenSet) error {
 	if rand.IntN(50) == 0 {
 		return errors.New("the store is away")

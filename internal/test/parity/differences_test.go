@@ -3,7 +3,7 @@ package parity_test
 import "slices"
 
 // parityDifference are cases of one file that differ in the same way. id is the
-// line of docs/differences.md that says why; instead is all that comes out
+// line of docs/review/differences.md that says why; instead is all that comes out
 // otherwise than recorded, as parityDiff.compare writes it.
 type parityDifference struct {
 	id      string

@@ -45,7 +45,7 @@ type parityCase struct {
 }
 
 // TestParity runs every recorded case. A case matches, or parityDifferences lists
-// it with a line of docs/differences.md and with all that comes out instead, or
+// it with a line of docs/review/differences.md and with all that comes out instead, or
 // it is dynamic and skipped.
 func TestParity(t *testing.T) {
 	documented := documentedDifferences(t)
@@ -120,7 +120,7 @@ func differencesByCase(t *testing.T, documented []string) map[string]*parityDiff
 	for i := range parityDifferences {
 		d := &parityDifferences[i]
 		if !slices.Contains(documented, d.id) {
-			t.Errorf("docs/differences.md has no %s", d.id)
+			t.Errorf("docs/review/differences.md has no %s", d.id)
 		}
 		for _, name := range d.cases {
 			key := d.file + ": " + name
@@ -133,11 +133,11 @@ func differencesByCase(t *testing.T, documented []string) map[string]*parityDiff
 	return byCase
 }
 
-// documentedDifferences are the IDs that docs/differences.md explains, each in a
+// documentedDifferences are the IDs that docs/review/differences.md explains, each in a
 // heading or table row of its own.
 func documentedDifferences(t *testing.T) []string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(testkit.Root(t), "docs", "differences.md"))
+	text, err := os.ReadFile(filepath.Join(testkit.Root(t), "docs", "review", "differences.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +145,7 @@ func documentedDifferences(t *testing.T) []string {
 	for _, m := range regexp.MustCompile(`(?m)^\| (D\d+) \|`).FindAllSubmatch(text, -1) {
 		id := string(m[1])
 		if slices.Contains(ids, id) {
-			t.Errorf("docs/differences.md explains %s twice", id)
+			t.Errorf("docs/review/differences.md explains %s twice", id)
 		}
 		ids = append(ids, id)
 	}

@@ -68,7 +68,7 @@ func conformanceModules() []module {
 	}
 }
 
-// TestConformance plays every module, and holds docs/security.md to the list.
+// TestConformance plays every module, and holds docs/review/security.md to the list.
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	table, modules := refusalTable(), conformanceModules()

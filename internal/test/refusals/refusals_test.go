@@ -15,7 +15,7 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
-// refusal is one row of the refusal table in docs/security.md: an input with one
+// refusal is one row of the refusal table in docs/review/security.md: an input with one
 // fault. The same code makes the input twice. With the fault it must be refused, and
 // without it accepted: no row can leave the second out, so none is refused for a
 // reason of another kind.
@@ -53,7 +53,7 @@ func refusalTable() []refusals {
 	}
 }
 
-// TestRefusals plays every row of the table, and holds docs/security.md to it.
+// TestRefusals plays every row of the table, and holds docs/review/security.md to it.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	table := refusalTable()
@@ -138,10 +138,10 @@ func (r refusal) wantRefused(t *testing.T, s *scene, err error) {
 	testkit.WantHidden(t, err.Error(), s.secrets...)
 }
 
-// checkNamedTests wants every test that docs/security.md names to be there.
+// checkNamedTests wants every test that docs/review/security.md names to be there.
 func checkNamedTests(t *testing.T) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(testkit.Root(t), "docs", "security.md"))
+	text, err := os.ReadFile(filepath.Join(testkit.Root(t), "docs", "review", "security.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,12 +161,12 @@ func checkNamedTests(t *testing.T) {
 	}
 	for _, name := range regexp.MustCompile(`\bTest[A-Z]\w+`).FindAllString(string(text), -1) {
 		if !strings.Contains(code.String(), "func "+name+"(") {
-			t.Errorf("docs/security.md names %s, which does not exist", name)
+			t.Errorf("docs/review/security.md names %s, which does not exist", name)
 		}
 	}
 }
 
-// documentedRefusals is the table as docs/security.md has it, by heading.
+// documentedRefusals is the table as docs/review/security.md has it, by heading.
 func documentedRefusals(table []refusals) map[string][]string {
 	lines := make(map[string][]string)
 	for _, part := range table {
@@ -181,11 +181,11 @@ func documentedRefusals(table []refusals) map[string][]string {
 	return lines
 }
 
-// checkDocumented wants each heading of docs/security.md to be followed by exactly
+// checkDocumented wants each heading of docs/review/security.md to be followed by exactly
 // these rows, in this order.
 func checkDocumented(t *testing.T, level string, want map[string][]string) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(testkit.Root(t), "docs", "security.md"))
+	text, err := os.ReadFile(filepath.Join(testkit.Root(t), "docs", "review", "security.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +209,7 @@ func checkDocumented(t *testing.T, level string, want map[string][]string) {
 			got = got[1:] // the columns' names
 		}
 		if !found || !slices.Equal(got, rows) {
-			t.Errorf("docs/security.md, %q: the rows are not the test's; want\n%s", level+heading, strings.Join(rows, "\n"))
+			t.Errorf("docs/review/security.md, %q: the rows are not the test's; want\n%s", level+heading, strings.Join(rows, "\n"))
 		}
 		if sorted := slices.Sorted(slices.Values(rows)); len(slices.Compact(sorted)) != len(rows) {
 			t.Errorf("%s: a row stands there twice", heading)

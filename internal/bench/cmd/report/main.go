@@ -1,5 +1,5 @@
 // Command report makes of the rounds that run.sh measured a table of the goals on
-// standard output, the tables of docs/performance.md and its charts.
+// standard output, the tables of docs/review/performance.md and its charts.
 //
 //	report ROUNDS-FOLDER DOCS-FOLDER
 package main
@@ -23,7 +23,7 @@ func main() {
 	}
 	r, docs := read(os.Args[1]), os.Args[2]
 	r.print()
-	page := filepath.Join(docs, "performance.md")
+	page := filepath.Join(docs, "review", "performance.md")
 	data, err := os.ReadFile(page)
 	if err != nil {
 		log.Fatal(err)
