@@ -74,7 +74,7 @@ func (a *App) FrontchannelLogout(w http.ResponseWriter, r *http.Request) {
 	query, err := authpi.ParseCallback("?" + r.URL.RawQuery)
 	iss, sid := query["iss"], query["sid"]
 	if err == nil && len(iss) == 1 && len(sid) == 1 && sid[0] != "" && strings.TrimRight(iss[0], "/") == a.issuer {
-		err = a.book.EndNamed(r.Context(), authpi.LogoutToken{SessionID: sid[0]})
+		err = a.book.EndSession(r.Context(), sid[0])
 	}
 	if err != nil {
 		a.fail(w, r, err, "")

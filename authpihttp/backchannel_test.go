@@ -260,6 +260,11 @@ func TestFrontchannelLogout(t *testing.T) {
 		}
 		b.wantUser("usr_ada")
 	}
+	before := len(s.store.copy())
+	s.browser().get("/front?iss=" + iss + "&sid=unknown")
+	if got := len(s.store.copy()); got != before {
+		t.Errorf("a session that nobody has left %d entries", got-before)
+	}
 	s.browser().get("/front?iss=" + iss + "&sid=" + sid) // frames carry no cookie
 	b.wantUser("")
 	// A sid may hold a raw semicolon.

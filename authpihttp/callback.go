@@ -88,7 +88,7 @@ func (a *App) answer(w http.ResponseWriter, r *http.Request, query url.Values, l
 		if err = a.opts.SignedIn(w, r, result.agent); err != nil {
 			err = &mistake{errors.Join(err, result.signIn.Forget(context.WithoutCancel(r.Context())))}
 			a.book.Revoke(r.Context(), result.agent.Tokens)
-			a.note(l.ID, &answer{done: result.done, err: err}, time.Minute)
+			a.note(l.ID, &answer{done: result.done, err: err})
 		}
 	}
 	s := a.siteOf(r)
@@ -124,7 +124,7 @@ func (a *App) exchangeOnce(r *http.Request, query url.Values, l *signin.Login) *
 	result, known := a.answered.Get(l.ID)
 	if !known {
 		result = &answer{done: make(chan struct{}), err: errAnswered}
-		a.note(l.ID, result, answerLife)
+		a.note(l.ID, result)
 	}
 	a.mu.Unlock()
 	if known {
@@ -140,16 +140,20 @@ func (a *App) exchangeOnce(r *http.Request, query url.Values, l *signin.Login) *
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), exchangeLimit)
 	defer cancel()
 	result.agent, result.signIn, result.err = a.exchange(ctx, r, query, l)
-	if isPassing(result.err) {
-		a.note(l.ID, nil, -answerLife) // it may come again
-	}
+	a.note(l.ID, result) // as large as it is now
 	return result
 }
 
 // note remembers an answer under a copy of the id, which is a part of the whole
 // request line.
-func (a *App) note(id string, result *answer, life time.Duration) {
-	const size = 4 << 10
+func (a *App) note(id string, result *answer) {
+	size, life := 4<<10, answerLife
+	switch {
+	case isPassing(result.err):
+		life = -1 // it may come again
+	case result.agent != nil:
+		size += 4 * (len(result.agent.Tokens.IDToken) + len(result.agent.Tokens.AccessToken))
+	}
 	a.answered.Put(strings.Clone(id), result, size, a.now().Add(life))
 }
 

@@ -96,9 +96,7 @@ const retryPause = 5 * time.Second
 func (a *App) fail(w http.ResponseWriter, r *http.Request, err error, again string) {
 	noStore(w)
 	f := &failure{cause: err}
-	if given := (*failure)(nil); errors.As(err, &given) {
-		*f = *given
-	}
+	_ = errors.As(err, &f) // one that knows the way back
 	f.isPage, f.again, f.home = a.opts.IsPage(r), again, a.home()
 	if len(a.signInCookies(r)) > 0 {
 		f.signOut = a.logoutPath()

@@ -430,3 +430,35 @@ func TestLargeRecords(t *testing.T) {
 		}
 	})
 }
+
+// Two clicks on the button: the browser takes the second answer, which is as good.
+func TestSignOutTwice(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	b, same := s.browser(), s.browser()
+	b.signIn("usr_ada")
+	same.setCookie(b.cookie())
+	first := b.send("POST", "/auth/logout", nil)
+	if second := same.send("POST", "/auth/logout", nil); second.location != first.location || param(t, first.location, "id_token_hint") == "" {
+		t.Errorf("got %d to %.100q; want the first one's answer", second.status, second.location)
+	}
+}
+
+// What a login of ours needs for itself is not Authorize's to change.
+func TestAuthorizeMistakes(t *testing.T) {
+	t.Parallel()
+	for name, opts := range map[string]*authpi.AuthorizationOptions{
+		"state":         {State: "own"},
+		"nonce":         {Nonce: "own"},
+		"response_mode": {Extra: url.Values{"response_mode": {"form_post"}}},
+		"fragment":      {Extra: url.Values{"response_mode": {"fragment"}}},
+		"redirect":      {RedirectURI: "https://evil.test/callback"},
+	} {
+		s := newSite(t, func(made *setup) {
+			made.options.Authorize = func(*http.Request) *authpi.AuthorizationOptions { return opts }
+		})
+		if a := s.browser().get("/auth/login"); a.status != http.StatusInternalServerError || a.header.Get("Set-Cookie") != "" {
+			t.Errorf("%s: got %d to %q; want 500", name, a.status, a.location)
+		}
+	}
+}

@@ -183,6 +183,16 @@ func (b *Book) EndNamed(ctx context.Context, token authpi.LogoutToken) error {
 	return nil
 }
 
+// EndSession ends the sign-ins of one session, for a logout that anybody may send: it
+// leaves nothing in the store where there is no such session.
+func (b *Book) EndSession(ctx context.Context, sid string) error {
+	list, _, err := b.readIndex(ctx, kindSession, sid)
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	return b.EndNamed(ctx, authpi.LogoutToken{SessionID: sid})
+}
+
 // mark notes when a logout came.
 func (b *Book) mark(ctx context.Context, kind, id string) error {
 	key := b.indexKey("mark", kind, id)

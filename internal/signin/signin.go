@@ -1,6 +1,7 @@
 package signin
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -261,6 +262,11 @@ func (s *SignIn) SignOut(ctx context.Context) (hint string, err error) {
 	}
 	ctx = context.WithoutCancel(ctx) // the rest must not be left half done
 	_ = s.book.entries.remove(ctx, s.hintKey())
+	if rec != nil {
+		hint = cmp.Or(hint, rec.Tokens.IDToken)
+	}
+	// A second click on the button comes with the same cookie.
+	s.book.left.Put(s.hintKey(), hint, len(hint)+256, s.book.now().Add(time.Minute))
 	if rec == nil {
 		return hint, nil
 	}
@@ -268,9 +274,6 @@ func (s *SignIn) SignOut(ctx context.Context) (hint string, err error) {
 		_ = s.book.entries.remove(ctx, rec.Before)
 	}
 	s.book.Revoke(ctx, rec.Tokens)
-	if hint == "" {
-		hint = rec.Tokens.IDToken
-	}
 	return hint, nil
 }
 
@@ -283,7 +286,11 @@ func (s *SignIn) hint(ctx context.Context) string {
 	if err != nil {
 		return ""
 	}
-	idToken, _ := s.book.open(nil, "hint", s.cookie, s.hintKey(), sealed)
+	idToken, ok := s.book.open(nil, "hint", s.cookie, s.hintKey(), sealed)
+	if !ok {
+		hint, _ := s.book.left.Get(s.hintKey())
+		return hint
+	}
 	return string(idToken)
 }
 
