@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/authpi/authpi-idp-go/internal/endpoint"
+	"github.com/authpi/authpi-idp-go/internal/record"
 )
 
 // ExchangeOptions are what the answer to a code is checked against.
@@ -52,6 +53,13 @@ func (c *IdpClient) ExchangeCode(ctx context.Context, code, codeVerifier string,
 
 // exchange is ExchangeCode, where a negative MaxAge asks for a fresh sign-in.
 func (c *IdpClient) exchange(ctx context.Context, code, codeVerifier string, opts *ExchangeOptions) (*Agent, error) {
+	began := time.Now()
+	agent, err := c.exchangeOnce(ctx, code, codeVerifier, opts)
+	record.Exchange{End: endOf(ctx, began, err)}.Log(ctx, c.log)
+	return agent, err
+}
+
+func (c *IdpClient) exchangeOnce(ctx context.Context, code, codeVerifier string, opts *ExchangeOptions) (*Agent, error) {
 	if err := c.needRedirect(); err != nil {
 		return nil, err
 	}

@@ -43,6 +43,7 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/endpoint"
 	"github.com/authpi/authpi-idp-go/internal/fresh"
 	"github.com/authpi/authpi-idp-go/internal/jwks"
+	"github.com/authpi/authpi-idp-go/internal/record"
 	"github.com/authpi/authpi-idp-go/internal/redact"
 	"github.com/authpi/authpi-idp-go/internal/rotate"
 	"github.com/authpi/authpi-idp-go/internal/sibling"
@@ -222,6 +223,17 @@ const opClientCredentials = "client credentials"
 // [*ConfigurationError] without Config.ClientSecret, and otherwise an [*OAuthError]:
 // token_error, or the issuer's own code.
 func (c *IdpClient) ClientCredentials(ctx context.Context, scopes []string, resources ...string) (*Agent, error) {
+	began := time.Now()
+	agent, err := c.requestMachineToken(ctx, scopes, resources)
+	entry := record.MachineToken{End: endOf(ctx, began, err), Source: record.Issuer}
+	if err == nil {
+		entry.Expires = agent.Tokens.ExpiresAt
+	}
+	entry.Log(ctx, c.log)
+	return agent, err
+}
+
+func (c *IdpClient) requestMachineToken(ctx context.Context, scopes, resources []string) (*Agent, error) {
 	if c.cfg.ClientSecret == "" {
 		return nil, &ConfigurationError{"ClientSecret", "is required for client credentials"}
 	}
@@ -245,7 +257,7 @@ func (c *IdpClient) ClientCredentials(ctx context.Context, scopes []string, reso
 		// None is due here, but CreateAgent would believe it, so one that cannot
 		// be verified is left out.
 		if _, err := c.verifyIDToken(ctx, answer.IDToken, idTokenPolicy{op: opClientCredentials, tokens: answer}); err != nil {
-			c.log.WarnContext(ctx, "authpi: ID token of a client credentials answer left out", "error", err)
+			record.MachineIDTokenLeftOut(ctx, c.log, err)
 			answer.IDToken = ""
 		}
 	}

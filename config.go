@@ -82,8 +82,9 @@ type Config struct {
 	HTTPClient *http.Client
 	// Coordinator lets several processes share refreshes. Nil: within this process.
 	Coordinator RefreshCoordinator
-	// Logger is told about refreshes and key fetches, never about a token. Nil:
-	// silent.
+	// Logger is given one record for each refresh, verification, fetch of keys and
+	// call of the coordinator, with the caller's context and never with a token; see
+	// docs/observability.md. Nil: silent.
 	Logger *slog.Logger
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
@@ -230,8 +231,9 @@ func (cfg Config) withDefaults() Config {
 	cfg.RefreshTimeout = orDefault(cfg.RefreshTimeout, defaultRefreshTimeout)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
+	} else {
+		cfg.Logger = slog.New(recoverHandler{cfg.Logger.Handler()})
 	}
-	cfg.Logger = slog.New(recoverHandler{cfg.Logger.Handler()})
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}

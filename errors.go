@@ -1,6 +1,7 @@
 package authpi
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/authpi/authpi-idp-go/internal/endpoint"
+	"github.com/authpi/authpi-idp-go/internal/record"
 	"github.com/authpi/authpi-idp-go/internal/redact"
 	"github.com/authpi/authpi-idp-go/internal/strictjson"
 )
@@ -151,6 +153,34 @@ func (w *cooldown) left(now time.Time) error {
 func isPassing(err error) bool {
 	var e *OAuthError
 	return errors.As(err, &e) && e.passing()
+}
+
+// hasLeft reports whether err is the caller's own leaving.
+func hasLeft(ctx context.Context, err error) bool {
+	return ctx.Err() != nil && errors.Is(err, ctx.Err())
+}
+
+// endOf is how something ended, for the log. began is when it began, ctx the caller's.
+func endOf(ctx context.Context, began time.Time, err error) record.End {
+	end := record.End{Took: time.Since(began), Outcome: record.OK}
+	if err == nil {
+		return end
+	}
+	end.Outcome, end.Code, end.Error = record.Refused, "configuration", err.Error()
+	var e *OAuthError
+	if errors.As(err, &e) {
+		end.Code, end.Status = e.Code, e.StatusCode
+		if e.passing() {
+			end.Outcome = record.Failed
+		}
+		if e.Code == string(ErrInvalidToken) {
+			end.Part, _, _ = strings.Cut(e.Description, ":")
+		}
+	}
+	if hasLeft(ctx, err) {
+		end.Outcome = record.Canceled
+	}
+	return end
 }
 
 // errorCode is a sentinel that equals every OAuthError of its code. As a

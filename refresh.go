@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/claims"
 	"github.com/authpi/authpi-idp-go/internal/endpoint"
 	"github.com/authpi/authpi-idp-go/internal/jws"
+	"github.com/authpi/authpi-idp-go/internal/record"
 	"github.com/authpi/authpi-idp-go/internal/redact"
 	"github.com/authpi/authpi-idp-go/internal/rotate"
 	"github.com/authpi/authpi-idp-go/internal/tokens"
@@ -96,7 +96,6 @@ func (c *IdpClient) newSessions() *rotate.Engine {
 		Fault:           func(fault any) error { return passing(refreshPanicked(fault)) },
 		Passing:         isPassing,
 		Buffer:          func(set rotate.Tokens) time.Duration { return TokenSet(set).buffer(c.cfg.RefreshBuffer) },
-		Event:           c.event,
 		Memory:          c.cfg.RefreshMemory,
 		Timeout:         c.cfg.RefreshTimeout,
 		Patience:        patience,
@@ -106,7 +105,7 @@ func (c *IdpClient) newSessions() *rotate.Engine {
 	if c.cfg.Coordinator != nil {
 		shared := &rotate.Coordinator{
 			Do: c.cfg.Coordinator.Do, ID: e.ID, Clock: c.clock, Once: c.redeem, Refusal: refusalOf,
-			Refused: refusedElsewhere, Failed: c.coordinatorFailed, Fault: panicked,
+			Refused: refusedElsewhere, Failed: coordinatorFailed, Turned: c.logTurn, Fault: panicked,
 		}
 		e.Redeem, e.Peek = shared.Redeem, shared.Peek
 	}
@@ -127,6 +126,7 @@ type renewal struct {
 	urgency           rotate.Urgency
 	follower          *rotate.Follower
 	held              bool   // no request was made, since the last one failed
+	stillGood         bool   // it failed, and the caller goes on with its tokens
 	unreadable        bool   // what the caller has cannot be decoded
 	leads             bool   // this caller had the token spent, so it sees it through
 	renewed           *Agent // of the set that it was given
@@ -143,12 +143,22 @@ func (r *renewal) grant() string {
 
 // run gets the caller a newer token set than its own, and has the caller store it.
 func (r *renewal) run() (*Agent, error) {
-	_, err := r.client.sessions.Renew(r.ctx, rotate.Call{
+	began := time.Now()
+	way, err := r.client.sessions.Renew(r.ctx, rotate.Call{
 		Have: rotate.Tokens(r.tokens), Grant: r.grant(), Urgency: r.urgency, Caller: r,
 		Loads: r.reload != nil, Saves: r.onRefresh != nil, Follower: r.follower,
 	})
 	if err != nil {
-		return nil, r.failed(err)
+		err = r.failed(err)
+		// The token may have ended during the wait.
+		r.stillGood = r.urgency == rotate.Optional && r.tokens.remaining(r.client.now()) > 0 &&
+			isPassing(err) && !hasLeft(r.ctx, err)
+	}
+	record.Refresh{
+		End: endOf(r.ctx, began, err), Source: way.Source, Shared: way.Joined, Held: r.held, StillGood: r.stillGood,
+	}.Log(r.ctx, r.client.log, r.client.shortID(r.tokens.RefreshToken))
+	if err != nil {
+		return nil, err
 	}
 	return r.renewed, nil
 }
@@ -307,17 +317,11 @@ func (r *renewal) runInTime() (*Agent, error) {
 	if err == nil {
 		return renewed, nil
 	}
-	c := r.client
-	stillGood := r.urgency == rotate.Optional && r.tokens.remaining(c.now()) > 0 // it may have ended during the wait
-	if stillGood && isPassing(err) && !hasLeft(r.ctx, err) {
-		if !r.held { // else it was said already
-			c.log.WarnContext(r.ctx, "authpi: refresh failed for now; the access token is still good",
-				"key", c.shortID(r.tokens.RefreshToken), "error", err)
-		}
+	if r.stillGood {
 		return nil, nil
 	}
 	if !r.unreadable { // else nothing was tried
-		c.reportError(r.ctx, r.onError, err)
+		r.client.reportError(r.ctx, r.onError, err)
 	}
 	return nil, err
 }
@@ -350,11 +354,6 @@ func (c *IdpClient) reportError(ctx context.Context, onError func(context.Contex
 	}
 }
 
-// hasLeft reports whether err is the caller's own leaving.
-func hasLeft(ctx context.Context, err error) bool {
-	return ctx.Err() != nil && errors.Is(err, ctx.Err())
-}
-
 // identify completes a renewed agent that came without ID token from the user info
 // endpoint. Where nobody stored the tokens, the error carries them.
 func (c *IdpClient) identify(ctx context.Context, renewed *Agent, r *renewal) (*Agent, error) {
@@ -376,9 +375,23 @@ func (c *IdpClient) identify(ctx context.Context, renewed *Agent, r *renewal) (*
 	return c.newAgent(&from, renewed.Tokens), nil
 }
 
-// redeem sends the refresh token to the issuer (RFC 6749 section 6), once, and
+// redeem spends a refresh token, and says so.
+func (c *IdpClient) redeem(ctx context.Context, have rotate.Tokens, grant string, leader any) (answer rotate.Answer, err error) {
+	began := time.Now()
+	err = refreshFailed(codeTransport, "the refresh ended without an answer", nil) // a panic
+	defer func() {
+		var failed *RefreshError
+		ended := SessionEnded(err) && errors.As(err, &failed) && failed.tokens == nil
+		record.Spend{
+			End: endOf(context.Background(), began, err), Expires: answer.Next.ExpiresAt, Ended: ended,
+		}.Log(ctx, c.log, c.shortID(have.RefreshToken))
+	}()
+	return c.spend(ctx, have, grant, leader)
+}
+
+// spend sends the refresh token to the issuer (RFC 6749 section 6), once, and
 // verifies what comes back.
-func (c *IdpClient) redeem(ctx context.Context, have rotate.Tokens, grant string, leader any) (rotate.Answer, error) {
+func (c *IdpClient) spend(ctx context.Context, have rotate.Tokens, grant string, leader any) (rotate.Answer, error) {
 	r, current := leader.(*renewal), TokenSet(have)
 	url, err := c.needEndpoint("Token", c.endpoints.Token)
 	if err != nil {
@@ -399,14 +412,13 @@ func (c *IdpClient) redeem(ctx context.Context, have rotate.Tokens, grant string
 		return rotate.Answer{}, unusable(answer, set)
 	}
 	if fault := answer.Fault(); fault != "" {
-		c.log.WarnContext(ctx, "authpi: the answer to a refresh is odd", "key", c.shortID(current.RefreshToken), "fault", fault)
+		record.OddAnswer(ctx, c.log, c.shortID(current.RefreshToken)(), fault)
 	}
 	set.RefreshToken = cmp.Or(set.RefreshToken, current.RefreshToken)
 	set.Scope = cmp.Or(set.Scope, current.Scope)
 	if err := c.verifyOrDropIDToken(ctx, r.agent.ID, current, &set, sentAt); err != nil {
 		return rotate.Answer{}, refusedAnswer(err, set)
 	}
-	c.log.InfoContext(ctx, "authpi: refresh token spent", "key", c.shortID(current.RefreshToken), "expires_at", set.ExpiresAt)
 	redeemed := rotate.Answer{Next: rotate.Tokens(set), Grant: grant}
 	if decoded, err := storedClaims(set.IDToken); err == nil {
 		redeemed.Owner = &decoded
@@ -490,8 +502,7 @@ func (c *IdpClient) verifyOrDropIDToken(ctx context.Context, subject string, cur
 		if err == nil || isRefused(err) {
 			return err
 		}
-		c.log.WarnContext(ctx, "authpi: ID token of a refresh could not be checked and is left out",
-			"key", c.shortID(current.RefreshToken), "error", err)
+		record.IDTokenLeftOut(ctx, c.log, c.shortID(current.RefreshToken)(), err)
 	}
 	set.IDToken, set.SubjectHint = "", subject
 	return nil
@@ -555,7 +566,7 @@ func refusedElsewhere(refreshToken string, refusal rotate.Refusal) error {
 	return &rotate.Failure{State: state, Err: &RefreshError{cause: cause}}
 }
 
-func (c *IdpClient) coordinatorFailed(ctx context.Context, have rotate.Tokens, what string, cause error) error {
+func coordinatorFailed(have rotate.Tokens, what string, cause error) error {
 	text := "the coordinator"
 	if what != "" {
 		text += ": " + what
@@ -564,8 +575,13 @@ func (c *IdpClient) coordinatorFailed(ctx context.Context, have rotate.Tokens, w
 		cause = masked(cause, secretsOf(TokenSet(have))...)
 		text += ": " + cause.Error()
 	}
-	c.log.WarnContext(ctx, "authpi: refresh coordinator failed", "key", c.shortID(have.RefreshToken), "error", text)
 	return passing(refreshFailed(codeTransport, text, cause))
+}
+
+// logTurn says how a call of the coordinator ended.
+func (c *IdpClient) logTurn(ctx context.Context, have rotate.Tokens, t rotate.Turn) {
+	end := endOf(context.Background(), t.Began, t.Err)
+	record.Coordinate{End: end, Source: t.Source, Waited: t.Waited}.Log(ctx, c.log, c.shortID(have.RefreshToken))
 }
 
 func passing(err error) error { return &rotate.Failure{State: rotate.Cooling, Err: err} }
@@ -593,11 +609,9 @@ func left(ctx context.Context) *RefreshError {
 }
 
 // shortID is enough of a refresh token's digest to find a session's lines in a log.
-func (c *IdpClient) shortID(refreshToken string) string { return c.sessions.ID(refreshToken)[:12] }
-
-// event logs what became of a refresh token, by a part of its digest.
-func (c *IdpClient) event(ctx context.Context, what string, of rotate.Tokens) {
-	if c.log.Enabled(ctx, slog.LevelDebug) {
-		c.log.DebugContext(ctx, "authpi: "+what, "key", c.shortID(of.RefreshToken))
+func (c *IdpClient) shortID(refreshToken string) func() string {
+	return func() string {
+		id := c.sessions.ID(refreshToken)
+		return id[:min(record.KeyLength, len(id))]
 	}
 }

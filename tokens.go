@@ -11,6 +11,7 @@ import (
 
 	"github.com/authpi/authpi-idp-go/internal/endpoint"
 	"github.com/authpi/authpi-idp-go/internal/jws"
+	"github.com/authpi/authpi-idp-go/internal/record"
 	"github.com/authpi/authpi-idp-go/internal/redact"
 	"github.com/authpi/authpi-idp-go/internal/strictjson"
 	"github.com/authpi/authpi-idp-go/internal/tokens"
@@ -211,7 +212,7 @@ func (c *IdpClient) discard(ctx context.Context, set tokens.Set) {
 	ctx, cancel := c.clock.WithTimeout(context.WithoutCancel(ctx), discardTime)
 	defer cancel()
 	if err := c.revokeAtIssuer(ctx, token, hint); err != nil {
-		c.log.WarnContext(ctx, "authpi: tokens that nobody may have could not be revoked", "error", err)
+		record.NotRevoked(ctx, c.log, err)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/discovery"
 	"github.com/authpi/authpi-idp-go/internal/jwks"
 	"github.com/authpi/authpi-idp-go/internal/jws"
+	"github.com/authpi/authpi-idp-go/internal/record"
 )
 
 // VerifyAccessToken checks an access token that somebody sent to an API, without
@@ -26,6 +27,13 @@ import (
 // failed; an ID or refresh token, an API key or personal token is refused by that
 // name. Where the issuer's keys cannot be had the code is transport_error.
 func (c *IdpClient) VerifyAccessToken(ctx context.Context, raw, audience string) (*Agent, error) {
+	began := c.verifying(ctx)
+	agent, err := c.verifyAccessToken(ctx, raw, audience)
+	c.logVerified(ctx, record.Access, began, err)
+	return agent, err
+}
+
+func (c *IdpClient) verifyAccessToken(ctx context.Context, raw, audience string) (*Agent, error) {
 	const op = "access token"
 	got, typ, err := c.bearerClaims(ctx, op, raw)
 	if err != nil {
@@ -63,6 +71,13 @@ type LogoutToken struct {
 //
 // The error of a refused token is an [*OAuthError] matching [ErrInvalidToken].
 func (c *IdpClient) VerifyLogoutToken(ctx context.Context, raw string) (*LogoutToken, error) {
+	began := c.verifying(ctx)
+	token, err := c.verifyLogoutToken(ctx, raw)
+	c.logVerified(ctx, record.Logout, began, err)
+	return token, err
+}
+
+func (c *IdpClient) verifyLogoutToken(ctx context.Context, raw string) (*LogoutToken, error) {
 	const op = "logout token"
 	got, typ, err := c.bearerClaims(ctx, op, raw)
 	if err != nil {
@@ -81,6 +96,20 @@ func (c *IdpClient) VerifyLogoutToken(ctx context.Context, raw string) (*LogoutT
 	}, nil
 }
 
+// verifying returns when a verification began; zero where nobody reads its record.
+func (c *IdpClient) verifying(ctx context.Context) time.Time {
+	if !c.log.Enabled(ctx, record.VerifyLevel) {
+		return time.Time{}
+	}
+	return time.Now()
+}
+
+func (c *IdpClient) logVerified(ctx context.Context, kind string, began time.Time, err error) {
+	if !began.IsZero() {
+		record.Verify{End: endOf(ctx, began, err), Kind: kind}.Log(ctx, c.log)
+	}
+}
+
 // idTokenPolicy is what an ID token is held against, besides what every one must
 // satisfy. A zero field is not checked.
 type idTokenPolicy struct {
@@ -96,6 +125,13 @@ type idTokenPolicy struct {
 // verifyIDToken checks an ID token that came from the token endpoint, in the
 // order of OpenID Connect Core section 3.1.3.7, and returns its claims.
 func (c *IdpClient) verifyIDToken(ctx context.Context, raw string, want idTokenPolicy) (tokenClaims, error) {
+	began := c.verifying(ctx)
+	got, err := c.idTokenClaims(ctx, raw, want)
+	c.logVerified(ctx, record.ID, began, err)
+	return got, err
+}
+
+func (c *IdpClient) idTokenClaims(ctx context.Context, raw string, want idTokenPolicy) (tokenClaims, error) {
 	token, err := jws.Parse(raw)
 	if err != nil {
 		return tokenClaims{}, unreadable(want.op, raw, err)
@@ -165,6 +201,13 @@ var errLagging = errors.New("kid: the issuer does not publish this key yet; try 
 // token nor subject hint, as a machine's, must hold an access token of this client;
 // a hint is checked by user info anyway.
 func (c *IdpClient) verifyStored(ctx context.Context, tokens *TokenSet) error {
+	began := c.verifying(ctx)
+	err := c.checkStored(ctx, tokens)
+	c.logVerified(ctx, record.Stored, began, err)
+	return err
+}
+
+func (c *IdpClient) checkStored(ctx context.Context, tokens *TokenSet) error {
 	subject := ""
 	if tokens.IDToken != "" {
 		var err error

@@ -80,17 +80,13 @@ const (
 )
 
 // Keep returns the document of issuerURL as package fresh keeps it; nothing is
-// fetched yet. A failure while an older copy serves is logged, since no caller is
-// told about it.
+// fetched yet. The end of each fetch is logged.
 func Keep(caller *endpoint.Caller, issuerURL string, insecure bool, now func() time.Time, log *slog.Logger) *fresh.Value[Metadata] {
 	return fresh.New(fresh.Options[Metadata]{
 		Fetch: func(ctx context.Context) (Metadata, error) { return Fetch(ctx, caller, issuerURL, insecure) },
 		Now:   now, Fresh: freshFor, Usable: usableFor,
-		Report: func(ctx context.Context, _, serving *fresh.Copy[Metadata], err error) {
-			if serving != nil {
-				log.WarnContext(ctx, "authpi: issuer's discovery document could not be fetched, the last copy serves",
-					slog.Duration("age", serving.Age(now())), slog.Any("error", err))
-			}
+		Report: func(ctx context.Context, end fresh.End[Metadata]) {
+			end.Record(now).LogDiscovery(ctx, log)
 		},
 	})
 }

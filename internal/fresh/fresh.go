@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/authpi/authpi-idp-go/internal/record"
 )
 
 const (
@@ -49,9 +51,28 @@ type Options[T any] struct {
 	// Usable is the age up to which a copy serves when no newer one can be had.
 	// Zero: nothing is kept, not even a failure, and callers only share the fetch.
 	Usable time.Duration
-	// Report, if set, is told about the end of each fetch. A nil copy means that it
-	// failed with err; serving is then the older copy that can still serve, if any.
-	Report func(ctx context.Context, copy, serving *Copy[T], err error)
+	// Report, if set, is told about the end of each fetch.
+	Report func(ctx context.Context, end End[T])
+}
+
+// End is how a fetch ended.
+type End[T any] struct {
+	Copy    *Copy[T] // nil: it failed
+	Err     error    // what it failed with
+	Serving *Copy[T] // the older copy that still serves where it failed; nil: none
+	Took    time.Duration
+}
+
+// Record is for the log.
+func (e *End[T]) Record(now func() time.Time) record.Fetch {
+	f := record.Fetch{End: record.End{Took: e.Took, Outcome: record.OK}, Age: -1}
+	if e.Err != nil {
+		f.Outcome, f.Error = record.Failed, e.Err.Error()
+	}
+	if e.Serving != nil {
+		f.Age = e.Serving.Age(now())
+	}
+	return f
 }
 
 // Copy is what one fetch brought. It never changes.
@@ -237,27 +258,27 @@ func (v *Value[T]) extra(ctx context.Context, old *Copy[T], arrived uint64, term
 
 // begin starts a fetch. v.mu is held, and there is no other flight.
 func (v *Value[T]) begin(ctx context.Context, terms Terms[T]) *flight[*Copy[T]] {
-	seq, at := v.begun.Add(1), v.opts.Now()
+	seq, at, began := v.begun.Add(1), v.opts.Now(), time.Now()
 	v.flight = launch(ctx, fetchTimeout, func(ctx context.Context) (*Copy[T], error) {
 		value, err := v.opts.Fetch(ctx)
 		return &Copy[T]{Value: value, seq: seq, at: at}, err
 	}, func(ctx context.Context, c *Copy[T], err error) {
-		v.end(ctx, seq, terms, c, err)
+		v.end(ctx, seq, terms, End[T]{Copy: c, Err: err, Took: time.Since(began)})
 	})
 	return v.flight
 }
 
 // end records how a fetch ended. No other can begin before it has.
-func (v *Value[T]) end(ctx context.Context, seq uint64, terms Terms[T], c *Copy[T], err error) {
+func (v *Value[T]) end(ctx context.Context, seq uint64, terms Terms[T], end End[T]) {
 	if terms != nil {
 		v.mu.Lock()
 		before := v.err
 		v.mu.Unlock()
-		terms.Ended(c, before)
+		terms.Ended(end.Copy, before)
 	}
-	serving := v.record(seq, c, err)
+	end.Serving = v.record(seq, end.Copy, end.Err)
 	if v.opts.Report != nil {
-		v.opts.Report(ctx, c, serving, err)
+		v.opts.Report(ctx, end)
 	}
 }
 

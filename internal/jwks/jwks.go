@@ -18,6 +18,7 @@ import (
 
 	"github.com/authpi/authpi-idp-go/internal/fresh"
 	"github.com/authpi/authpi-idp-go/internal/jws"
+	"github.com/authpi/authpi-idp-go/internal/record"
 )
 
 const (
@@ -219,18 +220,16 @@ func unavailable(ctx context.Context, err error) error {
 }
 
 // report logs how a fetch ended.
-func (s *Set) report(ctx context.Context, set, serving *fresh.Copy[*snapshot], err error) {
+func (s *Set) report(ctx context.Context, end fresh.End[*snapshot]) {
+	fetch := end.Record(s.now)
 	switch {
-	case serving != nil:
-		s.log.WarnContext(ctx, "authpi: issuer's keys could not be fetched, the last copy serves",
-			slog.Duration("age", serving.Age(s.now())), slog.Any("error", err))
-	case set != nil && len(set.Value.handles) == 0:
-		s.log.WarnContext(ctx, "authpi: issuer publishes no key that can be used, every token is refused")
-	case set != nil && s.log.Enabled(ctx, slog.LevelDebug):
-		ids := make([]string, 0, len(set.Value.keys))
-		for _, k := range set.Value.keys {
-			ids = append(ids, k.handle.id)
+	case end.Copy == nil:
+	case len(end.Copy.Value.handles) == 0: // every token is refused
+		fetch.Outcome, fetch.Error = record.Failed, ErrNoKeys.Error()
+	default:
+		for _, k := range end.Copy.Value.keys {
+			fetch.KeyIDs = append(fetch.KeyIDs, k.handle.id)
 		}
-		s.log.DebugContext(ctx, "authpi: fetched the issuer's keys", slog.Int("count", len(ids)), slog.Any("kids", ids))
 	}
+	fetch.LogKeys(ctx, s.log)
 }

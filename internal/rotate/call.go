@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/authpi/authpi-idp-go/internal/awake"
+	"github.com/authpi/authpi-idp-go/internal/record"
 )
 
 // call is one Renew on its way. It belongs to one goroutine.
@@ -28,6 +29,8 @@ type call struct {
 	// session have one store, so nobody reads it again for each of them.
 	asked   bool
 	retried bool   // its store was read once more, after the issuer had refused
+	led     bool   // it has led a flight
+	joined  bool   // it has waited for another call's
 	hold    *entry // of the set that it takes; it is one of the takers
 }
 
@@ -89,13 +92,30 @@ func (c *call) step() (*Fate, error) {
 	case err != nil:
 		return c.lookElsewhere(err)
 	case known != nil:
-		c.engine.Event(c.ctx, "refresh taken from memory", c.Have)
 		return c.take(known)
 	case f.leader == c:
+		c.led = true
 		return c.lead(f)
 	}
-	c.engine.Event(c.ctx, "refresh joined", c.at)
+	c.joined = true
 	return c.wait(f)
+}
+
+// way says how the call came by its set, if it has one.
+func (c *call) way(fate *Fate) Way {
+	way := Way{Source: record.Issuer, Joined: c.joined && !c.led}
+	switch {
+	case fate == nil:
+	case c.isOwn(fate.Next):
+		way.Source = record.Store
+	case !c.led && !c.joined:
+		way.Source = record.Memory
+	case fate.Found:
+		way.Source = record.Store
+	case fate.Shared:
+		way.Source = record.Process
+	}
+	return way
 }
 
 // lookUp finds what is known of the call's token, or else the flight to wait for.
@@ -299,7 +319,7 @@ func (e *Engine) lastOf(id string, now time.Time) string {
 }
 
 // answerInside returns what is known, and stores nothing: the outer call does that.
-func (c *call) answerInside() (*Fate, error) {
+func (c *call) answerInside() error {
 	e := c.engine
 	now := e.Now()
 	e.mu.Lock()
@@ -314,9 +334,9 @@ func (c *call) answerInside() (*Fate, error) {
 	e.mu.Unlock()
 	switch {
 	case revoked:
-		return nil, ErrRevoked
+		return ErrRevoked
 	case set == nil || !c.suits(set, now):
-		return nil, ErrInside
+		return ErrInside
 	}
-	return set, c.Caller.Accept(set)
+	return c.Caller.Accept(set)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/authpi/authpi-idp-go/internal/awake"
+	"github.com/authpi/authpi-idp-go/internal/record"
 	"github.com/authpi/authpi-idp-go/internal/seal"
 	"github.com/authpi/authpi-idp-go/internal/strictjson"
 	"github.com/authpi/authpi-idp-go/internal/tokens"
@@ -32,9 +33,19 @@ type Coordinator struct {
 	Refused func(refreshToken string, r Refusal) error
 	// Failed makes a passing failure of what went wrong with Do, or with what it
 	// returned.
-	Failed func(ctx context.Context, have Tokens, what string, cause error) error
+	Failed func(have Tokens, what string, cause error) error
+	// Turned is told how the Do of each Redeem ended, for the log.
+	Turned func(ctx context.Context, have Tokens, t Turn)
 	// Fault names what panicked.
 	Fault func(any) error
+}
+
+// Turn is how one Do ended.
+type Turn struct {
+	Source record.Source // Issuer where the token was spent here, else Process
+	Began  time.Time
+	Waited time.Duration // until the token was spent here, or another process's result came
+	Err    error         // the coordinator's own failure, whatever became of the token
 }
 
 // Refusal is an error as other processes read it.
@@ -50,6 +61,7 @@ const publishTime = 5 * time.Second
 // Redeem redeems the refresh token, or learns from another process what became of
 // it.
 func (c *Coordinator) Redeem(ctx context.Context, have Tokens, grant string, owner any) (Answer, error) {
+	turn := Turn{Began: time.Now(), Source: record.Process}
 	id := c.ID(have.RefreshToken)
 	own := redemption{done: make(chan struct{})}
 	sealed, err := c.call(ctx, id, own.done, func(context.Context) ([]byte, error) {
@@ -57,17 +69,24 @@ func (c *Coordinator) Redeem(ctx context.Context, have Tokens, grant string, own
 		// because its lease ran out, would only lose the answer.
 		answer, err := own.once(func() (Answer, error) { return c.Once(ctx, have, grant, owner) })
 		if err == errLate {
-			return nil, c.Failed(ctx, have, err.Error(), nil)
+			return nil, c.Failed(have, err.Error(), nil)
 		}
 		return c.publish(id, have, answer, err)
 	})
-	if own.begun() {
-		return own.answer, own.err // whatever became of the coordinator since
+	turn.Waited = time.Since(turn.Began)
+	defer func() { c.Turned(ctx, have, turn) }()
+	switch {
+	case own.begun(): // whatever became of the coordinator since
+		turn.Source, turn.Waited = record.Issuer, own.began.Sub(turn.Began)
+		if err != nil && c.isShared(have, own.answer, own.err) {
+			turn.Err = c.Failed(have, "the result could not be shared", err)
+		}
+		return own.answer, own.err
+	case err != nil:
+		turn.Err = c.Failed(have, "failed", err)
+		return Answer{}, turn.Err
 	}
-	if err != nil {
-		return Answer{}, c.Failed(ctx, have, "failed", err)
-	}
-	return c.open(ctx, id, have, sealed)
+	return c.open(id, have, sealed, &turn.Err)
 }
 
 // Peek returns what other processes have made of a token, if anything.
@@ -77,7 +96,8 @@ func (c *Coordinator) Peek(ctx context.Context, have Tokens) (Answer, bool) {
 	if err != nil {
 		return Answer{}, false
 	}
-	answer, err := c.open(ctx, id, have, sealed)
+	var unreadable error
+	answer, err := c.open(id, have, sealed, &unreadable)
 	return answer, err == nil
 }
 
@@ -102,6 +122,15 @@ func (c *Coordinator) publish(id string, have Tokens, answer Answer, err error) 
 		return nil, errReused
 	}
 	return seal.Seal(have.RefreshToken, id, answer.append(nil))
+}
+
+// isShared reports whether other processes are told what a redemption brought.
+func (c *Coordinator) isShared(have Tokens, answer Answer, err error) bool {
+	if err != nil {
+		_, final := c.Refusal(err)
+		return final
+	}
+	return answer.Next.RefreshToken != have.RefreshToken
 }
 
 // call is Do, whose panic is an error, for the token may be spent. Nobody waits for
@@ -138,7 +167,8 @@ func (c *Coordinator) call(ctx context.Context, id string, come <-chan struct{},
 // goroutine of its own, or when it has returned already, still redeems once, and
 // never behind our back.
 type redemption struct {
-	done   chan struct{} // closed when answer and err are set
+	done   chan struct{} // closed when all below is set
+	began  time.Time
 	answer Answer
 	err    error
 
@@ -157,6 +187,7 @@ func (r *redemption) once(redeem func() (Answer, error)) (Answer, error) {
 		return Answer{}, errLate
 	case first:
 		defer close(r.done)
+		r.began = time.Now()
 		r.err = errors.New("the refresh ended without an answer")
 		r.answer, r.err = redeem()
 	default:
@@ -206,11 +237,13 @@ func (r Refusal) append(dst []byte) []byte {
 }
 
 // open reads what another process published for a refresh token. What another
-// version wrote, and this one cannot read, ends no session.
-func (c *Coordinator) open(ctx context.Context, id string, have Tokens, sealed []byte) (Answer, error) {
+// version wrote, and this one cannot read, ends no session: unreadable is then the
+// error, too.
+func (c *Coordinator) open(id string, have Tokens, sealed []byte, unreadable *error) (Answer, error) {
 	plain, err := seal.Open(have.RefreshToken, id, sealed)
 	if err != nil {
-		return Answer{}, c.Failed(ctx, have, "", err)
+		*unreadable = c.Failed(have, "", err)
+		return Answer{}, *unreadable
 	}
 	answer, refusal, err := readShared(string(plain))
 	switch {
@@ -220,7 +253,8 @@ func (c *Coordinator) open(ctx context.Context, id string, have Tokens, sealed [
 	case answer.Next.AccessToken != "" && answer.Next.RefreshToken != have.RefreshToken:
 		return answer, nil // following a token to itself would never end
 	}
-	return Answer{}, c.Failed(ctx, have, "the result cannot be read", err)
+	*unreadable = c.Failed(have, "the result cannot be read", err)
+	return Answer{}, *unreadable
 }
 
 func readShared(plain string) (answer Answer, refusal *Refusal, err error) {

@@ -89,9 +89,6 @@ func (e *Engine) redeem(ctx context.Context, f *flight) (fate *Fate, err error) 
 	if err != nil {
 		return nil, err
 	}
-	if answer.Shared {
-		e.Event(ctx, "refresh done by another process", f.have)
-	}
 	return &Fate{
 		State: stateOf(answer, f.have), Next: answer.Next, Grant: answer.Grant, Shared: answer.Shared,
 		Owner: answer.Owner, Have: f.have, HaveOwner: f.owner,

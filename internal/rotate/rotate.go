@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/authpi/authpi-idp-go/internal/awake"
+	"github.com/authpi/authpi-idp-go/internal/record"
 	"github.com/authpi/authpi-idp-go/internal/seal"
 	"github.com/authpi/authpi-idp-go/internal/tokens"
 )
@@ -102,6 +103,12 @@ type Caller interface {
 	Save(context.Context, Tokens) error
 }
 
+// Way is how a call came by its set.
+type Way struct {
+	Source record.Source
+	Joined bool // another call's flight brought it
+}
+
 // Answer is a set that came for a refresh token.
 type Answer struct {
 	Next   Tokens
@@ -165,8 +172,6 @@ type Engine struct {
 	Passing func(error) bool
 	// Buffer is how long before its expiry a set counts as used up.
 	Buffer func(Tokens) time.Duration
-	// Event is told what became of a call, for the log.
-	Event func(ctx context.Context, what string, of Tokens)
 
 	Memory   time.Duration // how long what became of a token is remembered
 	Timeout  time.Duration // of one request, and of each caller
@@ -212,25 +217,24 @@ func (e *Engine) now() (now time.Time) {
 // ID returns the digest by which logs and coordinators know a refresh token.
 func (e *Engine) ID(refreshToken string) string { return e.id(refreshToken) }
 
-// Renew returns a set that is newer than what the caller has, once the caller's
-// store has it.
+// Renew has the caller accept a set that is newer than what it has, and store it.
 //
 // It ends with the caller's context, unless this call leads a flight by then:
 // whoever spends a refresh token sees it through, to the engine's time limit.
-func (e *Engine) Renew(ctx context.Context, want Call) (*Fate, error) {
+func (e *Engine) Renew(ctx context.Context, want Call) (Way, error) {
 	c := e.newCall(ctx, want)
 	defer c.end()
 	if c.isInside(ctx) {
-		return c.answerInside()
+		return Way{Source: record.Memory}, c.answerInside()
 	}
 	for {
 		fate, err := c.step()
 		switch {
 		case err != nil:
 			c.coolDown(err)
-			return nil, err
+			return c.way(fate), err
 		case fate != nil:
-			return fate, nil
+			return c.way(fate), nil
 		}
 	}
 }

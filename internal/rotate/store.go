@@ -40,11 +40,7 @@ func (c *call) readStore(current Tokens, reserve time.Duration) (*Fate, error) {
 	if err != nil {
 		return nil, err
 	}
-	found := c.compare(*stored.Load(), current)
-	if found != nil {
-		c.engine.Event(c.ctx, "refresh found in the session store", current)
-	}
-	return found, nil
+	return c.compare(*stored.Load(), current), nil
 }
 
 // compare notes what the store has, where that is newer than current.

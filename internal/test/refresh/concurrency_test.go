@@ -265,15 +265,15 @@ func TestSlowCallerStoresTheNewest(t *testing.T) {
 		second := e.MustCreate(first, nil).Tokens
 
 		reached, release := make(chan struct{}), make(chan struct{})
-		var once sync.Once
-		e.Log.OnMessage(func(message string) {
-			if message == "authpi: refresh taken from memory" {
-				once.Do(func() { close(reached); <-release })
-			}
-		})
 		slow := &testkit.Store{}
+		opts := slow.Opts()
+		opts.Reload = func(context.Context) (authpi.TokenSet, error) { // once the memory has been asked
+			close(reached)
+			<-release
+			return first, nil
+		}
 		var wg sync.WaitGroup
-		wg.Go(func() { e.MustCreate(first, slow.Opts()) })
+		wg.Go(func() { e.MustCreate(first, opts) })
 		<-reached
 		third, err := e.Client.Refresh(t.Context(), &authpi.Agent{ID: testkit.Subject, Tokens: second}, nil)
 		if err != nil {

@@ -7,79 +7,13 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/authpitest"
 	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
-
-// Every event of a refresh is one record with the same key for the same session.
-func TestRefreshEvents(t *testing.T) {
-	testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
-		tokens := e.Expired()
-		e.Fault(authpitest.Fault{DelayAnswer: time.Second})
-		var wg sync.WaitGroup
-		wg.Go(func() { e.MustCreate(tokens, nil) })
-		synctest.Wait()
-		wg.Go(func() { e.MustCreate(tokens, nil) })
-		wg.Wait()
-		newer := e.MustCreate(tokens, nil)
-
-		store := &testkit.Store{Current: newer.Tokens}
-		if _, err := e.CreateBy(t.Context(), e.NewClient(nil), tokens, store.Reloading()); err != nil {
-			t.Fatal(err)
-		}
-		shared := testkit.NewCoordinator()
-		clients := testkit.Processes(e, shared, 2)
-		other := e.Expired()
-		for _, c := range clients {
-			if _, err := e.CreateBy(t.Context(), c, other, nil); err != nil {
-				t.Fatal(err)
-			}
-		}
-		away := e.NewClient(func(cfg *authpi.Config) {
-			cfg.Coordinator = testkit.CoordinatorFunc(func(_ context.Context, _ string, _ func(context.Context) ([]byte, error)) ([]byte, error) {
-				return nil, errors.New("redis away")
-			})
-		})
-		if _, err := e.CreateBy(t.Context(), away, other, nil); err == nil {
-			t.Error("want an error without the coordinator")
-		}
-
-		for _, line := range e.Log.With(`"msg":"`) {
-			if !strings.Contains(line, `"msg":"authpi: `) {
-				t.Errorf("got %s; want a record that says whose it is", line)
-			}
-		}
-		keys := map[string]string{}
-		for _, want := range []struct{ level, message string }{
-			{"INFO", "authpi: refresh token spent"},
-			{"DEBUG", "authpi: refresh joined"},
-			{"DEBUG", "authpi: refresh taken from memory"},
-			{"DEBUG", "authpi: refresh found in the session store"},
-			{"DEBUG", "authpi: refresh done by another process"},
-			{"WARN", "authpi: refresh coordinator failed"},
-		} {
-			lines := e.Log.With(`"level":"` + want.level + `","msg":"` + want.message + `"`)
-			if len(lines) == 0 {
-				t.Errorf("no record %s %q", want.level, want.message)
-				continue
-			}
-			var record struct{ Key string }
-			if err := json.Unmarshal([]byte(lines[0]), &record); err != nil || len(record.Key) != 12 {
-				t.Errorf("%q: key %q; want 12 digits of the id", want.message, record.Key)
-			}
-			keys[want.message] = record.Key
-		}
-		if keys["authpi: refresh token spent"] != keys["authpi: refresh joined"] || keys["authpi: refresh joined"] != keys["authpi: refresh taken from memory"] {
-			t.Errorf("keys of one session differ: %v", keys)
-		}
-	})
-}
 
 // An issuer that echoes what it was sent, in whatever way, does not get it printed.
 func TestEchoedSecretsAreMasked(t *testing.T) {
