@@ -188,7 +188,7 @@ func TestSignOutOfManyOrganizations(t *testing.T) {
 				b.shot("signing-out.png")
 				b.press("main", "Continue")
 			}
-			b.see("You are signed out")
+			b.see("You are signed out", "You may close this page")
 			if got := s.issuer.Sessions("usr_ada"); got != 0 {
 				t.Errorf("got %d sessions at the issuer; want 0", got)
 			}
