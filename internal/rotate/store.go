@@ -2,6 +2,7 @@ package rotate
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -87,10 +88,9 @@ func (c *call) isNewer(stored, current Tokens, now time.Time) bool {
 }
 
 // lookElsewhere is for a token that is no good any more, or held back: the caller's
-// store may have another one. It is read once at first, and once more after a
-// refusal.
+// store may have another one. It is read once at first, and once more after a refusal.
 func (c *call) lookElsewhere(refusal error) (*Fate, error) {
-	if !c.Loads || c.read && c.retried || c.engine.passing(refusal) || refusal == ErrNoToken {
+	if !c.mayLookElsewhere(refusal) {
 		return nil, refusal
 	}
 	c.retried = c.read
@@ -100,6 +100,17 @@ func (c *call) lookElsewhere(refusal error) (*Fate, error) {
 		err = refusal
 	}
 	return nil, err
+}
+
+func (c *call) mayLookElsewhere(refusal error) bool {
+	var held *HeldError
+	switch {
+	case !c.Loads || c.read && c.retried || refusal == ErrNoToken:
+		return false
+	case errors.As(refusal, &held):
+		return c.Urgency != Optional && !c.read
+	}
+	return !c.engine.passing(refusal)
 }
 
 // handOver passes a set on to the caller's store, unless it came from there.
