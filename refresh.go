@@ -443,7 +443,7 @@ func refusedToRefresh(err error, asked bool) error {
 		failure.State, failure.Hold, failure.Wait = rotate.Cooling, rotate.Named, e.wait()
 	case e.Code == string(ErrInvalidGrant):
 		failure.State = rotate.Dead
-	case e.StatusCode == 0 || e.Code == codeInvalidResponse || e.Code == codeRefreshError:
+	case e.StatusCode == 0 || e.Code == "" || e.Code == codeInvalidResponse || e.Code == codeRefreshError:
 		// It is no OAuth error at all.
 	case speaksOfRequest(e.Code, asked):
 		e.verdict = leavesIt
