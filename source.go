@@ -25,9 +25,10 @@ import (
 // [IdpClient.CreateAgent], once for all callers of the source. A token that is good
 // is returned without a lock.
 //
-// Sources of one session may stand side by side, with or without OnRefresh: each
-// learns what the others, and CreateAgent, have made of its tokens, for as long as
-// it is in use.
+// Sources of one session may stand side by side, with or without OnRefresh, and may be
+// made from the same agent at any time: each learns what the others, and CreateAgent,
+// have made of its tokens, for as long as one of them is in use. Without OnRefresh
+// nothing but the source has the newest tokens: keep the source, not the agent.
 //
 // Its Token method has no context, so a refresh there ends with RefreshTimeout
 // alone. It returns an [*OAuthError] matching [ErrTokenExpired] where the token has

@@ -111,7 +111,7 @@ func (e *Engine) land(f *flight, fate *Fate, err error) (discarded *Tokens) {
 	defer e.mu.Unlock()
 	defer close(f.done)
 	f.at.flight = nil
-	defer e.table.collect(f.at)
+	defer e.table.keep(f.at, now)
 	switch {
 	case f.at.is(Revoked):
 		// What its leader has found in a store is a new sign-in, and the leader's

@@ -9,7 +9,9 @@ import "sync/atomic"
 type Follower struct {
 	newest  atomic.Pointer[Fate] // what the tokens became; nil: nothing yet
 	revoked atomic.Bool
-	at      *entry // of the newest token; guarded by Engine.mu; nil: it has none
+	// Guarded by Engine.mu.
+	at    *entry // of the newest token; nil: it has none
+	began *entry // of the token that it began with
 }
 
 // Newest returns what the tokens became, nil for nothing.
@@ -24,10 +26,11 @@ func (e *Engine) Follow(set Tokens) *Follower {
 	if set.RefreshToken == "" {
 		return f
 	}
-	now := e.Now()
+	now, id := e.Now(), e.id(set.RefreshToken)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	tip, newer := e.newest(e.id(set.RefreshToken), now)
+	tip, newer := e.newest(id, now)
+	f.begin(e.table.ensure(id))
 	if newer != nil {
 		f.newest.Store(newer)
 	}
@@ -35,7 +38,7 @@ func (e *Engine) Follow(set Tokens) *Follower {
 		return f // its last set has no refresh token
 	}
 	if tip == nil {
-		tip = e.table.ensure(e.id(set.RefreshToken))
+		tip = f.began
 	}
 	f.watch(tip)
 	f.revoked.Store(tip.is(Revoked))
@@ -54,6 +57,32 @@ func (e *Engine) Unfollow(f *Follower) {
 		e.table.collect(f.at)
 		f.at = nil
 	}
+	if f.began != nil {
+		delete(f.began.began, f)
+		e.table.collect(f.began)
+		f.began = nil
+	}
+}
+
+// begin keeps the entry of a token: whoever comes with it later learns what the
+// follower knows.
+func (f *Follower) begin(at *entry) {
+	if at.began == nil {
+		at.began = make(map[*Follower]struct{})
+	}
+	at.began[f] = struct{}{}
+	f.began = at
+}
+
+// followed returns a follower that began with this token, nil for none.
+func (at *entry) followed() *Follower {
+	if at == nil {
+		return nil
+	}
+	for f := range at.began {
+		return f
+	}
+	return nil
 }
 
 func (f *Follower) watch(at *entry) {

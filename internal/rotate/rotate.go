@@ -271,6 +271,9 @@ func (e *Engine) Revoke(token string) {
 		if at.next != nil {
 			todo = append(todo, at.next.id)
 		}
+		if f := at.followed(); f != nil && f.at != nil {
+			todo = append(todo, f.at.id)
+		}
 		e.settle(at, &Fate{State: Revoked, Err: ErrRevoked}, now)
 	}
 }
@@ -341,6 +344,9 @@ func (e *Engine) pickUp(at *entry, set Tokens, now time.Time) {
 // brought it, nil where no successor is known. e.mu is held.
 func (e *Engine) newest(id string, now time.Time) (tip *entry, set *Fate) {
 	tip = e.table.get(id, now)
+	if f := tip.followed(); f != nil && f.Newest() != nil && !tip.is(Rotated) && !tip.is(Revoked) {
+		tip, set = f.at, f.Newest() // what became of it is forgotten but there
+	}
 	// An issuer that hands out an old refresh token again makes a chain without an
 	// end.
 	const longest = 1024

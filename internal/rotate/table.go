@@ -38,6 +38,7 @@ type entry struct {
 	takers    int           // calls that have its set, and have not stored it yet
 	idle      chan struct{} // closed when there are none; nil: nobody waits for that
 	followers map[*Follower]struct{}
+	began     map[*Follower]struct{} // those that followed it first
 
 	class  class
 	expiry time.Time
@@ -50,6 +51,9 @@ func (at *entry) is(want State) bool { return at != nil && at.fate != nil && at.
 
 // isFinal reports whether the token is no good any more.
 func (at *entry) isFinal() bool { return at.is(Refused) || at.is(Dead) }
+
+// inUse reports whether somebody spends the token, or is about to hand its set over.
+func (at *entry) inUse() bool { return at.flight != nil || at.takers > 0 }
 
 // cooling is a cooldown: it ends by the client's clock or by the process's own,
 // whichever is first, since a clock may be set back.
@@ -144,8 +148,8 @@ func (t *table) keep(at *entry, now time.Time) {
 	if at.fate == nil {
 		at.class, at.expiry = brief, at.cool.until
 	}
-	if at.takers > 0 {
-		return // it stays until it is handed over
+	if at.inUse() {
+		return // it stays until that is over
 	}
 	if !now.Before(at.expiry) {
 		t.expire(at, now)
@@ -192,7 +196,7 @@ func (t *table) makeRoom(now time.Time) {
 
 // expire forgets what is too old of an entry.
 func (t *table) expire(at *entry, now time.Time) {
-	if at.takers > 0 || at.fate == nil && at.cool.err == nil || now.Before(at.expiry) {
+	if at.inUse() || at.fate == nil && at.cool.err == nil || now.Before(at.expiry) {
 		return
 	}
 	t.take(at)
@@ -222,7 +226,7 @@ func (t *table) forget(at *entry) {
 	}
 	at.fate = nil
 	for _, from := range slices.Clone(at.before) {
-		if from.takers == 0 {
+		if !from.inUse() {
 			t.evict(from)
 		}
 	}
@@ -231,7 +235,7 @@ func (t *table) forget(at *entry) {
 
 // collect drops an entry that nothing needs any more.
 func (t *table) collect(at *entry) {
-	if at.fate != nil || at.flight != nil || at.takers > 0 || at.cool.err != nil || len(at.before) > 0 || len(at.followers) > 0 {
+	if at.fate != nil || at.cool.err != nil || at.inUse() || len(at.before)+len(at.followers)+len(at.began) > 0 {
 		return
 	}
 	t.take(at)
