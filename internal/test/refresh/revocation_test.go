@@ -346,3 +346,37 @@ func TestRevocationEndsNoOtherSession(t *testing.T) {
 		testkit.WantError(t, err, "token_expired", true)
 	})
 }
+
+// A source has refreshed for hours: whichever of its tokens is revoked ends it, the one that
+// it began with and the newest, and nobody who comes with the other gets tokens again.
+func TestRevocationReachesASourceOfHours(t *testing.T) {
+	for _, name := range []string{"the first token", "the newest token"} {
+		for _, one := range holders() {
+			t.Run(name+"/"+one.name, func(t *testing.T) {
+				testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+					withAPI(e)
+					first := e.SignIn()
+					store := &testkit.Store{}
+					use := one.make(e, e.MustCreate(first, nil), store.Opts())
+					for range 4 {
+						time.Sleep(testkit.TokenLife + time.Second)
+						if _, err := use(); err != nil {
+							t.Fatal(err)
+						}
+					}
+					noteRevocations(e) // the issuer itself ends nothing
+					revoked := map[string]authpi.TokenSet{"the first token": first, "the newest token": store.Current}[name]
+					time.Sleep(5 * time.Minute)
+					revoke(e, revoked.RefreshToken)
+					_, err := use()
+					testkit.WantError(t, err, "session_expired", true)
+					for _, tokens := range []authpi.TokenSet{first, store.Current} {
+						tokens.ExpiresAt = time.Now().Add(-time.Second)
+						wantSignedOut(t, e, tokens)
+					}
+					e.WantSpent(4)
+				})
+			})
+		}
+	}
+}
