@@ -100,7 +100,8 @@ func TestZitadelSession(t *testing.T) {
 		if err := client.RevokeToken(ctx, saved.RefreshToken, ""); err != nil {
 			t.Errorf("RevokeToken once more: %v", err)
 		}
-		refused(t, client, saved)
+		ended(t, client, saved)
+		refused(t, p.web(t), saved) // so says the provider, too
 	})
 }
 
@@ -141,6 +142,15 @@ func refused(t *testing.T, client *authpi.IdpClient, tokens authpi.TokenSet) {
 	}
 	if err != nil && strings.Contains(err.Error(), tokens.RefreshToken) {
 		t.Error("the error shows the refresh token")
+	}
+}
+
+// ended wants this process to know by itself that the session was signed out.
+func ended(t *testing.T, client *authpi.IdpClient, tokens authpi.TokenSet) {
+	t.Helper()
+	_, err := client.CreateAgent(t.Context(), expired(tokens), nil)
+	if !errors.Is(err, authpi.ErrSessionExpired) || !authpi.SessionEnded(err) {
+		t.Errorf("refresh after RevokeToken: %v; want session_expired and the session's end", err)
 	}
 }
 
@@ -275,7 +285,8 @@ func TestZitadelPublicClient(t *testing.T) {
 			if err := client.RevokeToken(t.Context(), saved.RefreshToken, ""); err != nil {
 				t.Errorf("RevokeToken: %v", err)
 			}
-			refused(t, client, saved)
+			ended(t, client, saved)
+			refused(t, newClient(t, cfg), saved)
 			var missing *authpi.ConfigurationError
 			if _, err := client.ClientCredentials(t.Context(), nil); !errors.As(err, &missing) {
 				t.Errorf("ClientCredentials: %v; want a ConfigurationError", err)
