@@ -94,7 +94,7 @@ func (p *Policy) timesSaid(c *Claims) error {
 		if d.date.Present && !d.date.Valid {
 			return refuse(d.name, "is no date")
 		}
-		if d.date.Present && last.Before(d.date.Time().Add(-p.Skew)) {
+		if last.Before(d.date.Time().Add(-p.Skew)) {
 			return refuse(d.name, "lies ahead, at "+d.date.Time().Format(time.RFC3339))
 		}
 	}

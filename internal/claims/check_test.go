@@ -79,6 +79,7 @@ func TestIDToken(t *testing.T) {
 		{name: "no aud", change: members{"aud": nil}, part: "aud"},
 		{name: "another client", change: members{"aud": "c_2"}, part: "aud"},
 		{name: "aud with a number", change: members{"aud": []any{"c_1", 1}}, part: "aud"},
+		{name: "aud with a number in front", change: members{"aud": []any{1, "c_1"}}, part: "aud"},
 		{name: "several audiences", change: members{"aud": []string{"api", "c_1"}}},
 		{name: "several audiences, no azp", change: members{"aud": []string{"api", "c_1"}, "azp": nil}, part: "azp"},
 		{name: "one audience, no azp", change: members{"aud": []string{"c_1"}, "azp": nil}},
@@ -101,6 +102,8 @@ func TestIDToken(t *testing.T) {
 			want: func(p *claims.IDTokenPolicy) { p.SentAt = now.Add(-time.Hour + 30*time.Second) }, part: "exp"},
 		{name: "iat ahead, by a clock set back since", change: members{"iat": after(time.Hour), "exp": after(2 * time.Hour)},
 			want: func(p *claims.IDTokenPolicy) { p.SentAt = now.Add(time.Hour) }},
+		{name: "exp passed by a clock set back since", change: members{"exp": after(30 * time.Minute)},
+			want: func(p *claims.IDTokenPolicy) { p.SentAt = now.Add(time.Hour) }},
 		{name: "no sub", change: members{"sub": nil}, part: "sub"},
 		{name: "sub a number", change: members{"sub": 7}, part: "sub"},
 		{name: "the session's sub", want: func(p *claims.IDTokenPolicy) { p.Subject = "usr_1" }},
@@ -113,6 +116,8 @@ func TestIDToken(t *testing.T) {
 		{name: "at_hash", change: members{"at_hash": half(sha256Half[:])}},
 		{name: "at_hash by SHA-512 for EdDSA", change: members{"at_hash": half(sha512Half[:])}, want: func(p *claims.IDTokenPolicy) { p.Algorithm = "EdDSA" }},
 		{name: "at_hash by SHA-256 for EdDSA", change: members{"at_hash": half(sha256Half[:])}, want: func(p *claims.IDTokenPolicy) { p.Algorithm = "EdDSA" }},
+		{name: "at_hash of another token for EdDSA", change: members{"at_hash": half(sha256Half[1:])},
+			want: func(p *claims.IDTokenPolicy) { p.Algorithm = "EdDSA" }, part: "at_hash"},
 		{name: "at_hash by SHA-512 for ES256", change: members{"at_hash": half(sha512Half[:])}, part: "at_hash"},
 		{name: "at_hash of another token", change: members{"at_hash": half(sha256Half[1:])}, part: "at_hash"},
 		{name: "at_hash a number", change: members{"at_hash": 1}, part: "at_hash"},
@@ -127,6 +132,25 @@ func TestIDToken(t *testing.T) {
 			}
 			wantPart(t, p.Check(decoded(t, idToken, tc.change)), tc.part)
 		})
+	}
+}
+
+// What is missing is told from what is wrong.
+func TestReasons(t *testing.T) {
+	t.Parallel()
+	for says, change := range map[string]members{
+		"exp: is missing":                          {"exp": nil},
+		"exp: is no date":                          {"exp": "1"},
+		"exp: has passed, at 2027-01-15T07:00:00Z": {"exp": after(-time.Hour)},
+		"iat: is missing":                          {"iat": nil},
+		"iat: is no date":                          {"iat": true},
+		"auth_time: is missing or no date, although max_age was asked for": {"auth_time": nil},
+		"auth_time: is longer ago than max_age":                            {},
+	} {
+		p := claims.IDTokenPolicy{Policy: policy(), MaxAge: time.Second}
+		if err := p.Check(decoded(t, idToken, change)); err == nil || err.Error() != says {
+			t.Errorf("got %v; want %s", err, says)
+		}
 	}
 }
 
@@ -187,14 +211,14 @@ func TestAccessToken(t *testing.T) {
 	}{
 		{name: "as it should be", typ: "at+jwt", audience: "api"},
 		{name: "typ in full and capitals", typ: "Application/AT+JWT", audience: "c_1"},
-		{name: "no typ", audience: "api", part: "typ", says: "ID token or a refresh token"},
+		{name: "no typ", audience: "api", part: "typ", says: "this is an ID token or a refresh token"},
 		{name: "an ID token by its nonce", audience: "api", change: members{"nonce": "n"}, part: "typ", says: "this is an ID token"},
 		{name: "an ID token by its at_hash", audience: "api", change: members{"at_hash": "n"}, part: "typ", says: "this is an ID token"},
 		{name: "an ID token by its email", audience: "api", change: members{"email": "n"}, part: "typ", says: "this is an ID token"},
 		{name: "an ID token by its memberships", audience: "api", change: members{"organizations": []any{map[string]any{"id": "o"}}}, part: "typ", says: "this is an ID token"},
-		{name: "a logout token", typ: "logout+jwt", audience: "api", part: "typ", says: "logout+jwt"},
+		{name: "a logout token", typ: "logout+jwt", audience: "api", part: "typ", says: `a token of type "logout+jwt"`},
 		{name: "another issuer", typ: "at+jwt", audience: "api", change: members{"iss": "x"}, part: "iss"},
-		{name: "another API", typ: "at+jwt", audience: "other", part: "aud", says: "other"},
+		{name: "another API", typ: "at+jwt", audience: "other", part: "aud", says: `want "other"`},
 		{name: "no sub", typ: "at+jwt", audience: "api", change: members{"sub": nil}, part: "sub"},
 		{name: "no exp", typ: "at+jwt", audience: "api", change: members{"exp": nil}, part: "exp"},
 		{name: "no iat", typ: "at+jwt", audience: "api", change: members{"iat": nil}, part: "iat"},
@@ -206,8 +230,8 @@ func TestAccessToken(t *testing.T) {
 			p := policy()
 			err := p.AccessToken(decoded(t, base, tc.change), tc.typ, tc.audience)
 			wantPart(t, err, tc.part)
-			if err != nil && !strings.Contains(err.Error(), tc.says) {
-				t.Errorf("got %v; want it to say %q", err, tc.says)
+			if err != nil && !strings.HasSuffix(err.Error(), tc.says) {
+				t.Errorf("got %v; want it to end in %q", err, tc.says)
 			}
 		})
 	}

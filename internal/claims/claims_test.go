@@ -70,12 +70,25 @@ func TestParseOdd(t *testing.T) {
 }
 
 // The number of allocations does not grow with the number of organizations.
-func TestParseAllocations(t *testing.T) {
-	for _, count := range []int{1, 100} {
-		text := `{"organizations":[` + strings.TrimSuffix(strings.Repeat(`{"id":"o","title":null,"scopes":["a:b","c:d"],"joined_at":1},`, count), ",") + `]}`
-		if n := testing.AllocsPerRun(10, func() { _, _, _ = claims.Parse[organization](text) }); n > 2 {
-			t.Errorf("%d organizations: got %v allocations; want 2 at most", count, n)
+// The first and the last second that a date may name.
+func TestDates(t *testing.T) {
+	t.Parallel()
+	for literal, want := range map[string]bool{"-1": false, "0": true, "253402300799": true, "253402300799.9": true, "253402300800": false} {
+		c, _, err := claims.Parse[organization](`{"exp":` + literal + `}`)
+		if err != nil || c.Expiry.Valid != want || !c.Expiry.Present {
+			t.Errorf("%s: got %+v, %v; want a date: %v", literal, c.Expiry, err, want)
 		}
+	}
+}
+
+func TestParseAllocations(t *testing.T) {
+	allocations := func(organizations int) float64 {
+		const one = `{"id":"o","title":null,"scopes":["a:b","c:d"],"joined_at":1},`
+		text := `{"organizations":[` + strings.TrimSuffix(strings.Repeat(one, organizations), ",") + `]}`
+		return testing.AllocsPerRun(10, func() { _, _, _ = claims.Parse[organization](text) })
+	}
+	if one, many := allocations(1), allocations(100); many > one {
+		t.Errorf("got %v allocations for 100 organizations; want %v, as for one", many, one)
 	}
 }
 
