@@ -63,8 +63,8 @@ func (c *IdpClient) HTTPClient(agent *Agent, opts *AgentOptions) *http.Client {
 // it returns.
 func (c *IdpClient) ClientCredentialsSource(scopes []string, resources ...string) oauth2.TokenSource {
 	scopes, resources = slices.Clone(scopes), slices.Clone(resources)
-	s := &machineSource{client: c}
-	s.latest = fresh.New(fresh.Options[*cachedToken]{Now: c.now, Fetch: func(ctx context.Context) (*cachedToken, error) {
+	s := &machineSource{client: c, asking: fresh.NewGroup[struct{}, *cachedToken](machineTimeout)}
+	s.ask = func(ctx context.Context) (*cachedToken, error) {
 		// Somebody's whole request may have fitted between this caller's look and
 		// now.
 		if have := s.current.Load(); have != nil && c.now().Before(have.renewAt) {
@@ -78,9 +78,12 @@ func (c *IdpClient) ClientCredentialsSource(scopes []string, resources ...string
 		next := c.cached(agent)
 		s.current.Store(next)
 		return next, nil
-	}})
+	}
 	return s
 }
+
+// machineTimeout bounds one request for a machine's token, whoever waits for it.
+const machineTimeout = 10 * time.Second
 
 // cachedToken is a token in use. It is never changed, so that reading it takes no
 // lock.
@@ -232,8 +235,9 @@ func (s *userSource) Format(f fmt.State, _ rune) { redact.Print(f, s.String()) }
 type machineSource struct {
 	client  *IdpClient
 	current atomic.Pointer[cachedToken]
-	latest  *fresh.Value[*cachedToken] // never fresh: it only lets callers share a request
-	retryAt atomic.Int64               // unix nanoseconds before which a good token is not renewed
+	ask     func(context.Context) (*cachedToken, error)
+	asking  *fresh.Group[struct{}, *cachedToken] // lets callers share a request
+	retryAt atomic.Int64                         // unix nanoseconds before which a good token is not renewed
 }
 
 func (s *machineSource) Token() (*oauth2.Token, error) {
@@ -254,7 +258,7 @@ func (s *machineSource) Token() (*oauth2.Token, error) {
 		ctx, cancel = context.WithTimeout(context.Background(), patience)
 	}
 	defer cancel()
-	next, err := s.latest.Get(ctx)
+	next, err := s.asking.Do(ctx, struct{}{}, s.ask)
 	if err == nil {
 		return next.token, nil
 	}

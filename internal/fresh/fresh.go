@@ -49,7 +49,6 @@ type Options[T any] struct {
 	// unless a fetch has failed less than that ago. Zero: they never do.
 	Overdue time.Duration
 	// Usable is the age up to which a copy serves when no newer one can be had.
-	// Zero: nothing is kept, not even a failure, and callers only share the fetch.
 	Usable time.Duration
 	// Report, if set, is told about the end of each fetch.
 	Report func(ctx context.Context, end End[T])
@@ -247,7 +246,7 @@ func (v *Value[T]) extra(ctx context.Context, old *Copy[T], arrived uint64, term
 	if v.flight != nil {
 		return v.flight, nil, nil
 	}
-	if v.err != nil && v.failedSeq > arrived {
+	if v.failedSeq > arrived {
 		return nil, nil, v.err // failed since this caller arrived: another would too
 	}
 	if !terms.Allow() {
@@ -290,18 +289,14 @@ func (v *Value[T]) record(seq uint64, c *Copy[T], err error) (serving *Copy[T]) 
 	v.flight, v.err = nil, err
 	if err == nil {
 		v.misses = 0
-		if v.opts.Usable > 0 {
-			v.current.Store(c)
-		}
+		v.current.Store(c)
 		return nil
 	}
 	v.failedSeq, v.failedAt, v.ended = seq, v.opts.Now(), time.Now()
 	if old := v.current.Load(); old != nil && v.age(old) < v.opts.Usable {
 		return old
 	}
-	if v.opts.Usable > 0 {
-		v.misses++
-	}
+	v.misses++
 	return nil
 }
 

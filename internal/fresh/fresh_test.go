@@ -347,7 +347,9 @@ func TestLeaving(t *testing.T) {
 		v := newValue(s)
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := v.Get(ended); !errors.Is(err, context.Canceled) || s.fetches() != 0 {
+		_, err := v.Get(ended)
+		synctest.Wait()
+		if !errors.Is(err, context.Canceled) || s.fetches() != 0 {
 			t.Errorf("without a copy: got %v, %d fetches; want its own cancellation, no fetch", err, s.fetches())
 		}
 		want(t, v, 1)
@@ -502,6 +504,25 @@ func TestFailuresWithCopyDoNotCount(t *testing.T) {
 	})
 }
 
+// The pause also ends by the clock given, if that is ahead of the process's own.
+func TestFailuresWithoutCopyAndClockAhead(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, clock := &source{err: errAway}, newMovable()
+		v := newClocked(s, clock)
+		for range 10 {
+			_, _ = v.Get(t.Context())
+		}
+		s.set(0, nil)
+		clock.move(time.Second - 1)
+		if _, err := v.Get(t.Context()); !errors.Is(err, errAway) {
+			t.Errorf("in the pause: got %v; want the last failure", err)
+		}
+		clock.move(1)
+		want(t, v, 4)
+	})
+}
+
 // A clock that stands still does not hide for ever that the source is back, nor does
 // one that was set back.
 func TestFailuresWithoutCopyAndClockAway(t *testing.T) {
@@ -525,19 +546,4 @@ func TestFailuresWithoutCopyAndClockAway(t *testing.T) {
 			})
 		})
 	}
-}
-
-// A Value that is there for sharing alone asks each time.
-func TestSharedFetchHasNoPause(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		s := &source{err: errAway}
-		v := fresh.New(fresh.Options[int]{Fetch: s.fetch, Now: time.Now})
-		for range 10 {
-			_, _ = v.Get(t.Context())
-		}
-		if got := s.fetches(); got != 10 {
-			t.Errorf("got %d fetches; want 10", got)
-		}
-	})
 }

@@ -232,3 +232,32 @@ func TestSetRenewedMeanwhile(t *testing.T) {
 	check(t, s, newKey("b").sign(), jwks.Untrusted, "")
 	i.count(t, 2)
 }
+
+// A token from the issuer always gets its try, and failures do not use up what it may fetch.
+func TestFailuresCostTheIssuersTokensNothing(t *testing.T) {
+	t.Parallel()
+	var c clock
+	i := &issuer{err: errDown}
+	s := jwks.New(i.fetch, c.now, nil)
+	for range 5 {
+		check(t, s, newKey("a").sign(), jwks.FromIssuer, "unavailable")
+	}
+	i.count(t, 5)
+	i.publish(newKey("a"))
+	check(t, s, newKey("a").sign(), jwks.FromIssuer, "")
+	i.count(t, 1)
+	for range 5 {
+		check(t, s, newKey("b").sign(), jwks.FromIssuer, "kid")
+	}
+	i.count(t, 2)
+}
+
+// A token without kid that none of the newest keys has signed is refused, also if it came from
+// the issuer: only what may not be asked is not known.
+func TestNoKidFromIssuer(t *testing.T) {
+	t.Parallel()
+	i := &issuer{doc: published(newKey("a"))}
+	s := jwks.New(i.fetch, time.Now, nil)
+	check(t, s, newKey("b").signWithoutID(), jwks.FromIssuer, "signature")
+	i.count(t, 1)
+}

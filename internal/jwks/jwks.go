@@ -213,7 +213,7 @@ func (s *Set) newer(ctx context.Context, set *fresh.Copy[*snapshot], arrived uin
 
 // unavailable is the error of a caller that has left, or of keys that cannot be had.
 func unavailable(ctx context.Context, err error) error {
-	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+	if errors.Is(err, ctx.Err()) { // never of a context that has not ended
 		return fmt.Errorf("jwks: waiting for the issuer's keys: %w", err)
 	}
 	return &UnavailableError{err}

@@ -2,6 +2,7 @@ package jwks_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -188,6 +189,75 @@ func TestTrusts(t *testing.T) {
 		t.Error("zero Key: got trust")
 	}
 	i.count(t, 0)
+}
+
+// A fetch that Trusts causes has helped, whatever keys it brings: it costs nothing.
+func TestTrustsPaysNothing(t *testing.T) {
+	t.Parallel()
+	var c clock
+	i := &issuer{doc: published(newKey("a"))}
+	s := jwks.New(i.fetch, c.now, nil)
+	k := check(t, s, newKey("a").sign(), jwks.Untrusted, "")
+	c.move(25 * time.Hour)
+	if !s.Trusts(t.Context(), k) {
+		t.Error("got no trust")
+	}
+	i.count(t, 2)
+	for range 5 {
+		check(t, s, newKey("forged").sign(), jwks.Untrusted, "kid")
+	}
+	i.count(t, 2)
+}
+
+// Check names what keeps tokens from being verified.
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	ed := newKey("a")
+	for name, tc := range map[string]struct {
+		doc  string
+		err  error
+		algs []string
+		want error
+	}{
+		"a key that fits":        {doc: published(ecKey(), ed), algs: []string{"RS256", "EdDSA"}},
+		"keys of other kinds":    {doc: published(ecKey(), ed), algs: []string{"RS256", "ES384"}, want: jwks.ErrNoFit},
+		"a key for encryption":   {doc: document(ed.jwk(map[string]any{"use": "enc"})), algs: []string{"EdDSA"}, want: jwks.ErrNoKeys},
+		"no key":                 {doc: document(), algs: []string{"EdDSA"}, want: jwks.ErrNoKeys},
+		"no document":            {doc: "<html>", algs: []string{"EdDSA"}, want: jwks.ErrDocument},
+		"no array of keys":       {doc: "{}", algs: []string{"EdDSA"}, want: jwks.ErrDocument},
+		"an issuer that is down": {err: errDown, algs: []string{"EdDSA"}, want: errDown},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			i := &issuer{doc: tc.doc, err: tc.err}
+			err := jwks.New(i.fetch, time.Now, nil).Check(t.Context(), tc.algs)
+			if !errors.Is(err, tc.want) {
+				t.Errorf("got %v; want %v", err, tc.want)
+			}
+			var unavailable *jwks.UnavailableError
+			if got, want := errors.As(err, &unavailable), tc.want == errDown || tc.want == jwks.ErrDocument; got != want {
+				t.Errorf("got %v, unavailable: %v; want %v", err, got, want)
+			}
+		})
+	}
+}
+
+func TestIsUnknownKey(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		err  error
+		want bool
+	}{
+		"no error":      {nil, false},
+		"unknown":       {&jws.Error{Part: "kid"}, true},
+		"wrapped":       {fmt.Errorf("x: %w", &jws.Error{Part: "kid"}), true},
+		"bad signature": {&jws.Error{Part: "signature"}, false},
+		"another error": {errDown, false},
+	} {
+		if got := jwks.IsUnknownKey(tc.err); got != tc.want {
+			t.Errorf("%s: got %v; want %v", name, got, tc.want)
+		}
+	}
 }
 
 func TestTrustsAllocations(t *testing.T) {

@@ -47,6 +47,7 @@ func TestMemory(t *testing.T) {
 		signature := raw[strings.LastIndexByte(raw, '.'):]
 		foreign := newKey("a").raw("EdDSA", "kid", "a", "typ", "JWT")
 		altered := foreign[:strings.LastIndexByte(foreign, '.')] + signature // another text under a signature that held
+		recalls(t, memory, altered, false)
 		for range 3 {
 			recalls(t, memory, raw, true)
 			for _, other := range []string{altered, foreign, raw + "A", raw[1:], raw + strings.Repeat("A", jws.MaxLength), "", "a", "."} {
