@@ -231,9 +231,6 @@ func newIdentities(cfg Config) *identities {
 // as they were. Memberships never do.
 func (c *IdpClient) identity(ctx context.Context, tokens TokenSet, before *Agent) (tokenClaims, error) {
 	key, subject := jws.SHA256(tokens.AccessToken), tokens.SubjectHint
-	if before != nil {
-		subject = before.ID
-	}
 	known := c.identities.of(key, c.now())
 	if known == nil {
 		var err error
@@ -301,11 +298,11 @@ func (c *IdpClient) sessionOf(accessToken, subject string) string {
 	return strings.Clone(got.SessionID) // a part would keep the whole in memory
 }
 
-// carryOver fills in what the user info endpoint left out. An agent that was itself
-// made without ID token knows less than what is remembered of its access token.
+// carryOver fills in what the user info endpoint left out. Where the agent was itself
+// made without ID token, more may be remembered of its access token than it knows.
 func (c *IdpClient) carryOver(from *tokenClaims, before *Agent) {
 	was := claimsOf(before)
-	if known, ok := c.identities.known.Get(jws.SHA256(before.Tokens.AccessToken)); ok && before.claims == "" && known.claims.Subject == before.ID {
+	if known, ok := c.identities.known.Get(jws.SHA256(before.Tokens.AccessToken)); ok && known.claims.Subject == before.ID {
 		was = known.claims
 	}
 	if from.Email == "" {
@@ -314,7 +311,7 @@ func (c *IdpClient) carryOver(from *tokenClaims, before *Agent) {
 	if !from.EmailVerified.Present && from.Email == was.Email {
 		from.EmailVerified = was.EmailVerified
 	}
-	if !from.HasOrgID {
+	if !from.HasOrgID && was.OrgID != "" {
 		from.OrgID = was.OrgID
 	}
 	if was.SessionID != "" {

@@ -3,6 +3,7 @@ package authpi_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"sync"
 	"testing"
@@ -131,6 +132,7 @@ func TestSignedUserInfo(t *testing.T) {
 		{"unsigned", testkit.SetHeader("alg", "none"), "invalid_token", "alg"},
 		{"HMAC", testkit.SetHeader("alg", "HS256"), "invalid_token", "alg"},
 		{"an algorithm that is not accepted", testkit.SetHeader("alg", "EdDSA"), "invalid_token", "alg"},
+		{"a key of its own", testkit.SetHeader("jku", "https://evil.example"), "invalid_token", "jku"},
 		{"broken signature", testkit.SetHeader("_signature", "bad"), "invalid_token", "signature"},
 		{"an access token", testkit.SetHeader("typ", "at+jwt"), "invalid_token", "typ"},
 		{"a logout token", testkit.SetHeader("typ", "logout+jwt"), "invalid_token", "typ"},
@@ -396,4 +398,125 @@ func TestIdentityMemoryEnds(t *testing.T) {
 			t.Errorf("after expiry: got %d requests; want 1", issuer.Requests("userinfo"))
 		}
 	})
+}
+
+// A process that did not see the login reads the session from the access token, if that is
+// this user's at this issuer. What user info says itself comes first.
+func TestSessionOfAccessToken(t *testing.T) {
+	t.Parallel()
+	const says = `{"sub":"usr_1"}`
+	token := func(claims string) string { return testkit.Unsigned(claims) }
+	tests := []struct{ name, access, userInfo, session string }{
+		{"this user's", token(`{"iss":"https://idp.example/i_1","sub":"usr_1","sid":"s_1"}`), says, "s_1"},
+		{"and user info names another", token(`{"iss":"https://idp.example/i_1","sub":"usr_1","sid":"s_1"}`), `{"sub":"usr_1","sid":"s_2"}`, "s_2"},
+		{"another user's", token(`{"iss":"https://idp.example/i_1","sub":"usr_2","sid":"s_1"}`), says, ""},
+		{"another issuer's", token(`{"iss":"https://idp.example/i_2","sub":"usr_1","sid":"s_1"}`), says, ""},
+		{"no sid", token(`{"iss":"https://idp.example/i_1","sub":"usr_1"}`), says, ""},
+		{"no JSON", token(`x`), says, ""},
+		{"opaque", "opaque", says, ""},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			client := testkit.Scripted(t, nil, func(r *http.Request) (*http.Response, error) {
+				return testkit.Reply(r, 200, nil, tc.userInfo), nil
+			})
+			tokens := authpi.TokenSet{AccessToken: tc.access, ExpiresAt: time.Now().Add(time.Hour), SubjectHint: "usr_1"}
+			agent, err := client.CreateAgent(t.Context(), tokens, nil)
+			if err != nil || agent.SessionID != tc.session {
+				t.Errorf("got %v, %v with session %q; want %q", agent, err, agent.SessionID, tc.session)
+			}
+		})
+	}
+}
+
+// What a refresh without ID token keeps of the agent before, at an issuer whose access
+// tokens are opaque: the facts of the login, and what user info leaves out.
+func TestRefreshKeepsTheLogin(t *testing.T) {
+	t.Parallel()
+	const idToken = `{"iss":"https://idp.example/i_1","aud":"c_1","sub":"usr_1","sid":"s_1","auth_time":1700000000,
+		"email":"a@example.org","email_verified":true,"org_id":"org_1","exp":1800000000,"iat":1700000000}`
+	tests := []struct {
+		name, userInfo string
+		want           authpi.Agent
+	}{
+		{"says nothing", `{"sub":"usr_1"}`, authpi.Agent{Email: "a@example.org", EmailVerified: true, OrgID: "org_1"}},
+		{"the same address", `{"sub":"usr_1","email":"a@example.org"}`, authpi.Agent{Email: "a@example.org", EmailVerified: true, OrgID: "org_1"}},
+		{"another address", `{"sub":"usr_1","email":"b@example.org"}`, authpi.Agent{Email: "b@example.org", OrgID: "org_1"}},
+		{"not verified", `{"sub":"usr_1","email_verified":false}`, authpi.Agent{Email: "a@example.org", OrgID: "org_1"}},
+		{"another organization", `{"sub":"usr_1","org_id":"org_2"}`, authpi.Agent{Email: "a@example.org", EmailVerified: true, OrgID: "org_2"}},
+		{"no organization", `{"sub":"usr_1","org_id":""}`, authpi.Agent{Email: "a@example.org", EmailVerified: true}},
+		{"a session and a login of its own", `{"sub":"usr_1","sid":"s_2","auth_time":1}`, authpi.Agent{Email: "a@example.org", EmailVerified: true, OrgID: "org_1"}},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			refreshes := 0
+			client := testkit.Scripted(t, nil, func(r *http.Request) (*http.Response, error) {
+				if r.URL.Path == "/i_1/userinfo" {
+					return testkit.Reply(r, 200, nil, tc.userInfo), nil
+				}
+				refreshes++
+				return testkit.Reply(r, 200, nil, fmt.Sprintf(`{"access_token":"at-%d","refresh_token":"rt-%d","expires_in":3600}`, refreshes, refreshes)), nil
+			})
+			tokens := authpi.TokenSet{AccessToken: "at", RefreshToken: "rt", IDToken: testkit.Unsigned(idToken)}
+			for range 3 { // from the ID token, then from what is remembered
+				agent, err := client.CreateAgent(t.Context(), tokens, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if agent.SessionID != "s_1" || !agent.AuthTime.Equal(time.Unix(1700000000, 0)) || agent.Email != tc.want.Email ||
+					agent.EmailVerified != tc.want.EmailVerified || agent.OrgID != tc.want.OrgID {
+					t.Errorf("after %d refreshes: got %+v; want %+v of session s_1", refreshes, agent, tc.want)
+				}
+				again, err := client.CreateAgent(t.Context(), agent.Tokens, nil)
+				if err != nil || again.SessionID != agent.SessionID || again.Email != agent.Email || again.EmailVerified != agent.EmailVerified || again.OrgID != agent.OrgID {
+					t.Errorf("the next view: got %+v, %v; want %+v", again, err, agent)
+				}
+				tokens = agent.Tokens
+				tokens.ExpiresAt = time.Now()
+			}
+			if refreshes != 3 {
+				t.Errorf("got %d refreshes; want 3", refreshes)
+			}
+		})
+	}
+}
+
+// A process that starts with an expired set without ID token knows nothing of the login,
+// and says so. What user info says counts then.
+func TestRefreshWithoutAPast(t *testing.T) {
+	t.Parallel()
+	client := testkit.Scripted(t, nil, func(r *http.Request) (*http.Response, error) {
+		if r.URL.Path == "/i_1/userinfo" {
+			return testkit.Reply(r, 200, nil, `{"sub":"usr_1","email":"a@example.org","auth_time":7,"sid":"s_1"}`), nil
+		}
+		return testkit.Reply(r, 200, nil, `{"access_token":"at-1","refresh_token":"rt-1"}`), nil
+	})
+	agent, err := client.CreateAgent(t.Context(), authpi.TokenSet{AccessToken: "at", RefreshToken: "rt", SubjectHint: "usr_1"}, nil)
+	if err != nil || agent.Email != "a@example.org" || agent.SessionID != "s_1" || agent.AuthTime.Unix() != 7 {
+		t.Errorf("got %+v, %v; want what user info says", agent, err)
+	}
+}
+
+// A set that mixes two users' tokens carries nothing of the one over to the other.
+func TestMixedTokensCarryNothingOver(t *testing.T) {
+	t.Parallel()
+	client := testkit.Scripted(t, nil, func(r *http.Request) (*http.Response, error) {
+		switch {
+		case r.URL.Path != "/i_1/userinfo":
+			return testkit.Reply(r, 200, nil, `{"access_token":"at-bob","refresh_token":"rt-2"}`), nil
+		case r.Header.Get("Authorization") == "Bearer at-bob":
+			return testkit.Reply(r, 200, nil, `{"sub":"usr_bob"}`), nil
+		}
+		return testkit.Reply(r, 200, nil, `{"sub":"usr_ada","email":"ada@example.org","sid":"s_ada","org_id":"org_ada"}`), nil
+	})
+	ada := authpi.TokenSet{AccessToken: "at-ada", ExpiresAt: time.Now().Add(time.Hour), SubjectHint: "usr_ada"}
+	if agent, err := client.CreateAgent(t.Context(), ada, nil); err != nil || agent.SessionID != "s_ada" {
+		t.Fatalf("got %v, %v; want Ada", agent, err)
+	}
+	agent, err := client.CreateAgent(t.Context(), authpi.TokenSet{AccessToken: "at-ada", RefreshToken: "rt-bob", SubjectHint: "usr_bob"}, nil)
+	if err != nil || agent.ID != "usr_bob" || agent.Email != "" || agent.SessionID != "" || agent.OrgID != "" {
+		t.Errorf("got %+v, %v; want Bob, and nothing of Ada's", agent, err)
+	}
 }
