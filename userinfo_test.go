@@ -483,6 +483,28 @@ func TestRefreshKeepsTheLogin(t *testing.T) {
 	}
 }
 
+// A caller that knows less than an earlier one of the same refresh does not take away what
+// that one brought along.
+func TestLateCallerKnowsLess(t *testing.T) {
+	t.Parallel()
+	client := testkit.Scripted(t, nil, func(r *http.Request) (*http.Response, error) {
+		if r.URL.Path == "/i_1/userinfo" {
+			return testkit.Reply(r, 200, nil, `{"sub":"usr_1"}`), nil
+		}
+		return testkit.Reply(r, 200, nil, `{"access_token":"at-1","refresh_token":"rt-1"}`), nil
+	})
+	old := authpi.TokenSet{AccessToken: "at", RefreshToken: "rt"}
+	first, late := old, old
+	first.IDToken = testkit.Unsigned(`{"sub":"usr_1","org_id":"org_1","sid":"s_1","email":"a@example.org"}`)
+	late.SubjectHint = "usr_1"
+	for _, tokens := range []authpi.TokenSet{first, late, late} {
+		agent, err := client.CreateAgent(t.Context(), tokens, nil)
+		if err != nil || agent.Tokens.AccessToken != "at-1" || agent.OrgID != "org_1" || agent.SessionID != "s_1" || agent.Email != "a@example.org" {
+			t.Errorf("got %+v, %v; want all of it", agent, err)
+		}
+	}
+}
+
 // A process that starts with an expired set without ID token knows nothing of the login,
 // and says so. What user info says counts then.
 func TestRefreshWithoutAPast(t *testing.T) {

@@ -264,8 +264,9 @@ func (c *IdpClient) verifyStoredIDToken(ctx context.Context, raw string) (subjec
 // in a store: its signature holds, nothing else is checked yet. The caller may
 // change them.
 func (c *IdpClient) bearerClaims(ctx context.Context, op, raw string) (got tokenClaims, typ string, err error) {
-	if got, typ, ok := c.verified.Recall(ctx, raw); ok {
-		got.organizations = claims.CloneOrganizations(got.organizations)
+	if known, typ := c.verified.Recall(ctx, raw); known != nil {
+		got = *known
+		got.organizations = claims.CloneOrganizations(known.organizations)
 		return got, typ, nil
 	}
 	token, err := jws.Parse(raw)
@@ -388,11 +389,12 @@ func (c *IdpClient) policy(ctx context.Context) (claims.Policy, error) {
 
 // refusedClaims is the error of a token whose claims do not hold; nil if they do.
 func refusedClaims(op string, err error, secrets ...string) error {
+	if err == nil {
+		return nil
+	}
 	var other *claims.SubjectError
 	var refused *claims.Error
 	switch {
-	case err == nil:
-		return nil
 	case errors.Is(err, claims.ErrNonce):
 		return ownError(ErrInvalidNonce, op, err.Error())
 	case errors.As(err, &other):

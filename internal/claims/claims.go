@@ -88,11 +88,15 @@ func Parse[O Organization](text string) (Claims, []O, error) {
 		return Claims{}, nil, errNoObject
 	}
 	for m := r.Members(); m.Next(); {
+		if field := c.text(m.Name); field != nil {
+			*field, _ = r.Text()
+			continue
+		}
+		if field := c.date(m.Name); field != nil {
+			*field = parseDate(&r)
+			continue
+		}
 		switch m.Name {
-		case "iss":
-			c.Issuer, _ = r.Text()
-		case "sub":
-			c.Subject, _ = r.Text()
 		case "aud":
 			c.Audience = parseAudience(&r)
 		case "azp":
@@ -101,28 +105,10 @@ func Parse[O Organization](text string) (Claims, []O, error) {
 			c.Nonce = parseOptional(&r)
 		case "at_hash":
 			c.AccessTokenHash = parseOptional(&r)
-		case "sid":
-			c.SessionID, _ = r.Text()
-		case "jti":
-			c.JTI, _ = r.Text()
-		case "email":
-			c.Email, _ = r.Text()
 		case "email_verified":
 			c.EmailVerified.Value, c.EmailVerified.Present = r.Bool()
 		case "org_id":
 			c.OrgID, c.HasOrgID = r.Text()
-		case "scope":
-			c.Scope, _ = r.Text()
-		case "client_id":
-			c.ClientID, _ = r.Text()
-		case "exp":
-			c.Expiry = parseDate(&r)
-		case "iat":
-			c.IssuedAt = parseDate(&r)
-		case "nbf":
-			c.NotBefore = parseDate(&r)
-		case "auth_time":
-			c.AuthTime = parseDate(&r)
 		case "organizations":
 			orgs = ReadOrganizations[O](&r, text)
 		case "events":
@@ -136,6 +122,42 @@ func Parse[O Organization](text string) (Claims, []O, error) {
 	}
 	c.hasOrganizations = orgs != nil
 	return c, orgs, nil
+}
+
+// text returns the field of a claim that is a text, nil for any other.
+func (c *Claims) text(name string) *string {
+	switch name {
+	case "iss":
+		return &c.Issuer
+	case "sub":
+		return &c.Subject
+	case "sid":
+		return &c.SessionID
+	case "jti":
+		return &c.JTI
+	case "email":
+		return &c.Email
+	case "scope":
+		return &c.Scope
+	case "client_id":
+		return &c.ClientID
+	}
+	return nil
+}
+
+// date returns the field of a claim that is a date, nil for any other.
+func (c *Claims) date(name string) *Date {
+	switch name {
+	case "exp":
+		return &c.Expiry
+	case "iat":
+		return &c.IssuedAt
+	case "nbf":
+		return &c.NotBefore
+	case "auth_time":
+		return &c.AuthTime
+	}
+	return nil
 }
 
 func parseOptional(r *strictjson.Reader) Text {

@@ -52,35 +52,35 @@ func (m *Memory[T]) Remember(raw string, t *jws.Token, k Key, expiry time.Time) 
 }
 
 // Recall returns what a remembered token says and its typ, if it is the very same
-// token and its key is still the issuer's. The value is shared: the caller must not
-// change what is behind it.
-func (m *Memory[T]) Recall(ctx context.Context, raw string) (value T, typ string, ok bool) {
+// token and its key is still the issuer's; nil otherwise. The value is shared: the
+// caller must not change it.
+func (m *Memory[T]) Recall(ctx context.Context, raw string) (value *T, typ string) {
 	id, signed := cutSignature(raw)
 	known, ok := m.known.Get(id)
 	if !ok || !m.set.Trusts(ctx, known.key) {
-		return value, "", false
+		return nil, ""
 	}
-	value, ok = m.recall(known, signed)
-	return value, known.typ, ok
+	return m.recall(known, signed), known.typ
 }
 
-func (m *Memory[T]) recall(known *verified[T], signed string) (none T, ok bool) {
+func (m *Memory[T]) recall(known *verified[T], signed string) *T {
 	if again := known.again.Load(); again != nil {
 		if again.signed != signed {
-			return none, false
+			return nil
 		}
-		return again.value, true
+		return &again.value
 	}
 	if jws.SHA256(signed) != known.sum {
-		return none, false
+		return nil
 	}
 	value, err := m.decode(known.payload)
 	if err != nil {
-		return none, false // it could be decoded when it came
+		return nil // it could be decoded when it came
 	}
 	// A part of the token would keep the whole of it in memory.
-	known.again.Store(&decoded[T]{strings.Clone(signed), value})
-	return value, true
+	again := &decoded[T]{strings.Clone(signed), value}
+	known.again.Store(again)
+	return &again.value
 }
 
 // cutSignature returns the digest of a token's signature and what that signs. A text
