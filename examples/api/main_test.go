@@ -109,7 +109,7 @@ func TestAccess(t *testing.T) {
 	t.Parallel()
 	issuer := authpitest.NewServer(nil)
 	t.Cleanup(issuer.Close)
-	const resource = "https://api.example"
+	const resource = "https://api.example.com"
 	handler, err := projects.NewHandler(issuer.URL, "c_api", resource)
 	if err != nil {
 		t.Fatal(err)

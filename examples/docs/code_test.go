@@ -30,7 +30,7 @@ func newClient(t *testing.T, cfg authpi.Config) *authpi.IdpClient {
 // newAgent signs usr_ada in, without an app.
 func newAgent(t *testing.T, client *authpi.IdpClient, issuer *authpitest.Server) *authpi.Agent {
 	t.Helper()
-	auth, err := client.CreateAuthorizationURL([]string{"openid", "email"}, nil)
+	auth, err := client.CreateAuthorizationURL([]string{"openid", "email", "profile"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,19 +139,23 @@ func TestOrganizations(t *testing.T) {
 	client := newClient(t, authpi.Config{IssuerURL: issuer.URL, ClientID: issuer.ClientID(), RedirectURI: "https://app.example/callback"})
 	app := narrowed(client, nil)
 	w := httptest.NewRecorder()
-	app.Login(w, httptest.NewRequest("GET", "/auth/login?org=org_1", nil))
-	if location := w.Header().Get("Location"); !strings.Contains(location, "org=org_1") {
+	app.Login(w, httptest.NewRequest("GET", "/auth/login?org=org_engines", nil))
+	if location := w.Header().Get("Location"); !strings.Contains(location, "org=org_engines") {
 		t.Errorf("the login leads to %q", location)
 	}
 
-	menu(newAgent(t, client, issuer))
+	agent := newAgent(t, client, issuer)
+	menu(agent)
+	if got := nameOf(agent); got != "Ada Lovelace" {
+		t.Errorf("got the name %q", got)
+	}
 }
 
 // away answers for a host that the tests cannot reach.
 type away struct{ t *testing.T }
 
 func (a away) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.URL.Host != "api.example" {
+	if r.URL.Host != "api.example.com" {
 		return http.DefaultTransport.RoundTrip(r)
 	}
 	if !strings.HasPrefix(r.Header.Get("Authorization"), "Bearer ey") {
@@ -183,15 +187,15 @@ func TestRecheckAndCall(t *testing.T) {
 					return
 				}
 				_ = resp.Body.Close()
-				_, _ = fmt.Fprint(w, before.IsMemberOf("org_2"), after.IsMemberOf("org_2"))
+				_, _ = fmt.Fprint(w, before.IsMemberOf("org_observatory"), after.IsMemberOf("org_observatory"))
 			})))
 			return mux
 		})
 	browser := newBrowser(t)
 	signIn(t, browser, issuer, url, "usr_ada")
-	issuer.SetOrganizations("usr_ada", authpitest.Organization{ID: "org_2", Scopes: []string{"owner", "projects:write"}})
+	issuer.SetOrganizations("usr_ada", authpitest.Organization{ID: "org_observatory", Scopes: []string{"owner", "projects:write"}})
 	if _, _, text := visit(t, browser, url+"/"); text != "false true" {
-		t.Errorf("a member of org_2 before and after: %s", text)
+		t.Errorf("a member of org_observatory before and after: %s", text)
 	}
 	if _, _, text := visit(t, browser, url+"/"); text != "true true" {
 		t.Errorf("the fresh tokens were not stored: %s", text)

@@ -11,7 +11,7 @@ import (
 )
 
 var pagesWithCode = []string{
-	"quickstart", "sessions", "organizations", "apis", "machine-to-machine", "native-apps", "testing", "replicas", "errors", "security",
+	"sessions", "organizations", "apis", "machine-to-machine", "native-apps", "testing", "replicas", "errors", "production",
 }
 
 var (
@@ -41,8 +41,7 @@ func TestBlocksAreCompiled(t *testing.T) {
 	for _, path := range append(pages(t), "../../README.md", "../../authpihttp/app.go") {
 		page := strings.TrimSuffix(filepath.Base(path), ".md")
 		for _, block := range blocksOf(t, path) {
-			// One piece of the README leaves out what depends on the app.
-			if block[1] != "go" || strings.Contains(block[2], "Where a browser would go") {
+			if block[1] != "go" {
 				continue
 			}
 			shows[page]++

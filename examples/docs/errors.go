@@ -1,7 +1,6 @@
 package docs
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,13 +11,13 @@ import (
 	authpi "github.com/authpi/authpi-idp-go"
 )
 
-// appSession is what an app without authpihttp has of the request's session.
+// appSession is the request's session in an app without authpihttp.
 type appSession struct {
 	Tokens authpi.TokenSet
 	Drop   func()
 }
 
-// home answers by what became of the session.
+// home shows the page, asks to sign in, or asks to try again.
 func home(w http.ResponseWriter, r *http.Request, client *authpi.IdpClient, session appSession, opts *authpi.AgentOptions) {
 	agent, err := client.CreateAgent(r.Context(), session.Tokens, opts)
 	switch {
@@ -40,23 +39,4 @@ func home(w http.ResponseWriter, r *http.Request, client *authpi.IdpClient, sess
 		return
 	}
 	_, _ = fmt.Fprint(w, agent.ID)
-}
-
-// refreshed is the piece of refresh.md.
-func refreshed(ctx context.Context, client *authpi.IdpClient, store Store, tokens authpi.TokenSet, sessionID string) (*authpi.Agent, error) {
-	agent, err := client.CreateAgent(ctx, tokens, &authpi.AgentOptions{
-		OnRefresh: func(ctx context.Context, tokens authpi.TokenSet) error {
-			return store.Save(ctx, sessionID, tokens) // durably, before it returns
-		},
-		Reload: func(ctx context.Context) (authpi.TokenSet, error) {
-			return store.Load(ctx, sessionID) // where several processes share the store
-		},
-	})
-	switch {
-	case authpi.SessionEnded(err):
-		// sign in again
-	case err != nil:
-		// try again later: answer 503
-	}
-	return agent, err
 }

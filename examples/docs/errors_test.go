@@ -45,19 +45,6 @@ func TestHandlerOfErrors(t *testing.T) {
 	}
 }
 
-func TestRefreshed(t *testing.T) {
-	t.Parallel()
-	issuer := newIssuer(t)
-	client := newClient(t, authpi.Config{IssuerURL: issuer.URL, ClientID: issuer.ClientID(), RedirectURI: "https://app.example/callback"})
-	tokens := newAgent(t, client, issuer).Tokens
-	tokens.ExpiresAt = time.Now().Add(-time.Hour)
-	store := memory{"1": tokens}
-	agent, err := refreshed(t.Context(), client, store, tokens, "1")
-	if err != nil || agent.ID != "usr_ada" || store["1"].RefreshToken == tokens.RefreshToken {
-		t.Errorf("got %v, %v; want an agent, and its tokens stored", agent, err)
-	}
-}
-
 func TestSecure(t *testing.T) {
 	t.Parallel()
 	site := httptest.NewUnstartedServer(nil)

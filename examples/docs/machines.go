@@ -9,7 +9,7 @@ import (
 
 // once gets one token, for a job that runs and ends.
 func once(ctx context.Context, client *authpi.IdpClient) error {
-	agent, err := client.ClientCredentials(ctx, []string{"projects:read"}, "https://api.example")
+	agent, err := client.ClientCredentials(ctx, []string{"projects:read"}, "https://api.example.com")
 	if err != nil {
 		return err
 	}

@@ -20,8 +20,7 @@ func newRedisApp(client *authpi.IdpClient, rdb *redis.Client, key []byte) *authp
 	})
 }
 
-// following has the app's own sessions follow the sign-in: another ID for whoever signs
-// in, and an end with the sign-out.
+// following gives the app's own session a new ID at sign-in and ends it at sign-out.
 func following(sessions *scs.SessionManager) *authpihttp.Options {
 	return &authpihttp.Options{
 		PostLogoutRedirectURI: "https://app.example/auth/signed-out",
@@ -38,7 +37,7 @@ type Store interface {
 	Save(ctx context.Context, sessionID string, tokens authpi.TokenSet) error
 }
 
-// agentOf is all that an app without authpihttp needs on each request.
+// agentOf returns the session's agent, refreshed where needed.
 func agentOf(ctx context.Context, client *authpi.IdpClient, store Store, sessionID string) (*authpi.Agent, error) {
 	tokens, err := store.Load(ctx, sessionID)
 	if err != nil {

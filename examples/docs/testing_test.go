@@ -15,16 +15,18 @@ import (
 	"github.com/authpi/authpi-idp-go/authpitest"
 )
 
-// newIssuer is an issuer with one user.
+// newIssuer returns an issuer that knows Ada, an editor at org_engines.
 func newIssuer(t *testing.T) *authpitest.Server {
 	issuer := authpitest.NewServer(nil)
 	t.Cleanup(issuer.Close)
-	issuer.AddUser(authpitest.User{ID: "usr_ada", Email: "ada@example.com", EmailVerified: true})
-	issuer.SetOrganizations("usr_ada", authpitest.Organization{ID: "org_1", Scopes: []string{"projects:read"}})
+	issuer.AddUser(authpitest.User{ID: "usr_ada", Name: "Ada Lovelace", Email: "ada@example.com"})
+	issuer.SetOrganizations("usr_ada", authpitest.Organization{
+		ID: "org_engines", Title: "Editor", Scopes: []string{"projects:**", "members:read"},
+	})
 	return issuer
 }
 
-// start runs an app against the issuer and gives its URL.
+// start runs an app against the issuer and returns its URL.
 func start(t *testing.T, cfg authpi.Config, newApp func(authpi.Config) http.Handler) string {
 	site := httptest.NewUnstartedServer(nil)
 	t.Cleanup(site.Close)
@@ -33,32 +35,6 @@ func start(t *testing.T, cfg authpi.Config, newApp func(authpi.Config) http.Hand
 	site.Config.Handler = newApp(cfg)
 	site.Start()
 	return url
-}
-
-// newBrowser keeps cookies, and shows redirects in place of following them.
-func newBrowser(t *testing.T) *http.Client {
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error {
-		return http.ErrUseLastResponse
-	}}
-}
-
-// visit gives an answer's status, where it leads to, and its text.
-func visit(t *testing.T, browser *http.Client, url string) (status int, location, text string) {
-	t.Helper()
-	answer, err := browser.Get(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = answer.Body.Close() }()
-	body, err := io.ReadAll(answer.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return answer.StatusCode, answer.Header.Get("Location"), string(body)
 }
 
 // signIn goes through the app's login as a user.
@@ -74,16 +50,42 @@ func signIn(t *testing.T, browser *http.Client, issuer *authpitest.Server, url, 
 	}
 }
 
+// newBrowser keeps cookies and follows no redirects.
+func newBrowser(t *testing.T) *http.Client {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error {
+		return http.ErrUseLastResponse
+	}}
+}
+
+// visit returns an answer's status, Location and text.
+func visit(t *testing.T, browser *http.Client, url string) (status int, location, text string) {
+	t.Helper()
+	answer, err := browser.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer.StatusCode, answer.Header.Get("Location"), string(body)
+}
+
 func TestOnlyMembersSeeProjects(t *testing.T) {
 	issuer := newIssuer(t)
 	url := start(t, authpi.Config{IssuerURL: issuer.URL, ClientID: issuer.ClientID()}, newApp)
 	browser := newBrowser(t)
 	signIn(t, browser, issuer, url, "usr_ada")
 
-	if status, _, _ := visit(t, browser, url+"/orgs/org_1/projects"); status != http.StatusOK {
+	if status, _, _ := visit(t, browser, url+"/orgs/org_engines/projects"); status != http.StatusOK {
 		t.Errorf("her own organization: %d", status)
 	}
-	if status, _, _ := visit(t, browser, url+"/orgs/org_2/projects"); status != http.StatusForbidden {
+	if status, _, _ := visit(t, browser, url+"/orgs/org_observatory/projects"); status != http.StatusForbidden {
 		t.Errorf("another organization: %d", status)
 	}
 }
@@ -96,7 +98,7 @@ func TestMembershipEnds(t *testing.T) {
 
 	issuer.SetOrganizations("usr_ada") // none
 	issuer.Advance(31 * time.Minute)
-	if status, _, _ := visit(t, browser, url+"/orgs/org_1/projects"); status != http.StatusForbidden {
+	if status, _, _ := visit(t, browser, url+"/orgs/org_engines/projects"); status != http.StatusForbidden {
 		t.Errorf("after the membership has ended: %d", status)
 	}
 	if got := issuer.Redemptions("refresh_token"); got != 1 {
@@ -104,7 +106,7 @@ func TestMembershipEnds(t *testing.T) {
 	}
 }
 
-func TestIssuerAway(t *testing.T) {
+func TestIssuerUnreachable(t *testing.T) {
 	issuer := newIssuer(t)
 	url := start(t, authpi.Config{IssuerURL: issuer.URL, ClientID: issuer.ClientID(), Now: issuer.Now}, newApp)
 	browser := newBrowser(t)
@@ -112,11 +114,11 @@ func TestIssuerAway(t *testing.T) {
 	issuer.Advance(31 * time.Minute)
 
 	issuer.Inject(authpitest.Fault{Endpoint: "token", Status: http.StatusServiceUnavailable, Times: -1})
-	if status, _, _ := visit(t, browser, url+"/orgs/org_1/projects"); status != http.StatusServiceUnavailable {
-		t.Errorf("while the issuer is away: %d", status)
+	if status, _, _ := visit(t, browser, url+"/orgs/org_engines/projects"); status != http.StatusServiceUnavailable {
+		t.Errorf("while the issuer is unreachable: %d", status)
 	}
 	issuer.ClearFaults()
-	if status, _, _ := visit(t, browser, url+"/orgs/org_1/projects"); status != http.StatusOK {
+	if status, _, _ := visit(t, browser, url+"/orgs/org_engines/projects"); status != http.StatusOK {
 		t.Errorf("when it is back: %d", status)
 	}
 }
@@ -128,17 +130,17 @@ func TestAPI(t *testing.T) {
 		t.Fatal(err)
 	}
 	token := issuer.AccessToken(map[string]any{
-		"sub": "usr_ada", "aud": "https://api.example",
-		"organizations": []map[string]any{{"id": "org_1", "scopes": []string{"projects:read"}}},
+		"sub": "usr_ada", "aud": "https://api.example.com",
+		"organizations": []map[string]any{{"id": "org_engines", "scopes": []string{"projects:read"}}},
 	})
 	forged := issuer.Sign(map[string]any{"sub": "usr_ada"}, map[string]any{"alg": "none"})
 	for _, tc := range []struct {
 		token, org string
 		want       int
 	}{
-		{token, "org_1", http.StatusOK},
-		{token, "org_2", http.StatusForbidden},
-		{forged, "org_1", http.StatusUnauthorized},
+		{token, "org_engines", http.StatusOK},
+		{token, "org_observatory", http.StatusForbidden},
+		{forged, "org_engines", http.StatusUnauthorized},
 	} {
 		if got := verify(t.Context(), client, tc.token, tc.org); got != tc.want {
 			t.Errorf("%s: got %d; want %d", tc.org, got, tc.want)
@@ -147,21 +149,21 @@ func TestAPI(t *testing.T) {
 }
 
 func TestMachine(t *testing.T) {
-	issuer := authpitest.NewServer(&authpitest.Options{ClientID: "c_1", ClientSecret: "s3cret"})
+	issuer := authpitest.NewServer(&authpitest.Options{ClientID: "c_worker", ClientSecret: "s3cret"})
 	t.Cleanup(issuer.Close)
-	issuer.SetOrganizations("agt_1", authpitest.Organization{ID: "org_1", Scopes: []string{"projects:read"}})
-	client, err := authpi.NewIdpClient(authpi.Config{IssuerURL: issuer.URL, ClientID: "c_1", ClientSecret: "s3cret"})
+	issuer.SetOrganizations("agt_worker", authpitest.Organization{ID: "org_engines", Scopes: []string{"*:read"}})
+	client, err := authpi.NewIdpClient(authpi.Config{IssuerURL: issuer.URL, ClientID: "c_worker", ClientSecret: "s3cret"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	machine, err := client.ClientCredentials(t.Context(), []string{"projects:read"}, "https://api.example")
+	machine, err := client.ClientCredentials(t.Context(), []string{"projects:read"}, "https://api.example.com")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := verify(t.Context(), client, machine.Tokens.AccessToken, "org_1"); got != http.StatusOK {
+	if got := verify(t.Context(), client, machine.Tokens.AccessToken, "org_engines"); got != http.StatusOK {
 		t.Errorf("its own organization: %d", got)
 	}
-	if machine.ID != "c_1" || machine.Type != authpi.PrincipalUser || len(machine.Organizations) != 0 {
+	if machine.ID != "c_worker" || machine.Type != authpi.PrincipalUser || len(machine.Organizations) != 0 {
 		t.Errorf("got %v; want what docs/machine-to-machine.md says of it", machine)
 	}
 }

@@ -1,92 +1,47 @@
 package main
 
 import (
-	"context"
-	"crypto/rand"
 	"fmt"
+	"html/template"
 	"log"
 	"net/http"
 	"os"
-	"sync"
 
 	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/authpihttp"
 )
-
-var sessions sync.Map // by cookie; a real app has a session store
-
-func get(r *http.Request) (id string, value any) {
-	if c, err := r.Cookie("session"); err == nil {
-		id = c.Value
-		value, _ = sessions.Load(id)
-	}
-	return id, value
-}
-
-func put(w http.ResponseWriter, value any) {
-	id := rand.Text()
-	sessions.Store(id, value)
-	http.SetCookie(w, &http.Cookie{Name: "session", Value: id, Path: "/",
-		HttpOnly: true, SameSite: http.SameSiteLaxMode}) // and Secure, with https
-}
 
 func main() {
 	client, err := authpi.NewIdpClient(authpi.Config{
-		IssuerURL:    os.Getenv("AUTHPI_ISSUER_URL"), // https://idp.authpi.com/i_...
-		ClientID:     os.Getenv("AUTHPI_CLIENT_ID"),
-		ClientSecret: os.Getenv("AUTHPI_CLIENT_SECRET"),
-		RedirectURI:  "http://127.0.0.1:8080/callback", // as registered
+		IssuerURL: os.Getenv("AUTHPI_ISSUER_URL"), ClientID: os.Getenv("AUTHPI_CLIENT_ID"),
+		ClientSecret: os.Getenv("AUTHPI_CLIENT_SECRET"), RedirectURI: "http://127.0.0.1:8080/auth/callback",
 	})
 	if err != nil {
 		log.Fatal(err)
 	}
+	log.Fatal(http.ListenAndServe("127.0.0.1:8080", newHandler(client)))
+}
 
-	http.HandleFunc("GET /login", func(w http.ResponseWriter, r *http.Request) {
-		auth, err := client.CreateAuthorizationURL([]string{"openid", "email"}, nil)
-		if err != nil {
-			log.Print("login: ", err)
-			http.Error(w, "sign-in is not configured", http.StatusInternalServerError)
-			return
-		}
-		put(w, *auth)
-		http.Redirect(w, r, auth.URL, http.StatusFound)
-	})
+func newHandler(client *authpi.IdpClient) http.Handler {
+	app := authpihttp.New(client, nil, &authpihttp.Options{PostLogoutRedirectURI: "http://127.0.0.1:8080/auth/signed-out"})
+	mux := http.NewServeMux()
+	app.Register(mux) // /auth/login, /auth/callback, /auth/logout and the issuer's own requests
+	mayRead := authpihttp.RequireAccess("read", "projects", func(r *http.Request) string { return r.PathValue("org") })
+	mux.Handle("GET /{$}", app.RequireAgent(http.HandlerFunc(home)))
+	mux.Handle("GET /orgs/{org}/projects", app.RequireAgent(mayRead(http.HandlerFunc(projects))))
+	return mux
+}
 
-	http.HandleFunc("GET /callback", func(w http.ResponseWriter, r *http.Request) {
-		id, stored := get(r)
-		auth, _ := stored.(authpi.AuthorizationURL) // if there is none, no state fits
-		agent, err := client.ExchangeCallback(r.Context(), r.URL.Query(), auth)
-		if err != nil {
-			log.Print("callback: ", err) // holds no token, code or secret
-			http.Error(w, "you are not signed in", http.StatusBadRequest)
-			return
-		}
-		sessions.Delete(id)
-		put(w, agent.Tokens) // under a new session ID
-		http.Redirect(w, r, "/", http.StatusSeeOther)
-	})
+func home(w http.ResponseWriter, r *http.Request) {
+	agent, _ := authpihttp.AgentFrom(r.Context())
+	_ = page.Execute(w, agent)
+}
 
-	http.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
-		id, stored := get(r)
-		tokens, _ := stored.(authpi.TokenSet)
-		agent, err := client.CreateAgent(r.Context(), tokens, &authpi.AgentOptions{
-			OnRefresh: func(_ context.Context, tokens authpi.TokenSet) error {
-				sessions.Store(id, tokens) // the old refresh token is spent
-				return nil
-			},
-		})
-		switch {
-		case authpi.SessionEnded(err):
-			http.Redirect(w, r, "/login", http.StatusFound)
-		case err != nil:
-			log.Print("refresh: ", err)
-			http.Error(w, "try again in a moment", http.StatusServiceUnavailable)
-		default:
-			fmt.Fprintln(w, "Signed in as", agent.Email)
-			for _, org := range agent.Organizations {
-				fmt.Fprintln(w, org.ID, "may read projects:", agent.HasAccessIn(org.ID, "read", "projects"))
-			}
-		}
-	})
+var page = template.Must(template.New("").Parse(`<p>Hello, {{.Email}}</p>
+{{range .Organizations}}<p><a href="/orgs/{{.ID}}/projects">{{.ID}}</a>: {{.Title}}</p>
+{{end}}<form method="post" action="/auth/logout"><button>Sign out</button></form>
+`))
 
-	log.Fatal(http.ListenAndServe("127.0.0.1:8080", nil))
+func projects(w http.ResponseWriter, r *http.Request) {
+	fmt.Fprintln(w, "The projects of", r.PathValue("org"))
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/cookiejar"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/authpitest"
 )
 
@@ -22,6 +24,7 @@ var goBlock = regexp.MustCompile("(?s)```go\n(package main\n.*?)```")
 
 // The program in the README is this one, letter for letter.
 func TestREADMEHoldsThisProgram(t *testing.T) {
+	t.Parallel()
 	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
 	if err != nil {
 		t.Fatal(err)
@@ -47,6 +50,61 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+func TestHandler(t *testing.T) {
+	t.Parallel()
+	issuer := newIssuer(t)
+	site := httptest.NewUnstartedServer(nil)
+	t.Cleanup(site.Close)
+	url := "http://" + site.Listener.Addr().String()
+	client, err := authpi.NewIdpClient(authpi.Config{
+		IssuerURL: issuer.URL, ClientID: "c_dev", ClientSecret: "s3cret", RedirectURI: url + "/auth/callback",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	site.Config.Handler = newHandler(client)
+	site.Start()
+	walk(t, url, issuer)
+}
+
+// And it works when pasted.
+func TestProgram(t *testing.T) {
+	const url = "http://127.0.0.1:8080"
+	waitForTurn(t)
+	if resp, err := http.Get(url); err == nil {
+		_ = resp.Body.Close()
+		t.Skip("port 8080 is taken")
+	}
+	issuer := newIssuer(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	cmd := exec.CommandContext(ctx, os.Args[0])
+	cmd.Env = append(os.Environ(), "README_TEST_MAIN=1",
+		"AUTHPI_ISSUER_URL="+issuer.URL, "AUTHPI_CLIENT_ID=c_dev", "AUTHPI_CLIENT_SECRET=s3cret")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	exited := make(chan error, 1)
+	go func() { exited <- cmd.Wait() }()
+	defer func() { cancel(); <-exited }()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		resp, err := http.Get(url)
+		if err == nil {
+			_ = resp.Body.Close()
+			break
+		}
+		select { // it is still starting
+		case gone := <-exited:
+			exited <- gone
+			t.Fatal(errors.Join(err, gone))
+		default:
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+	walk(t, url, issuer)
+}
+
 // waitForTurn lets one copy of this test at a time have the README's port. Whoever
 // listens on the port above it may go on; the system takes that back from a process
 // that has ended.
@@ -64,84 +122,75 @@ func waitForTurn(t *testing.T) {
 	}
 }
 
-// And it works when pasted.
-func TestProgram(t *testing.T) {
-	const app = "http://127.0.0.1:8080"
-	waitForTurn(t)
-	client := &http.Client{Timeout: time.Minute}
-	if resp, err := client.Get(app); err == nil {
-		_ = resp.Body.Close()
-		t.Skip("port 8080 is taken")
-	}
-	srv := authpitest.NewServer(&authpitest.Options{
-		ClientID: "c_1", ClientSecret: "s3cret", RedirectURIs: []string{app + "/callback"},
+func newIssuer(t *testing.T) *authpitest.Server {
+	t.Helper()
+	issuer := authpitest.NewServer(&authpitest.Options{
+		ClientID: "c_dev", ClientSecret: "s3cret",
 		AccessTokenLifetime: -time.Second, // so that every request refreshes
 	})
-	defer srv.Close()
-	srv.AddUser(authpitest.User{ID: "usr_ada", Email: "ada@example.com"})
+	t.Cleanup(issuer.Close)
+	issuer.AddUser(authpitest.User{ID: "usr_ada", Email: "ada@example.com"})
+	issuer.SetOrganizations("usr_ada", authpitest.Organization{ID: "org_engines", Title: "Editor", Scopes: []string{"projects:**"}})
+	return issuer
+}
 
-	ctx, cancel := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, os.Args[0])
-	cmd.Env = append(os.Environ(), "README_TEST_MAIN=1",
-		"AUTHPI_ISSUER_URL="+srv.URL, "AUTHPI_CLIENT_ID=c_1", "AUTHPI_CLIENT_SECRET=s3cret")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	exited := make(chan error, 1)
-	go func() { exited <- cmd.Wait() }()
-	defer func() { cancel(); <-exited }()
-
+// walk does what the README has a newcomer do: sign in, look around, sign out. It also
+// presses Cancel, and is signed out from elsewhere.
+func walk(t *testing.T, url string, issuer *authpitest.Server) {
+	t.Helper()
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	client.Jar = jar
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	get := func(target string, status int) (location, body string) {
+	browser := &http.Client{
+		Jar: jar, Timeout: time.Minute,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	visit := func(method, url string, status int) (location, body string) {
 		t.Helper()
-		resp, err := client.Get(target)
-		for deadline := time.Now().Add(time.Minute); err != nil && time.Now().Before(deadline); {
-			select { // it is still starting
-			case gone := <-exited:
-				exited <- gone
-				t.Fatal(errors.Join(err, gone))
-			case <-time.After(20 * time.Millisecond):
-			}
-			resp, err = client.Get(target)
-		}
+		req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer resp.Body.Close()
+		req.Header.Set("Accept", "text/html")
+		resp, err := browser.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = resp.Body.Close() }()
 		text, err := io.ReadAll(resp.Body)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if resp.StatusCode != status {
-			t.Fatalf("%s: got %d; want %d\n%s", resp.Request.URL.Path, resp.StatusCode, status, text)
+			t.Fatalf("%s %s: got %d; want %d\n%s", method, req.URL.Path, resp.StatusCode, status, text)
 		}
 		return resp.Header.Get("Location"), string(text)
 	}
-	if location, _ := get(app+"/", 302); location != "/login" {
-		t.Errorf("nobody is signed in: sent to %q; want /login", location)
+	signIn := func(user string, status int) {
+		t.Helper()
+		login, _ := visit("GET", url+"/", http.StatusSeeOther)
+		location, _ := visit("GET", url+login, http.StatusSeeOther)
+		callback, err := issuer.SignIn(location, user)
+		if err != nil {
+			t.Fatal(err)
+		}
+		visit("GET", callback, status)
 	}
-	get(app+"/callback?code=x&state=", 400)
-	location, _ := get(app+"/login", 302)
-	callback, err := srv.SignIn(location, "usr_ada")
-	if err != nil {
-		t.Fatal(err)
+	signIn("", http.StatusForbidden) // Cancel
+	signIn("usr_ada", http.StatusSeeOther)
+	if _, body := visit("GET", url+"/", http.StatusOK); !strings.Contains(body, "Hello, ada@example.com") || !strings.Contains(body, "org_engines</a>: Editor") {
+		t.Errorf("home says %s", body)
 	}
-	get(callback, 303)
-	get(app+"/", 200)
-	srv.SetOrganizations("usr_ada", authpitest.Organization{ID: "org_1", Scopes: []string{"projects:**"}})
-	if _, body := get(app+"/", 200); !strings.Contains(body, "ada@example.com") || !strings.Contains(body, "org_1 may read projects: true") {
-		t.Errorf("the page lacks the user or the organization: %s", body)
+	if _, body := visit("GET", url+"/orgs/org_engines/projects", http.StatusOK); body != "The projects of org_engines\n" {
+		t.Errorf("the projects say %q", body)
 	}
-	if n := srv.Redemptions("refresh_token"); n != 2 {
-		t.Errorf("%d refreshes; want 2", n)
+	visit("GET", url+"/orgs/org_observatory/projects", http.StatusForbidden)
+	if location, _ := visit("POST", url+"/auth/logout", http.StatusSeeOther); !strings.HasPrefix(location, issuer.URL+"/logout?") ||
+		!strings.Contains(location, "post_logout_redirect_uri=") {
+		t.Errorf("signing out leads to %q", location)
 	}
-	srv.EndSession("usr_ada")
-	if location, _ := get(app+"/", 302); location != "/login" {
-		t.Errorf("the session has ended: sent to %q; want /login", location)
-	}
+	signIn("usr_ada", http.StatusSeeOther)
+	issuer.EndSession("usr_ada")
+	visit("GET", url+"/", http.StatusSeeOther)
 }

@@ -84,7 +84,7 @@ type worker struct {
 // asMachine signs in with the client's own secret. The source is made once and
 // shared; it asks for a new token shortly before the old one expires.
 func (w *worker) asMachine(ctx context.Context, client *authpi.IdpClient, apiURL string) error {
-	source := client.ClientCredentialsSource([]string{"projects:read"}, apiURL) // https://api.example
+	source := client.ClientCredentialsSource([]string{"projects:read"}, apiURL) // https://api.example.com
 	api := oauth2.NewClient(ctx, source)
 	api.Timeout = 30 * time.Second
 	// oauth2's client would show the token to wherever the API redirects.
