@@ -17,17 +17,16 @@ import (
 
 // browse is an app behind authpihttp with one user signed in: it returns what the user's
 // browser gets for a page, "login" where that is the way to sign in again.
-func browse(t *testing.T, e *testkit.Env, resources []string) (get func() string, tokens func() authpi.TokenSet) {
+func browse(t *testing.T, e *testkit.Env, resources []string) (get func() string, agent func() *authpi.Agent) {
 	t.Helper()
-	var seen authpi.TokenSet
+	var seen *authpi.Agent
 	client := e.NewClient(func(cfg *authpi.Config) { cfg.RedirectURI = "https://app.example/auth/callback" })
 	app := authpihttp.New(client, nil, &authpihttp.Options{Resources: resources, Scopes: []string{"openid", "email", "offline_access"}, Error: authpihttp.WriteError})
 	mux := http.NewServeMux()
 	app.Register(mux)
 	mux.Handle("/", app.RequireAgent(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		agent, _ := authpihttp.AgentFrom(r.Context())
-		seen = agent.Tokens
-		_, _ = w.Write([]byte(agent.ID))
+		seen, _ = authpihttp.AgentFrom(r.Context())
+		_, _ = w.Write([]byte(seen.ID))
 	})))
 	e.Client = client
 	jar, err := cookiejar.New(nil)
@@ -68,7 +67,7 @@ func browse(t *testing.T, e *testkit.Env, resources []string) (get func() string
 			return fmt.Sprint(resp.StatusCode)
 		}
 	}
-	return get, func() authpi.TokenSet { return seen }
+	return get, func() *authpi.Agent { return seen }
 }
 
 // Behind authpihttp: whose session has ended can sign in again, and everybody else is
@@ -109,9 +108,9 @@ func TestSignInAndOtherCallers(t *testing.T) {
 	t.Run("a refused grant beside it", func(t *testing.T) {
 		for _, code := range []string{"access_denied", "invalid_scope", "invalid_target"} {
 			testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
-				get, tokens := browse(t, e, nil)
+				get, agent := browse(t, e, nil)
 				get()
-				held := tokens()
+				held := agent().Tokens
 				time.Sleep(testkit.TokenLife + time.Second)
 				e.Fault(refusal(403, code))
 				other := after(func() {
@@ -130,9 +129,9 @@ func TestSignInAndOtherCallers(t *testing.T) {
 	})
 	t.Run("signed out while it refreshes", func(t *testing.T) {
 		testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
-			get, tokens := browse(t, e, nil)
+			get, agent := browse(t, e, nil)
 			get()
-			held := tokens()
+			held := agent().Tokens
 			time.Sleep(testkit.TokenLife + time.Second)
 			e.Fault(authpitest.Fault{DelayAnswer: 2 * time.Second})
 			page := after(func() {
@@ -149,12 +148,51 @@ func TestSignInAndOtherCallers(t *testing.T) {
 	})
 	t.Run("signed out while the tokens are good", func(t *testing.T) {
 		testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
-			get, tokens := browse(t, e, nil)
+			get, agent := browse(t, e, nil)
 			get()
 			e.Issuer.Inject(authpitest.Fault{Endpoint: "revoke", Drop: true})
-			revoke(e, tokens().RefreshToken)
+			revoke(e, agent().Tokens.RefreshToken)
 			if got := get(); got != "login" {
 				t.Errorf("got %s; want the way to the login", got)
+			}
+		})
+	})
+	t.Run("keys that lag behind", func(t *testing.T) {
+		testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+			get, agent := browse(t, e, nil)
+			time.Sleep(testkit.TokenLife + time.Second)
+			e.Fault(authpitest.Fault{IDToken: testkit.SetHeader("kid", "not-published-yet")})
+			for range 2 {
+				if got := get(); got != "the page" || agent().Email != testkit.Email {
+					t.Errorf("got %s; want the page, and who is there", got)
+				}
+			}
+			e.WantSpent(1)
+		})
+	})
+	t.Run("an issuer that never brings an ID token", func(t *testing.T) {
+		testkit.Bubble(t, &authpitest.Options{OmitIDTokenOnRefresh: true}, nil, func(t *testing.T, e *testkit.Env) {
+			get, agent := browse(t, e, nil)
+			get()
+			signedIn := agent()
+			for range 2 {
+				time.Sleep(testkit.TokenLife + time.Second)
+				e.Issuer.ResetCounters()
+				for n := range 1000 {
+					if n == 500 {
+						e.Issuer.Inject(authpitest.Fault{Endpoint: "userinfo", Status: 503, Times: -1})
+					}
+					if got := get(); got != "the page" {
+						t.Fatalf("view %d: got %s; want the page", n, got)
+					}
+				}
+				if got := agent(); got.SessionID != signedIn.SessionID || got.SessionID == "" || !got.AuthTime.Equal(signedIn.AuthTime) || got.Email != signedIn.Email {
+					t.Errorf("got %v, session %q, signed in at %v; want what the login said", got, got.SessionID, got.AuthTime)
+				}
+				if got := e.Issuer.Requests("userinfo"); got != 1 || e.Spent() != 1 {
+					t.Errorf("got %d user info requests, %d refreshes; want 1 each", got, e.Spent())
+				}
+				e.Issuer.ClearFaults()
 			}
 		})
 	})

@@ -286,7 +286,7 @@ func TestRevocationHoldsWithoutTheIssuer(t *testing.T) {
 		{"no such endpoint", func(e *testkit.Env) {
 			e.Client = e.NewClient(func(cfg *authpi.Config) {
 				cfg.Endpoints = authpi.Endpoints{
-					Issuer: e.Issuer.URL, Token: e.Issuer.URL + "/token", JWKS: e.Issuer.URL + "/.well-known/jwks.json", UserInfo: e.Issuer.URL + "/userinfo",
+					Issuer: e.Issuer.URL, Token: e.Issuer.URL + "/token", JWKS: e.Issuer.URL + "/jwks.json", UserInfo: e.Issuer.URL + "/userinfo",
 				}
 			})
 		}},

@@ -243,7 +243,7 @@ func TestStoppedProcessLosesNoSession(t *testing.T) {
 		name := fmt.Sprint("?sleeper=", n)
 		s.Endpoints = authpi.Endpoints{
 			Issuer: issuer.URL, Token: issuer.URL + "/token" + name, UserInfo: issuer.URL + "/userinfo",
-			JWKS: issuer.URL + "/.well-known/jwks.json" + name,
+			JWKS: issuer.URL + "/jwks.json" + name,
 		}
 		s.Tokens = testkit.SignIn(t, client, issuer, nil).Tokens
 		s.Tokens.ExpiresAt = time.Now().Add(-time.Second)
@@ -251,7 +251,7 @@ func TestStoppedProcessLosesNoSession(t *testing.T) {
 		s.start(t, self)
 		wg.Go(func() {
 			got := s.result(t)
-			if got.Err != "" || got.Tries != 1 || got.Calls != 1 || got.Stored.RefreshToken == s.Tokens.RefreshToken || !issuer.SessionAlive(got.Stored.RefreshToken) {
+			if got.Err != "" || got.Tries != 1 || got.Calls != 1 || got.Stored.IDToken == "" || got.Stored.RefreshToken == s.Tokens.RefreshToken || !issuer.SessionAlive(got.Stored.RefreshToken) {
 				t.Errorf("%s, stopped at %s: got %q after %d calls, %d sets stored, session alive %v; want the new set at once",
 					s.Name, s.Moment, got.Err, got.Tries, got.Calls, issuer.SessionAlive(s.Tokens.RefreshToken))
 			}
