@@ -88,7 +88,7 @@ func (a *Agent) HasAccess(action, resource string) bool {
 // HasAccessIn reports whether the agent may do action on resource in the
 // organization: the question to ask before touching an organization's data.
 //
-//	agent.HasAccessIn("org_1", "write", "projects")
+//	agent.HasAccessIn("org_engines", "write", "projects")
 func (a *Agent) HasAccessIn(orgID, action, resource string) bool {
 	return HasAccess(a.scopesIn(orgID), action, resource)
 }

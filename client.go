@@ -1,27 +1,52 @@
-// Package authpi signs people in through AuthPI, an OpenID Connect provider whose
-// users belong to several organizations, and reports what each of them may do in
-// each organization.
+// Package authpi signs users in through AuthPI, an OpenID Connect provider whose
+// users belong to several organizations, keeps them signed in, and reports what each
+// user may do in each organization.
 //
-// A backend needs three calls. The login handler starts a login and redirects:
+// Make one client and share it:
+//
+//	client, err := authpi.NewIdpClient(authpi.Config{
+//		IssuerURL:    os.Getenv("AUTHPI_ISSUER_URL"), // https://idp.authpi.com/i_...
+//		ClientID:     os.Getenv("AUTHPI_CLIENT_ID"),
+//		ClientSecret: os.Getenv("AUTHPI_CLIENT_SECRET"), // empty for a native app
+//		RedirectURI:  "https://app.example/auth/callback", // as registered
+//	})
+//
+// A web app on net/http is best served by package [authpihttp], which has the login,
+// callback and logout handlers, keeps sign-ins in a store, and guards pages and APIs.
+// Any other app needs three calls. The login handler starts a login and redirects:
 //
 //	auth, err := client.CreateAuthorizationURL([]string{"openid", "email"}, nil)
 //
-// The callback handler checks the answer, trades the code for tokens and stores
-// them in the session:
+// The callback handler checks the answer and exchanges the code for tokens, which go
+// into the session:
 //
-//	// stored is the *auth of the login, from the session
-//	agent, err := client.ExchangeCallback(ctx, r.URL.Query(), stored)
+//	// *auth was kept in the browser's session since the login
+//	agent, err := client.ExchangeCallback(ctx, r.URL.Query(), *auth)
 //
 // Every later request rebuilds the agent from the stored tokens. Expired ones are
-// refreshed on the way, and the new ones handed to OnRefresh to be stored:
+// refreshed on the way, and the new ones are passed to OnRefresh to be stored:
 //
 //	agent, err := client.CreateAgent(ctx, tokens, &authpi.AgentOptions{OnRefresh: save})
-//	if agent.HasAccessIn("org_1", "write", "projects") { ... }
+//	if agent.HasAccessIn("org_engines", "write", "projects") { ... }
 //
-// What arrives is verified: signature, issuer, audience, expiry, nonce, state. A
-// refresh token is spent once, however many goroutines hold it; see [AgentOptions].
-// Errors are [*OAuthError], [*RefreshError], [*SubjectMismatchError] and
-// [*ConfigurationError]; [SessionEnded] reports whether to sign in again.
+// Whatever arrives is verified: signature, issuer, audience, expiry, nonce, state.
+// Refresh tokens are single-use; concurrent requests share one refresh, see
+// [AgentOptions]. Errors are [*OAuthError], [*RefreshError], [*SubjectMismatchError]
+// and [*ConfigurationError]; [SessionEnded] reports whether to sign in again.
+//
+// # Other packages
+//
+//   - [authpihttp]: handlers and middleware for net/http.
+//   - [authpitest]: an OpenID provider for tests; its command, authpitest/issuer, serves
+//     it to a browser.
+//   - [authpiredis], a module of its own: refreshes and sign-ins that several processes
+//     share over Redis.
+//
+// The repository's README and docs folder have a page for each task.
+//
+// [authpihttp]: https://pkg.go.dev/github.com/authpi/authpi-idp-go/authpihttp
+// [authpitest]: https://pkg.go.dev/github.com/authpi/authpi-idp-go/authpitest
+// [authpiredis]: https://pkg.go.dev/github.com/authpi/authpi-idp-go/authpiredis
 package authpi
 
 import (
@@ -55,7 +80,7 @@ import (
 // request before a call needs one.
 type IdpClient struct {
 	printed
-	cfg           *Config // with its defaults filled in; behind a pointer, for fmt follows one where a verb does not fit
+	cfg           *Config // with its defaults filled in; a pointer, so that fmt cannot print the secret inside
 	endpoints     Endpoints
 	authorization string // base of every authorization URL
 	caller        *endpoint.Caller

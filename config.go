@@ -1,7 +1,6 @@
 package authpi
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -407,16 +406,6 @@ func (c *IdpClient) resourcesOr(resources []string) []string {
 	return slices.Clone(resources)
 }
 
-// printed is all that fmt and log/slog show of a type that embeds it, whatever the
-// verb and flags. Empty: a mark, for types that have nothing worth printing but
-// secrets.
-type printed string
-
-// String returns what may be shown.
-func (p printed) String() string { return cmp.Or(string(p), redact.Mark) }
-
-// Format prints String for every verb and flag.
-func (p printed) Format(f fmt.State, _ rune) { redact.Print(f, p.String()) }
-
-// LogValue is String, for log/slog.
-func (p printed) LogValue() slog.Value { return slog.StringValue(p.String()) }
+// printed is all that fmt and log/slog show of a type that embeds it. It is an alias,
+// so that its methods do not stand in the documentation of each such type.
+type printed = redact.Printed

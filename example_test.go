@@ -24,8 +24,8 @@ func exampleIssuer(opts *authpitest.Options) (*authpitest.Server, *authpi.IdpCli
 	srv := authpitest.NewServer(opts)
 	srv.AddUser(authpitest.User{ID: "usr_ada", Email: "ada@example.com", EmailVerified: true, Name: "Ada Lovelace"})
 	srv.SetOrganizations("usr_ada",
-		authpitest.Organization{ID: "org_1", Title: "Engines", Scopes: []string{"admin", "projects:**"}},
-		authpitest.Organization{ID: "org_2", Scopes: []string{"projects:read"}},
+		authpitest.Organization{ID: "org_engines", Title: "Editor", Scopes: []string{"projects:**", "members:read"}},
+		authpitest.Organization{ID: "org_poetry", Title: "Owner", Scopes: []string{"owner", "*:**"}},
 	)
 	client, err := authpi.NewIdpClient(authpi.Config{
 		IssuerURL:    srv.URL,
@@ -60,6 +60,68 @@ func exampleSignIn(srv *authpitest.Server, client *authpi.IdpClient) *authpi.Age
 	return agent
 }
 
+// A sign-in from the login to a page, by the three calls.
+func Example() {
+	srv, client := exampleIssuer(nil) // authpi.NewIdpClient
+	defer srv.Close()
+	ctx := context.Background()
+
+	// The login handler keeps *auth in the browser's session and redirects to auth.URL.
+	auth, err := client.CreateAuthorizationURL([]string{"openid", "email"}, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	// The provider sends the browser to the callback, whose query is r.URL.Query().
+	location, err := srv.SignIn(auth.URL, "usr_ada")
+	if err != nil {
+		log.Fatal(err)
+	}
+	query, err := authpi.ParseCallback(location)
+	if err != nil {
+		log.Fatal(err)
+	}
+	agent, err := client.ExchangeCallback(ctx, query, *auth)
+	if err != nil {
+		log.Fatal(err)
+	}
+	stored := agent.Tokens // in the session, under a new session ID
+
+	// Every later request.
+	agent, err = client.CreateAgent(ctx, stored, &authpi.AgentOptions{
+		OnRefresh: func(_ context.Context, tokens authpi.TokenSet) error {
+			stored = tokens // where a real app writes to its session store
+			return nil
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, org := range agent.Organizations {
+		fmt.Println(agent.Email, org.Title, org.ID, agent.HasAccessIn(org.ID, "write", "members"))
+	}
+	// Output:
+	// ada@example.com Editor org_engines false
+	// ada@example.com Owner org_poetry true
+}
+
+// An Agent has no display name: the ID token's claims have one, if the login asked for
+// the scope profile.
+func ExampleAgent_Claims() {
+	srv, client := exampleIssuer(nil)
+	defer srv.Close()
+	agent := exampleSignIn(srv, client)
+
+	var profile struct {
+		Name string `json:"name"`
+	}
+	if err := agent.Claims(&profile); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(profile.Name, agent.ID)
+	// Output: Ada Lovelace usr_ada
+}
+
 func ExampleNewIdpClient() {
 	client, err := authpi.NewIdpClient(authpi.Config{
 		IssuerURL:    "https://idp.authpi.com/i_1",
@@ -89,7 +151,7 @@ func ExampleIdpClient_CreateAuthorizationURL() {
 
 	login := func(w http.ResponseWriter, r *http.Request) {
 		auth, err := client.CreateAuthorizationURL([]string{"openid", "email"}, &authpi.AuthorizationOptions{
-			Org: "org_1", // tokens for this organization alone; leave it out for all
+			Org: "org_engines", // tokens for this organization alone; leave it out for all
 		})
 		if err != nil {
 			http.Error(w, "sign-in is not configured", http.StatusInternalServerError)
@@ -109,7 +171,7 @@ func ExampleIdpClient_CreateAuthorizationURL() {
 	fmt.Println(w.Code, query.Get("response_type"), query.Get("code_challenge_method"), query.Get("org"))
 	fmt.Println("requests so far:", srv.Requests(""))
 	// Output:
-	// 302 code S256 org_1
+	// 302 code S256 org_engines
 	// requests so far: 0
 }
 
@@ -222,7 +284,7 @@ func ExampleIdpClient_Refresh() {
 	srv, client := exampleIssuer(nil)
 	defer srv.Close()
 	agent := exampleSignIn(srv, client)
-	srv.SetOrganizations("usr_ada", authpitest.Organization{ID: "org_3", Scopes: []string{"owner"}})
+	srv.SetOrganizations("usr_ada", authpitest.Organization{ID: "org_observatory", Scopes: []string{"owner"}})
 
 	renewed, err := client.Refresh(context.Background(), agent, &authpi.RefreshOptions{
 		OnRefresh: func(_ context.Context, tokens authpi.TokenSet) error {
@@ -232,7 +294,7 @@ func ExampleIdpClient_Refresh() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(agent.IsOwnerOf("org_3"), renewed.IsOwnerOf("org_3"))
+	fmt.Println(agent.IsOwnerOf("org_observatory"), renewed.IsOwnerOf("org_observatory"))
 	// Output: false true
 }
 
@@ -391,7 +453,7 @@ func ExampleIdpClient_VerifyAccessToken() {
 			http.Error(w, "token refused", http.StatusUnauthorized)
 		case err != nil: // the issuer's keys cannot be had
 			http.Error(w, "try again later", http.StatusServiceUnavailable)
-		case !agent.HasAccessIn("org_1", "read", "projects"):
+		case !agent.HasAccessIn("org_engines", "read", "projects"):
 			http.Error(w, "not allowed", http.StatusForbidden)
 		default:
 			fmt.Fprintln(w, "hello", agent.ID)
@@ -402,7 +464,7 @@ func ExampleIdpClient_VerifyAccessToken() {
 		r := httptest.NewRequest("GET", "/projects", nil)
 		r.Header.Set("Authorization", "Bearer "+srv.AccessToken(map[string]any{
 			"aud":           audience,
-			"organizations": []any{map[string]any{"id": "org_1", "scopes": []any{"projects:read"}}},
+			"organizations": []any{map[string]any{"id": "org_engines", "scopes": []any{"projects:read"}}},
 		}))
 		w := httptest.NewRecorder()
 		projects(w, r)
@@ -508,9 +570,9 @@ func ExampleAgent_HasAccessIn() {
 	defer srv.Close()
 	agent := exampleSignIn(srv, client)
 
-	fmt.Println(agent.HasAccessIn("org_1", "write", "projects")) // projects:** there
-	fmt.Println(agent.HasAccessIn("org_2", "write", "projects")) // projects:read there
-	fmt.Println(agent.HasAccessIn("org_9", "read", "projects"))  // no member
+	fmt.Println(agent.HasAccessIn("org_engines", "write", "projects"))    // she has projects:** there,
+	fmt.Println(agent.HasAccessIn("org_engines", "write", "members"))     // and members:read
+	fmt.Println(agent.HasAccessIn("org_observatory", "read", "projects")) // she is no member there
 	// Output:
 	// true
 	// false
@@ -524,13 +586,13 @@ func ExampleSessionEnded() {
 
 	srv.Inject(authpitest.Fault{Endpoint: "token", Status: http.StatusServiceUnavailable})
 	_, err := client.CreateAgent(context.Background(), tokens, nil)
-	fmt.Println("issuer away:", authpi.SessionEnded(err)) // keep the tokens, answer 503
+	fmt.Println("issuer unreachable:", authpi.SessionEnded(err)) // keep the tokens, answer 503
 
 	srv.EndSession("usr_ada")
 	_, err = client.CreateAgent(context.Background(), tokens, nil)
 	fmt.Println("session revoked:", authpi.SessionEnded(err)) // send the user to sign in
 	// Output:
-	// issuer away: false
+	// issuer unreachable: false
 	// session revoked: true
 }
 

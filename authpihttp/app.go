@@ -1,5 +1,6 @@
-// Package authpihttp puts package authpi behind net/http: login, callback and
-// logout handlers, middleware for pages and for APIs, and back-channel logout.
+// Package authpihttp signs users in to a web application on net/http: login, callback
+// and logout handlers, a store of sign-ins, middleware for pages and for APIs, and
+// back-channel logout.
 //
 //	app := authpihttp.New(client, nil, &authpihttp.Options{PostLogoutRedirectURI: "http://127.0.0.1:8080/auth/signed-out"})
 //	mux := http.NewServeMux()
@@ -8,9 +9,9 @@
 //	mux.Handle("GET /{$}", app.RequireAgent(http.HandlerFunc(home)))
 //	mux.Handle("GET /orgs/{org}/projects", app.RequireAgent(mayRead(http.HandlerFunc(projects))))
 //
-// The client's RedirectURI is then http://127.0.0.1:8080/auth/callback. Handlers find
-// out who is there with [AgentFrom]. An API is guarded by a [Bearer] instead, and
-// the same [RequireAccess] works behind it.
+// The client's RedirectURI is then http://127.0.0.1:8080/auth/callback. [AgentFrom]
+// returns the user in a handler. [NewBearer] makes a guard for APIs, and the same
+// [RequireAccess] works behind it.
 //
 // # What is kept where
 //
@@ -28,7 +29,7 @@
 // # More to read
 //
 // The repository's docs folder has a page for each task: quickstart, sessions,
-// organizations, APIs, replicas, errors and security among them.
+// organizations, APIs, many processes, production, errors and troubleshooting.
 package authpihttp
 
 import (

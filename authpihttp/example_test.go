@@ -94,12 +94,12 @@ func ExampleRequireAccess() {
 
 	token := issuer.AccessToken(map[string]any{
 		"sub": "usr_ada", "aud": "https://api.example",
-		"organizations": []map[string]any{{"id": "org_1", "scopes": []string{"projects:read"}}},
+		"organizations": []map[string]any{{"id": "org_engines", "scopes": []string{"projects:read"}}},
 	})
 	for _, try := range []struct{ path, authorization string }{
-		{"/orgs/org_1/projects", "Bearer " + token},
-		{"/orgs/org_2/projects", "Bearer " + token},
-		{"/orgs/org_1/projects", ""},
+		{"/orgs/org_engines/projects", "Bearer " + token},
+		{"/orgs/org_observatory/projects", "Bearer " + token},
+		{"/orgs/org_engines/projects", ""},
 	} {
 		r := httptest.NewRequest(http.MethodGet, try.path, nil)
 		if try.authorization != "" {
@@ -114,7 +114,7 @@ func ExampleRequireAccess() {
 		fmt.Println(w.Code, w.Header().Get("WWW-Authenticate"))
 	}
 	// Output:
-	// 200 the projects of org_1, for usr_ada
+	// 200 the projects of org_engines, for usr_ada
 	// 403 Bearer realm="api", error="insufficient_scope", error_description="the token names no membership in this organization", resource_metadata="https://api.example/.well-known/oauth-protected-resource"
 	// 401 Bearer realm="api", resource_metadata="https://api.example/.well-known/oauth-protected-resource"
 }
@@ -149,7 +149,7 @@ func exampleIssuer() *authpitest.Server {
 	return issuer
 }
 
-// open opens a page as a browser does, and gives its text or where it leads to.
+// open opens a page as a browser does, and returns where it leads to, or its text.
 func open(browser *http.Client, url string) (location, page string) {
 	r, err := http.NewRequest(http.MethodGet, url, nil)
 	if err != nil {

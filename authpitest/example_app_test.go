@@ -67,7 +67,7 @@ func (a *app) dashboard(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "dashboard", http.StatusInternalServerError)
 		return
 	}
-	fmt.Fprintf(w, "Hello, %s. May you write projects? %t.", agent.Email, agent.HasAccessIn("org_1", "write", "projects"))
+	fmt.Fprintf(w, "Hello, %s. May you write projects? %t.", agent.Email, agent.HasAccessIn("org_engines", "write", "projects"))
 }
 
 func (a *app) start(w http.ResponseWriter, data any) {
@@ -95,7 +95,7 @@ func Example_application() {
 	srv := authpitest.NewServer(nil)
 	defer srv.Close()
 	srv.AddUser(authpitest.User{ID: "usr_ada", Email: "ada@example.com"})
-	srv.SetOrganizations("usr_ada", authpitest.Organization{ID: "org_1", Scopes: []string{"projects:write"}})
+	srv.SetOrganizations("usr_ada", authpitest.Organization{ID: "org_engines", Scopes: []string{"projects:write"}})
 
 	site := httptest.NewUnstartedServer(nil) // its address is needed before its handlers are
 	client, err := authpi.NewIdpClient(authpi.Config{

@@ -73,3 +73,31 @@ func ExampleServer_Inject() {
 	// true
 	// requests: 1
 }
+
+// A provider over a loopback port, with a person and two memberships.
+func ExampleNewServer() {
+	srv := authpitest.NewServer(nil)
+	defer srv.Close()
+	srv.AddUser(authpitest.User{ID: "usr_ada", Name: "Ada Lovelace", Email: "ada@example.com"})
+	srv.SetOrganizations("usr_ada",
+		authpitest.Organization{ID: "org_engines", Title: "Editor", Scopes: []string{"projects:**", "members:read"}},
+		authpitest.Organization{ID: "org_poetry", Title: "Owner", Scopes: []string{"owner", "*:**"}},
+	)
+
+	// The app under test is configured with srv.URL, srv.ClientID() and srv.ClientSecret().
+	fmt.Println(srv.ClientID(), srv.Sessions("usr_ada"))
+	// Output: c_test 0
+}
+
+// Without a socket only the server's own client reaches it, and testing/synctest can
+// drive the time.
+func ExampleNewInMemory() {
+	srv := authpitest.NewInMemory(nil)
+	answer, err := srv.Client().Get(srv.URL + "/.well-known/openid-configuration")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	fmt.Println(answer.StatusCode)
+	// Output: 200
+}

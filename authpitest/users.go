@@ -37,7 +37,7 @@ type User struct {
 
 // Organization is one membership of a user, as the organizations claim shows it.
 type Organization struct {
-	// ID is for example "org_1". Title may be empty: null in the claim.
+	// ID is for example "org_engines". Title may be empty: null in the claim.
 	ID, Title string
 
 	// Scopes are the user's in this organization, for example "owner" or "projects:read".
@@ -50,7 +50,7 @@ type Organization struct {
 // MarshalJSON writes the claim's form: id, title, scopes and joined_at, which is 0 for a zero
 // JoinedAt. So the claims of [Server.AccessToken] and [Server.Sign] may hold organizations:
 //
-//	srv.AccessToken(map[string]any{"organizations": []authpitest.Organization{{ID: "org_1"}}})
+//	srv.AccessToken(map[string]any{"organizations": []authpitest.Organization{{ID: "org_engines"}}})
 func (o Organization) MarshalJSON() ([]byte, error) { return json.Marshal(o.claim()) }
 
 func (o Organization) claim() map[string]any {
