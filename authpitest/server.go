@@ -31,7 +31,7 @@
 // be blocked or removed, sessions ended ([Server.EndSession], [Server.RevokeSession]) and keys
 // rotated ([Server.RotateKeys]). [Server.Sign], [Server.AccessToken] and [Server.LogoutToken] make
 // tokens without a login, good ones and forged ones. [Server.Requests], [Server.Grants] and
-// [Server.Redemptions] tell how often the client under test asked.
+// [Server.Redemptions] count how often the client under test asked.
 //
 // # What it imitates
 //
