@@ -2,7 +2,6 @@ package authpi
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -242,8 +241,6 @@ func (c *IdpClient) storedScope(ctx context.Context, raw, subject string) (strin
 	return got.Scope, nil
 }
 
-const opStoredIDToken = "stored ID token"
-
 // verifyStoredIDToken returns the token's subject.
 func (c *IdpClient) verifyStoredIDToken(ctx context.Context, raw string) (subject string, err error) {
 	got, typ, err := c.bearerClaims(ctx, opStoredIDToken, raw)
@@ -403,98 +400,4 @@ func refusedClaims(op string, err error, secrets ...string) error {
 		return invalidToken(op, refused.Part, refused.Reason, nil)
 	}
 	return invalidToken(op, "payload", err.Error(), err)
-}
-
-// tokenClaims are what a token says, with the memberships in their public form.
-type tokenClaims struct {
-	claims.Claims
-	organizations []Organization
-}
-
-func parseClaims(text string) (tokenClaims, error) {
-	c, orgs, err := claims.Parse[Organization](text)
-	return tokenClaims{c, orgs}, err
-}
-
-// agentOf decodes who the tokens belong to. It verifies nothing.
-func (c *IdpClient) agentOf(tokens TokenSet) (*Agent, error) {
-	if tokens.IDToken != "" {
-		decoded, err := storedClaims(tokens.IDToken)
-		if err != nil {
-			return nil, err
-		}
-		return c.newAgent(&decoded, tokens), nil
-	}
-	id := tokens.SubjectHint
-	if id == "" && tokens.RefreshToken != "" {
-		return nil, invalidToken(opStoredTokens, "sub", "a refresh token without ID token or subject_hint belongs to nobody", nil)
-	}
-	if id == "" {
-		id = c.cfg.ClientID // client credentials bring neither of the two
-	}
-	return &Agent{ID: id, Type: principalType(id), Tokens: tokens, now: c.now}, nil
-}
-
-// newAgent makes the Agent that claims describe.
-func (c *IdpClient) newAgent(from *tokenClaims, tokens TokenSet) *Agent {
-	agent := &Agent{
-		ID:            from.Subject,
-		Type:          principalType(from.Subject),
-		Email:         from.Email,
-		EmailVerified: from.EmailVerified.Value,
-		OrgID:         from.OrgID,
-		SessionID:     from.SessionID,
-		Tokens:        tokens,
-		Organizations: from.organizations,
-		claims:        from.JSON,
-		now:           c.now,
-	}
-	if from.AuthTime.Valid {
-		agent.AuthTime = from.AuthTime.Time()
-	}
-	return agent
-}
-
-func principalType(id string) PrincipalType {
-	switch {
-	case strings.HasPrefix(id, "agt_"):
-		return PrincipalAgent
-	case strings.HasPrefix(id, "key_"):
-		return PrincipalAPIKey
-	case strings.HasPrefix(id, "tok_"):
-		return PrincipalPersonalToken
-	}
-	return PrincipalUser
-}
-
-// clone returns a copy that shares nothing the receiver could change.
-func (a *Agent) clone() *Agent {
-	own := *a
-	own.Organizations = claims.CloneOrganizations(a.Organizations)
-	return &own
-}
-
-func storedClaims(idToken string) (tokenClaims, error) {
-	payload, err := jws.UnverifiedPayload(idToken)
-	if err != nil {
-		return tokenClaims{}, invalidToken(opStoredIDToken, "format", "is no JWT", err)
-	}
-	parsed, err := parseClaims(payload)
-	if err != nil {
-		return tokenClaims{}, invalidToken(opStoredIDToken, "payload", err.Error(), err)
-	}
-	if parsed.Subject == "" {
-		return tokenClaims{}, invalidToken(opStoredIDToken, "sub", "is missing", nil)
-	}
-	return parsed, nil
-}
-
-func decodeClaims(text string, v any) error {
-	if text == "" {
-		text = "{}"
-	}
-	if err := json.Unmarshal([]byte(text), v); err != nil {
-		return fmt.Errorf("authpi: claims: %w", err)
-	}
-	return nil
 }
