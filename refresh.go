@@ -96,6 +96,7 @@ func (c *IdpClient) newSessions() *rotate.Engine {
 		Fault:           func(fault any) error { return passing(refreshPanicked(fault)) },
 		Passing:         isPassing,
 		Buffer:          func(set rotate.Tokens) time.Duration { return TokenSet(set).buffer(c.cfg.RefreshBuffer) },
+		Compare:         func(set, another rotate.Tokens) int { return TokenSet(set).compare(TokenSet(another)) },
 		Memory:          c.cfg.RefreshMemory,
 		Timeout:         c.cfg.RefreshTimeout,
 		Patience:        patience,
@@ -440,7 +441,7 @@ func refusedToRefresh(err error, asked bool) error {
 	case errors.Is(err, endpoint.ErrCut): // of a 200
 		return lost(e)
 	case e.passing():
-		failure.State, failure.Hold, failure.Wait = rotate.Cooling, rotate.Named, e.wait()
+		failure.State, failure.Blocks, failure.Wait = rotate.Cooling, rotate.Named, e.wait()
 	case e.Code == string(ErrInvalidGrant):
 		failure.State = rotate.Dead
 	case e.StatusCode == 0 || e.Code == "" || e.Code == codeInvalidResponse || e.Code == codeRefreshError:
@@ -477,7 +478,7 @@ func unusable(answer tokens.Answer, set TokenSet) error {
 
 func lost(e *OAuthError) error {
 	e.verdict = answerLost
-	return &rotate.Failure{State: rotate.Cooling, Wait: lostWait, Hold: rotate.Needed, Err: &RefreshError{cause: e}}
+	return &rotate.Failure{State: rotate.Cooling, Wait: lostWait, Blocks: rotate.Needed, Err: &RefreshError{cause: e}}
 }
 
 func refusedAnswer(why error, set TokenSet) error {

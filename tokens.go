@@ -1,6 +1,7 @@
 package authpi
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -127,28 +128,47 @@ func (t TokenSet) remaining(now time.Time) time.Duration { return tokens.Set(t).
 // refreshed by every request.
 func (t TokenSet) buffer(configured time.Duration) time.Duration {
 	for _, raw := range []string{t.AccessToken, t.IDToken} {
-		if issued, ok := issuedAt(raw); ok {
+		if issued, ok := dateOf(raw, "iat"); ok {
 			return min(configured, max(t.ExpiresAt.Sub(issued), 0)/2)
 		}
 	}
 	return configured
 }
 
-// isDue reports whether a set with so much of its life left is to be refreshed.
+// isDue reports whether a set with so much of its life left is to be refreshed. One
+// without a refresh token serves to its end.
 func (t TokenSet) isDue(remaining, configured time.Duration) bool {
-	return remaining <= 0 || remaining <= configured && remaining <= t.buffer(configured)
+	return remaining <= 0 || t.RefreshToken != "" && remaining <= configured && remaining <= t.buffer(configured)
 }
 
-// issuedAt reads when a token was issued, where it is a JWT. Nothing is verified:
-// this decides over nothing but the moment of a refresh.
-func issuedAt(raw string) (at time.Time, ok bool) {
+// compare is below zero where a set was issued before another, and above where after: by
+// when the user signed in, then by when the tokens were issued, as far as they say so,
+// and else by when they expire.
+func (t TokenSet) compare(another TokenSet) int {
+	for _, by := range [...]struct{ claim, own, other string }{
+		{"auth_time", t.IDToken, another.IDToken},
+		{"iat", t.AccessToken, another.AccessToken},
+		{"iat", t.IDToken, another.IDToken},
+	} {
+		own, ok := dateOf(by.own, by.claim)
+		other, otherOK := dateOf(by.other, by.claim)
+		if ok && otherOK && !own.Equal(other) {
+			return own.Compare(other)
+		}
+	}
+	return cmp.Compare(t.ExpiresAt.Unix(), another.ExpiresAt.Unix())
+}
+
+// dateOf reads a date of a token, where that is a JWT. Nothing is verified: this decides
+// over nothing but when, and with which of its own sets, a caller refreshes.
+func dateOf(raw, claim string) (at time.Time, ok bool) {
 	payload, err := jws.UnverifiedPayload(raw)
 	if err != nil {
 		return time.Time{}, false
 	}
 	r := strictjson.NewReader(payload)
 	for m := r.Members(); m.Next(); {
-		if m.Name == "iat" {
+		if m.Name == claim {
 			literal, _ := r.Number()
 			seconds, whole := strictjson.Whole(literal)
 			at, ok = unixTime(seconds), whole

@@ -27,11 +27,12 @@ type call struct {
 	read bool   // its own store was read
 	// asked: a flight's leader read a store after this call had come. Callers of one
 	// session have one store, so nobody reads it again for each of them.
-	asked   bool
-	retried bool   // its store was read once more, after the issuer had refused
-	led     bool   // it has led a flight
-	joined  bool   // it has waited for another call's
-	hold    *entry // of the set that it takes; it is one of the takers
+	asked      bool
+	retried    bool   // its store was read once more, after the issuer had refused
+	led        bool   // it has led a flight
+	joined     bool   // it has waited for another call's
+	hold       *entry // of the set that it takes; it is one of the takers
+	generation int    // of the set, there
 }
 
 func (e *Engine) newCall(ctx context.Context, want Call) *call {
@@ -94,7 +95,6 @@ func (c *call) step() (*Fate, error) {
 	case known != nil:
 		return c.take(known)
 	case f.leader == c:
-		c.led = true
 		return c.lead(f)
 	}
 	c.joined = true
@@ -129,7 +129,7 @@ func (c *call) lookUp() (known *Fate, f *flight, err error) {
 	if newest == nil {
 		newest = c.made
 	}
-	if tip.is(Reusable) {
+	if tip.is(Reusable) && e.Compare(tip.fate.Next, c.at) >= 0 {
 		newest = tip.fate
 	}
 	if newest != nil {
@@ -182,7 +182,11 @@ func (c *call) suits(fate *Fate, now time.Time) bool {
 	}
 	least := time.Duration(0)
 	if fate.State == Reusable {
-		least = c.engine.Buffer(fate.Next) // the same refresh token may simply be used again
+		// The same refresh token may simply be used again.
+		least = c.engine.Buffer(fate.Next)
+		if c.engine.Compare(fate.Next, c.Have) < 0 {
+			return false // another process was further
+		}
 	}
 	return fate.Next.Remaining(now) > least
 }
@@ -190,11 +194,11 @@ func (c *call) suits(fate *Fate, now time.Time) bool {
 // held returns the error of a call that a cooldown holds back. e.mu is held.
 func (c *call) held(tip *entry, now time.Time) error {
 	for _, at := range [...]*entry{tip, c.engine.table.get(c.id, now)} {
-		if at == nil || at.cool.hold < c.Urgency {
+		if at == nil {
 			continue
 		}
-		if left := at.cool.left(now); left > 0 {
-			return &HeldError{Err: at.cool.err, Left: left}
+		if cool := at.cool.blocking(c.Urgency, now); cool != nil {
+			return &HeldError{Err: cool.err, Left: cool.left(now)}
 		}
 	}
 	return nil
@@ -211,18 +215,24 @@ func (c *call) coolDown(err error) {
 	now := e.Now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.cool(e.table.ensure(c.id), cooling{err: err, wait: softCooldown, hold: Optional}, now)
+	e.cool(e.table.ensure(c.id), Optional, cooldown{err: err, wait: softCooldown}, now)
 }
 
-// cool begins a cooldown, unless there is one that holds back more. e.mu is held.
-func (e *Engine) cool(at *entry, c cooling, now time.Time) {
-	left := at.cool.left(now)
-	if left > 0 && (at.cool.hold > c.hold || at.cool.hold == c.hold && left >= c.wait) || at.is(Revoked) {
+// cool begins a cooldown that blocks calls up to an urgency, unless a longer one does.
+// e.mu is held.
+func (e *Engine) cool(at *entry, blocks Urgency, c cooldown, now time.Time) {
+	if at.is(Revoked) {
+		return
+	}
+	if at.cool == nil {
+		at.cool = &cooldowns{}
+	}
+	if at.cool[blocks].left(now) >= c.wait {
 		return
 	}
 	c.began, c.until = time.Now(), now.Add(c.wait)
 	e.table.take(at)
-	at.cool = c
+	at.cool[blocks] = c
 	e.table.keep(at, now)
 }
 
@@ -234,14 +244,14 @@ func (e *Engine) passing(err error) bool {
 // holdOn makes the call one of those that take the set of a token. One without a
 // token has no successors, so nobody needs to wait for it. e.mu is held.
 func (c *call) holdOn(id string) {
-	if id == "" || c.hold != nil && c.hold.id == id {
+	if id == "" {
 		return
 	}
-	c.letGo()
 	at := c.engine.table.ensure(id)
-	at.takers++
 	c.engine.table.take(at)
-	c.hold = at
+	generation := at.addTakers(1)
+	c.letGo()
+	c.hold, c.generation = at, generation
 }
 
 // letGo ends that. e.mu is held.
@@ -251,14 +261,9 @@ func (c *call) letGo() {
 		return
 	}
 	c.hold = nil
-	if at.takers--; at.takers > 0 {
-		return
+	if at.removeTaker(c.generation); len(at.takers) == 0 {
+		c.engine.table.keep(at, c.engine.Now())
 	}
-	if at.idle != nil {
-		close(at.idle)
-		at.idle = nil
-	}
-	c.engine.table.keep(at, c.engine.Now())
 }
 
 func (c *call) release() {

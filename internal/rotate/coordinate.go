@@ -67,7 +67,7 @@ func (c *Coordinator) Redeem(ctx context.Context, have Tokens, grant string, own
 	sealed, err := c.call(ctx, id, own.done, func(context.Context) ([]byte, error) {
 		// Under the flight's context: a coordinator that ends its own in the middle,
 		// because its lease ran out, would only lose the answer.
-		answer, err := own.once(func() (Answer, error) { return c.Once(ctx, have, grant, owner) })
+		answer, err := own.once(func() (Answer, error) { return c.once(ctx, have, grant, owner) })
 		if err == errLate {
 			return nil, c.Failed(have, err.Error(), nil)
 		}
@@ -87,6 +87,16 @@ func (c *Coordinator) Redeem(ctx context.Context, have Tokens, grant string, own
 		return Answer{}, turn.Err
 	}
 	return c.open(id, have, sealed, &turn.Err)
+}
+
+// once is Once, whose panic is a passing failure: the token may be spent.
+func (c *Coordinator) once(ctx context.Context, have Tokens, grant string, owner any) (answer Answer, err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			answer, err = Answer{}, c.Failed(have, "", c.Fault(fault))
+		}
+	}()
+	return c.Once(ctx, have, grant, owner)
 }
 
 // Peek returns what other processes have made of a token, if anything.

@@ -20,11 +20,12 @@ type flight struct {
 	storeReadAt time.Time // when the leader's store was read; zero: it has none
 	takers      int       // callers with the flight's grant that wait; guarded by Engine.mu
 
-	done  chan struct{}
-	fate  *Fate  // what the token became; nil without err: nothing was spent
-	next  *entry // of the fate's set, where that suits those who asked for the same
-	err   error
-	state State // of err: Dead, Refused, Revoked or Cooling; Unspent: of this grant alone
+	done       chan struct{}
+	fate       *Fate  // what the token became; nil without err: nothing was spent
+	next       *entry // of the fate's set, where that suits those who asked for the same
+	generation int    // of the set, there
+	err        error
+	state      State // of err: Dead, Refused, Revoked or Cooling; Unspent: of this grant alone
 }
 
 // lead has the call's token spent: the caller's own store is read first. Whatever
@@ -53,9 +54,10 @@ func (c *call) lead(f *flight) (*Fate, error) {
 	if c.limit.Left() < max(c.reserve(), 1) {
 		return nil, awake.ErrOver
 	}
-	if c.Urgency != Optional {
-		c.restart() // the request has a limit of its own
+	if c.Urgency != Optional && !c.led {
+		c.restart() // the first request has a limit of its own
 	}
+	c.led = true
 	started = true
 	f.owner, f.began = owner, time.Now()
 	go c.engine.fly(context.WithoutCancel(c.ctx), f)
@@ -117,7 +119,7 @@ func (e *Engine) land(f *flight, fate *Fate, err error) (discarded *Tokens) {
 		// What its leader has found in a store is a new sign-in, and the leader's
 		// alone.
 		if fate != nil && !fate.Found {
-			e.settle(e.table.ensure(e.id(fate.Next.RefreshToken)), &Fate{State: Revoked, Err: ErrRevoked}, now)
+			e.revoke(fate.Next.RefreshToken, now)
 			discarded = &fate.Next
 		}
 		f.err, f.state = ErrRevoked, Revoked
@@ -129,7 +131,7 @@ func (e *Engine) land(f *flight, fate *Fate, err error) (discarded *Tokens) {
 			if fate.Next.RefreshToken != "" {
 				f.next = e.table.ensure(e.id(fate.Next.RefreshToken))
 			}
-			f.next.takers += f.takers
+			f.generation = f.next.addTakers(f.takers)
 			e.table.take(f.next)
 		}
 	case err != nil:
@@ -145,11 +147,11 @@ func (e *Engine) landFailed(f *flight, err error, now time.Time) {
 	switch {
 	case !errors.As(err, &failure):
 		f.state = Cooling
+		e.cool(f.at, Optional, cooldown{err: err, wait: softCooldown}, now)
 	case failure.State == Cooling:
 		f.err, f.state = failure.Err, Cooling
-		if failure.Wait > 0 {
-			e.cool(f.at, cooling{err: failure.Err, wait: failure.Wait, hold: failure.Hold}, now)
-		}
+		e.cool(f.at, Optional, cooldown{err: failure.Err, wait: softCooldown}, now)
+		e.cool(f.at, failure.Blocks, cooldown{err: failure.Err, wait: failure.Wait}, now)
 	default:
 		f.err, f.state = failure.Err, failure.State
 		if failure.State == Dead || failure.State == Refused {
@@ -175,7 +177,7 @@ func (c *call) wait(f *flight) (*Fate, error) {
 	case f.fate == nil:
 		return nil, nil // its leader left before anything was spent
 	case f.next != nil && f.grant == c.Grant:
-		c.hold = f.next // land has counted this call
+		c.hold, c.generation = f.next, f.generation // land has counted this call
 		return c.take(f.fate)
 	}
 	c.goOn(f.fate)
@@ -217,6 +219,8 @@ func (c *call) refused(f *flight) (*Fate, error) {
 // an older set must not be stored over a newer one. It takes the place of a flight,
 // so that a coordinator is never asked twice at once for one token.
 func (e *Engine) followElsewhere(ctx context.Context, set Tokens) {
+	ctx, cancel := e.Clock.WithTimeout(ctx, peekTime)
+	defer cancel()
 	for ctx.Err() == nil && e.Peek != nil && set.RefreshToken != "" {
 		f, leads := e.boardToPeek(set)
 		switch {
@@ -229,7 +233,9 @@ func (e *Engine) followElsewhere(ctx context.Context, set Tokens) {
 				return
 			}
 		default:
-			e.land(f, e.peek(ctx, set), nil)
+			if discarded := e.land(f, e.peek(ctx, set), nil); discarded != nil {
+				e.Discard(ctx, *discarded)
+			}
 		}
 		if f.fate == nil || f.fate.State != Rotated {
 			return
@@ -238,11 +244,14 @@ func (e *Engine) followElsewhere(ctx context.Context, set Tokens) {
 	}
 }
 
+// peekTime bounds that: a set that has come is waiting meanwhile.
+const peekTime = 2 * time.Second
+
 // peeking is the grant of a flight that asks for nothing.
 const peeking = "\x00"
 
 func (e *Engine) boardToPeek(set Tokens) (f *flight, leads bool) {
-	now := e.Now()
+	now := e.now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	at := e.table.get(e.id(set.RefreshToken), now)

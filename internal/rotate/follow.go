@@ -10,8 +10,8 @@ type Follower struct {
 	newest  atomic.Pointer[Fate] // what the tokens became; nil: nothing yet
 	revoked atomic.Bool
 	// Guarded by Engine.mu.
-	at    *entry // of the newest token; nil: it has none
-	began *entry // of the token that it began with
+	at   *entry // of the newest token; nil: it has none
+	root *entry // of the token that it began with
 }
 
 // Newest returns what the tokens became, nil for nothing.
@@ -30,20 +30,16 @@ func (e *Engine) Follow(set Tokens) *Follower {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	tip, newer := e.newest(id, now)
-	f.begin(e.table.ensure(id))
+	f.setRoot(e.table.ensure(id))
 	if newer != nil {
 		f.newest.Store(newer)
 	}
-	if tip == nil && newer != nil {
-		return f // its last set has no refresh token
-	}
-	if tip == nil {
-		tip = f.began
-	}
-	f.watch(tip)
-	f.revoked.Store(tip.is(Revoked))
-	if tip.is(Reusable) {
-		f.newest.Store(tip.fate)
+	switch {
+	case tip == nil && newer != nil: // its last set has no refresh token
+	case tip == nil:
+		f.follow(f.root)
+	default:
+		f.follow(tip)
 	}
 	return f
 }
@@ -57,21 +53,21 @@ func (e *Engine) Unfollow(f *Follower) {
 		e.table.collect(f.at)
 		f.at = nil
 	}
-	if f.began != nil {
-		delete(f.began.began, f)
-		e.table.collect(f.began)
-		f.began = nil
+	if f.root != nil {
+		delete(f.root.rootOf, f)
+		e.table.collect(f.root)
+		f.root = nil
 	}
 }
 
-// begin keeps the entry of a token: whoever comes with it later learns what the
-// follower knows.
-func (f *Follower) begin(at *entry) {
-	if at.began == nil {
-		at.began = make(map[*Follower]struct{})
+// setRoot keeps the entry of the first token: whoever comes with it later learns what
+// the follower knows.
+func (f *Follower) setRoot(at *entry) {
+	if at.rootOf == nil {
+		at.rootOf = make(map[*Follower]struct{})
 	}
-	at.began[f] = struct{}{}
-	f.began = at
+	at.rootOf[f] = struct{}{}
+	f.root = at
 }
 
 // followed returns a follower that began with this token, nil for none.
@@ -79,13 +75,29 @@ func (at *entry) followed() *Follower {
 	if at == nil {
 		return nil
 	}
-	for f := range at.began {
+	for f := range at.rootOf {
 		return f
 	}
 	return nil
 }
 
-func (f *Follower) watch(at *entry) {
+// follow goes on to the last known successor of a token, and follows that.
+func (f *Follower) follow(at *entry) {
+	for range longest {
+		switch {
+		case at.is(Revoked):
+			f.revoked.Store(true)
+		case at.is(Rotated), at.is(Reusable):
+			f.newest.Store(at.fate)
+		}
+		if !at.is(Rotated) || at.next == nil {
+			break
+		}
+		at = at.next
+	}
+	if f.at != nil {
+		delete(f.at.followers, f)
+	}
 	if at.followers == nil {
 		at.followers = make(map[*Follower]struct{})
 	}
@@ -93,19 +105,9 @@ func (f *Follower) watch(at *entry) {
 	f.at = at
 }
 
-// tellFollowers passes on what became of a token, and has those who follow it follow
-// its successor.
+// tellFollowers passes on what became of a token.
 func (at *entry) tellFollowers() {
 	for f := range at.followers {
-		switch at.fate.State {
-		case Rotated, Reusable:
-			f.newest.Store(at.fate)
-		case Revoked:
-			f.revoked.Store(true)
-		}
-		if at.next != nil {
-			delete(at.followers, f)
-			f.watch(at.next)
-		}
+		f.follow(at)
 	}
 }

@@ -120,11 +120,11 @@ type Answer struct {
 // Failure is the error of a request that ended without a usable set. The zero State
 // refuses this grant alone: the token works on.
 type Failure struct {
-	State State         // Dead, Refused, or Cooling: a passing failure
-	Wait  time.Duration // Cooling: no request before it is over
-	Hold  Urgency       // Cooling: the most urgent calls that this holds back
-	Err   error
-	Size  int // what Err takes in memory, in bytes
+	State  State         // Dead, Refused, or Cooling: a passing failure
+	Wait   time.Duration // Cooling: no request before it is over
+	Blocks Urgency       // Cooling: the most urgent calls that have to wait
+	Err    error
+	Size   int // what Err takes in memory, in bytes
 }
 
 func (f *Failure) Error() string { return f.Err.Error() }
@@ -172,6 +172,9 @@ type Engine struct {
 	Passing func(error) bool
 	// Buffer is how long before its expiry a set counts as used up.
 	Buffer func(Tokens) time.Duration
+	// Compare is below zero where a set was issued before another, above where after,
+	// as far as can be told.
+	Compare func(set, another Tokens) int
 
 	Memory   time.Duration // how long what became of a token is remembered
 	Timeout  time.Duration // of one request, and of each caller
@@ -190,7 +193,7 @@ const (
 	orphanMemory = 24 * time.Hour
 	// noteMemory is for revocations: as long as a session lives at AuthPI.
 	noteMemory = 7 * 24 * time.Hour
-	// cooldown is how long no attempt follows a passing failure while the access
+	// softCooldown is how long no attempt follows a passing failure while the access
 	// token is good.
 	softCooldown = 5 * time.Second
 )
@@ -230,6 +233,8 @@ func (e *Engine) Renew(ctx context.Context, want Call) (Way, error) {
 	for {
 		fate, err := c.step()
 		switch {
+		case err != nil && e.passing(err) && e.Revoked(want.Have.RefreshToken):
+			return c.way(fate), ErrRevoked
 		case err != nil:
 			c.coolDown(err)
 			return c.way(fate), err
@@ -253,12 +258,17 @@ func (e *Engine) Revoked(refreshToken string) bool {
 // Revoke notes that a token was revoked. Its known predecessors and successors go
 // with it, their sets at once, and what a flight is about to bring is discarded.
 func (e *Engine) Revoke(token string) {
-	if token == "" {
-		return
-	}
 	now := e.Now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.revoke(token, now)
+}
+
+// revoke is Revoke. e.mu is held.
+func (e *Engine) revoke(token string, now time.Time) {
+	if token == "" {
+		return
+	}
 	for todo := []string{e.id(token)}; len(todo) > 0; {
 		at := e.table.ensure(todo[len(todo)-1])
 		todo = todo[:len(todo)-1]
@@ -289,7 +299,7 @@ func (e *Engine) settle(at *entry, fate *Fate, now time.Time) {
 	at.class, at.expiry = e.keepFor(fate, now)
 	switch {
 	case fate.State == Revoked:
-		at.cool = cooling{}
+		at.cool = nil
 		e.table.revoked.Add(1)
 	case fate.State == Rotated && fate.Next.RefreshToken != "":
 		next := e.table.ensure(e.id(fate.Next.RefreshToken))
@@ -302,6 +312,9 @@ func (e *Engine) settle(at *entry, fate *Fate, now time.Time) {
 			next = e.table.ensure(next.id)
 		}
 		e.table.link(at, next)
+	}
+	if fate.State == Reusable {
+		at.generation++
 	}
 	at.tellFollowers()
 	e.table.keep(at, now)
@@ -339,6 +352,10 @@ func (e *Engine) pickUp(at *entry, set Tokens, now time.Time) {
 	}
 }
 
+// longest bounds how far successors are followed: an issuer that hands out an old
+// refresh token again makes a chain without an end.
+const longest = 1024
+
 // newest follows the successors of the token with an id as far as they are known.
 // tip is the entry of the last one, nil where the table has none; set is what
 // brought it, nil where no successor is known. e.mu is held.
@@ -347,9 +364,6 @@ func (e *Engine) newest(id string, now time.Time) (tip *entry, set *Fate) {
 	if f := tip.followed(); f != nil && f.Newest() != nil && !tip.is(Rotated) && !tip.is(Revoked) {
 		tip, set = f.at, f.Newest() // what became of it is forgotten but there
 	}
-	// An issuer that hands out an old refresh token again makes a chain without an
-	// end.
-	const longest = 1024
 	for range longest {
 		if !tip.is(Rotated) {
 			break

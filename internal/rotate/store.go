@@ -59,6 +59,9 @@ func (c *call) compare(stored, current Tokens) *Fate {
 	}
 	c.own = found
 	c.goOn(found)
+	if current.RefreshToken == "" {
+		return found
+	}
 	if at := e.table.ensure(e.id(current.RefreshToken)); !at.is(Rotated) {
 		e.settle(at, found, now)
 	}
@@ -81,10 +84,10 @@ func (c *call) isNewer(stored, current Tokens, now time.Time) bool {
 		ours, _ := c.engine.newest(id, now)
 		return tip != nil && tip != ours && tip.id != id
 	}
-	// What is about to be spent may come from the memory; a store that still has
-	// what was there before that lags behind by more than the memory reaches back.
-	fromMemory := current.RefreshToken != c.Have.RefreshToken
-	return !fromMemory || !stored.ExpiresAt.Before(current.ExpiresAt)
+	// A store may lag behind by more than the memory reaches back: a replica, or one
+	// that nobody writes to. In doubt what this process has made counts.
+	compared := c.engine.Compare(stored, current)
+	return compared > 0 || compared == 0 && current.RefreshToken == c.Have.RefreshToken
 }
 
 // lookElsewhere is for a token that is no good any more, or held back: the caller's
@@ -143,6 +146,9 @@ func (c *call) newestToTake(fate *Fate) (*Fate, error) {
 		return fate, nil
 	}
 	tip, newer := e.newest(c.hold.id, now)
+	if tip.is(Reusable) {
+		newer = tip.fate
+	}
 	switch {
 	case tip.is(Revoked):
 		return nil, ErrRevoked
@@ -191,6 +197,9 @@ func (c *call) busyBefore() <-chan struct{} {
 	}
 	c.engine.mu.Lock()
 	defer c.engine.mu.Unlock()
+	if busy := c.hold.wait(c.generation); busy != nil {
+		return busy
+	}
 	seen := map[*entry]bool{c.hold: true}
 	for todo := []*entry{c.hold}; len(todo) > 0; {
 		at := todo[0]
@@ -200,11 +209,8 @@ func (c *call) busyBefore() <-chan struct{} {
 				continue
 			}
 			seen[from] = true
-			if from.takers > 0 {
-				if from.idle == nil {
-					from.idle = make(chan struct{})
-				}
-				return from.idle
+			if busy := from.wait(from.generation + 1); busy != nil {
+				return busy
 			}
 			todo = append(todo, from)
 		}

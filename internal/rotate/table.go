@@ -29,16 +29,19 @@ const (
 // entry is all that is known of one refresh token.
 type entry struct {
 	id     string
-	fate   *Fate    // nil: nothing, or it is forgotten
-	next   *entry   // the token of fate.Next, where that is another
-	before []*entry // whose next this is
-	flight *flight  // that spends it now
-	cool   cooling
+	fate   *Fate      // nil: nothing, or it is forgotten
+	next   *entry     // the token of fate.Next, where that is another
+	before []*entry   // whose next this is
+	flight *flight    // that spends it now
+	cool   *cooldowns // nil: there is none
 
-	takers    int           // calls that have its set, and have not stored it yet
-	idle      chan struct{} // closed when there are none; nil: nobody waits for that
-	followers map[*Follower]struct{}
-	began     map[*Follower]struct{} // those that followed it first
+	// takers are the calls that have its set, and have not stored it yet, by generation:
+	// a token that is reused brings one set after another.
+	takers     map[int]int
+	generation int
+	idle       chan struct{} // closed when one of them is done; nil: nobody waits for that
+	followers  map[*Follower]struct{}
+	rootOf     map[*Follower]struct{} // those that followed it first
 
 	class  class
 	expiry time.Time
@@ -53,23 +56,88 @@ func (at *entry) is(want State) bool { return at != nil && at.fate != nil && at.
 func (at *entry) isFinal() bool { return at.is(Refused) || at.is(Dead) }
 
 // inUse reports whether somebody spends the token, or is about to hand its set over.
-func (at *entry) inUse() bool { return at.flight != nil || at.takers > 0 }
+func (at *entry) inUse() bool { return at.flight != nil || len(at.takers) > 0 }
 
-// cooling is a cooldown: it ends by the client's clock or by the process's own,
-// whichever is first, since a clock may be set back.
-type cooling struct {
+// addTakers counts calls that are about to take the latest set of the token.
+func (at *entry) addTakers(n int) (generation int) {
+	if at.takers == nil {
+		at.takers = make(map[int]int)
+	}
+	at.takers[at.generation] += n
+	return at.generation
+}
+
+// removeTaker ends that for one of them.
+func (at *entry) removeTaker(generation int) {
+	if at.takers[generation]--; at.takers[generation] <= 0 {
+		delete(at.takers, generation)
+	}
+	if at.idle != nil {
+		close(at.idle)
+		at.idle = nil
+	}
+}
+
+// wait returns a channel that is closed when one of the takers before a generation is
+// done; nil: there is none.
+func (at *entry) wait(generation int) <-chan struct{} {
+	for earlier := range at.takers {
+		if earlier >= generation {
+			continue
+		}
+		if at.idle == nil {
+			at.idle = make(chan struct{})
+		}
+		return at.idle
+	}
+	return nil
+}
+
+// cooldowns are those of one token, by the most urgent calls that each blocks.
+type cooldowns [Named + 1]cooldown
+
+// cooldown ends by the client's clock or by the process's own, whichever is first,
+// since a clock may be set back. The zero cooldown is over.
+type cooldown struct {
 	err   error
-	hold  Urgency
 	until time.Time // by the client's clock
 	began time.Time // by the process's
 	wait  time.Duration
 }
 
-func (c *cooling) left(now time.Time) time.Duration {
+func (c *cooldown) left(now time.Time) time.Duration {
 	if c.err == nil {
 		return 0
 	}
 	return max(min(c.until.Sub(now), c.wait-time.Since(c.began)), 0)
+}
+
+// blocking returns the longest cooldown that blocks a call, nil for none.
+func (all *cooldowns) blocking(urgency Urgency, now time.Time) *cooldown {
+	if all == nil {
+		return nil
+	}
+	var longest *cooldown
+	for i := range all[urgency:] {
+		c := &all[int(urgency)+i]
+		if left := c.left(now); left > 0 && (longest == nil || left > longest.left(now)) {
+			longest = c
+		}
+	}
+	return longest
+}
+
+// until is when the last of them ends; zero: there is none.
+func (all *cooldowns) until() (last time.Time) {
+	if all == nil {
+		return last
+	}
+	for _, c := range all {
+		if c.err != nil && c.until.After(last) {
+			last = c.until
+		}
+	}
+	return last
 }
 
 // table is the only memory of an engine. The zero table is ready to use.
@@ -112,7 +180,7 @@ func (t *table) state(id string, now time.Time) State {
 		return at.fate.State
 	case at.flight != nil:
 		return Spending
-	case at.cool.left(now) > 0:
+	case at.cool.blocking(Optional, now) != nil:
 		return Cooling
 	}
 	return Unspent
@@ -141,12 +209,12 @@ func (t *table) unlink(at *entry) {
 // keep puts an entry where it belongs after a change, and makes room.
 func (t *table) keep(at *entry, now time.Time) {
 	t.take(at)
-	if at.fate == nil && at.cool.err == nil {
+	if at.fate == nil && at.cool == nil {
 		t.collect(at)
 		return
 	}
 	if at.fate == nil {
-		at.class, at.expiry = brief, at.cool.until
+		at.class, at.expiry = brief, at.cool.until()
 	}
 	if at.inUse() {
 		return // it stays until that is over
@@ -179,7 +247,7 @@ func (t *table) makeRoom(now time.Time) {
 			t.expire((*h)[0], now)
 		}
 	}
-	for t.counts > maxEntries || t.bytes > maxBytes || t.heaps[notes].Len() > maxNotes {
+	for t.counts > maxEntries || t.bytes > maxBytes {
 		from := &t.heaps[brief]
 		switch {
 		case t.heaps[notes].Len() > maxNotes:
@@ -196,13 +264,13 @@ func (t *table) makeRoom(now time.Time) {
 
 // expire forgets what is too old of an entry.
 func (t *table) expire(at *entry, now time.Time) {
-	if at.inUse() || at.fate == nil && at.cool.err == nil || now.Before(at.expiry) {
+	if at.inUse() || at.fate == nil && at.cool == nil || now.Before(at.expiry) {
 		return
 	}
 	t.take(at)
 	t.forget(at)
-	if at.cool.left(now) <= 0 {
-		at.cool = cooling{}
+	if at.cool.blocking(Optional, now) == nil {
+		at.cool = nil
 	}
 	t.keep(at, now)
 }
@@ -211,7 +279,7 @@ func (t *table) expire(at *entry, now time.Time) {
 func (t *table) evict(at *entry) {
 	t.take(at)
 	t.forget(at)
-	at.cool = cooling{}
+	at.cool = nil
 	t.collect(at)
 }
 
@@ -226,7 +294,10 @@ func (t *table) forget(at *entry) {
 	}
 	at.fate = nil
 	for _, from := range slices.Clone(at.before) {
-		if !from.inUse() {
+		if from.inUse() {
+			t.take(from)
+			t.forget(from) // who uses it needs no more than the entry
+		} else {
 			t.evict(from)
 		}
 	}
@@ -235,7 +306,7 @@ func (t *table) forget(at *entry) {
 
 // collect drops an entry that nothing needs any more.
 func (t *table) collect(at *entry) {
-	if at.fate != nil || at.cool.err != nil || at.inUse() || len(at.before)+len(at.followers)+len(at.began) > 0 {
+	if at.fate != nil || at.cool != nil || at.inUse() || len(at.before)+len(at.followers)+len(at.rootOf) > 0 {
 		return
 	}
 	t.take(at)

@@ -465,7 +465,7 @@ func TestReload(t *testing.T) {
 	t.Run("newer set without refresh token has expired", func(t *testing.T) {
 		testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
 			tokens := e.Expired()
-			store := &testkit.Store{Current: authpi.TokenSet{AccessToken: "at", IDToken: tokens.IDToken, ExpiresAt: time.Now().Add(-time.Minute)}}
+			store := &testkit.Store{Current: authpi.TokenSet{AccessToken: "at", IDToken: tokens.IDToken, ExpiresAt: time.Now()}}
 			_, err := e.Create(tokens, store.Reloading())
 			testkit.WantError(t, err, "token_expired", true)
 			e.WantSpent(0)
