@@ -96,7 +96,7 @@ func (a *app) home(w http.ResponseWriter, r *http.Request) {
 	case a.sessions.PopString(r.Context(), historyKey) != "":
 		render(w, http.StatusOK, view{Name: "Your session has ended", Text: "You were signed out elsewhere, or your access was taken back."})
 	default:
-		render(w, http.StatusOK, view{Name: "Who may do what, where?", Text: "Sign in to see your organizations, what you may do in each, and your tokens as they are renewed."})
+		render(w, http.StatusOK, view{Name: "Who may do what, where?", Text: "Sign in to see your organizations, what you may do in each, and how your tokens are refreshed."})
 	}
 }
 
@@ -105,7 +105,7 @@ func (a *app) projects(w http.ResponseWriter, r *http.Request) {
 	render(w, http.StatusOK, view{Name: "Projects of " + r.PathValue("org"), Text: "You may read them, or you would not see this page.", Back: true})
 }
 
-// refresh renews the tokens before they expire, for example after a change of rights.
+// refresh refreshes the tokens early, for example after a change of rights.
 func (a *app) refresh(w http.ResponseWriter, r *http.Request) {
 	agent, _ := authpihttp.AgentFrom(r.Context())
 	opts := a.auth.AgentOptions(r) // these store what comes

@@ -1,6 +1,6 @@
 // Command webapp is the reference web application: it signs people in through
 // AuthPI, lets them choose an organization, and shows what they may do where while
-// their tokens are renewed.
+// their tokens are refreshed.
 //
 // It brings an issuer of its own, where anybody may sign in as anyone and whose
 // tokens live two minutes. AUTHPI_ISSUER_URL, AUTHPI_CLIENT_ID and
