@@ -37,8 +37,8 @@
 // # Other packages
 //
 //   - [authpihttp]: handlers and middleware for net/http.
-//   - [authpitest]: an OpenID provider for tests; its command, authpitest/issuer, serves
-//     it to a browser.
+//   - [authpitest]: an issuer for tests; its command, authpitest/issuer, serves it to a
+//     browser.
 //   - [authpiredis], a module of its own: refreshes and sign-ins that several processes
 //     share over Redis.
 //

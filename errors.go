@@ -307,10 +307,9 @@ func (e RefreshError) Format(f fmt.State, verb rune) {
 // old refresh token is spent, so these are the only tokens of this session.
 //
 // After OnRefresh failed, store them by another way, or just try again: the next
-// CreateAgent with the old tokens hands them to OnRefresh once more while
-// RefreshMemory lasts. After an ID token was refused, or the old refresh token
-// revoked, do NOT sign anybody in with them; revoke them. ok is false where the
-// issuer sent no tokens.
+// CreateAgent with the old tokens passes them to OnRefresh again, for 24 hours. After
+// an ID token was refused, or the old refresh token revoked, do NOT sign anybody in
+// with them; revoke them. ok is false where the issuer sent no tokens.
 func (e *RefreshError) Tokens() (tokens TokenSet, ok bool) {
 	if e.tokens == nil {
 		return TokenSet{}, false

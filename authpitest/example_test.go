@@ -74,7 +74,7 @@ func ExampleServer_Inject() {
 	// requests: 1
 }
 
-// A provider over a loopback port, with a person and two memberships.
+// An issuer over a loopback port, with a person and two memberships.
 func ExampleNewServer() {
 	srv := authpitest.NewServer(nil)
 	defer srv.Close()

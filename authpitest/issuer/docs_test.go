@@ -20,7 +20,7 @@ func TestDocs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, section, _ := strings.Cut(page, "## The development provider")
+	_, section, _ := strings.Cut(page, "## The development issuer")
 	flags := regexp.MustCompile("`(-[a-z-]+)").FindAllStringSubmatch(section, -1)
 	for _, flag := range flags {
 		if flag[1] != "-h" && !strings.Contains(string(help), "\n  "+flag[1]) {
