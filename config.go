@@ -81,6 +81,9 @@ type Config struct {
 	HTTPClient *http.Client
 	// Coordinator lets several processes share refreshes. Nil: within this process.
 	Coordinator RefreshCoordinator
+	// MachineTokens lets several processes share the tokens of
+	// ClientCredentialsSource. Nil: within this process.
+	MachineTokens MachineTokenStore
 	// Logger is given one record for each refresh, verification, fetch of keys and
 	// call of the coordinator, with the caller's context and never with a token; see
 	// docs/observability.md. Nil: silent.

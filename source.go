@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,8 +15,11 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/authpi/authpi-idp-go/internal/fresh"
+	"github.com/authpi/authpi-idp-go/internal/machine"
+	"github.com/authpi/authpi-idp-go/internal/record"
 	"github.com/authpi/authpi-idp-go/internal/redact"
 	"github.com/authpi/authpi-idp-go/internal/rotate"
+	"github.com/authpi/authpi-idp-go/internal/tokens"
 	"github.com/authpi/authpi-idp-go/internal/weburl"
 )
 
@@ -61,29 +65,34 @@ func (c *IdpClient) HTTPClient(agent *Agent, opts *AgentOptions) *http.Client {
 // (Retry-After) no source of this client asks before that is over. Its errors are
 // those of ClientCredentials. It is safe for concurrent use; do not change the Token
 // it returns.
+//
+// With Config.MachineTokens, processes that ask for the same scopes and resources, in
+// the same order, share a token; one of them asks for the next. A store that is
+// unreachable costs some seconds at most, and each process then asks for itself.
 func (c *IdpClient) ClientCredentialsSource(scopes []string, resources ...string) oauth2.TokenSource {
-	scopes, resources = slices.Clone(scopes), slices.Clone(resources)
-	s := &machineSource{client: c, asking: fresh.NewGroup[struct{}, *cachedToken](machineTimeout)}
-	s.ask = func(ctx context.Context) (*cachedToken, error) {
-		// Somebody's whole request may have fitted between this caller's look and
-		// now.
-		if have := s.current.Load(); have != nil && c.now().Before(have.renewAt) {
-			return have, nil
-		}
-		agent, err := c.ClientCredentials(ctx, scopes, resources...)
-		if err != nil {
-			c.machines.begin(err, c.now())
-			return nil, err
-		}
-		next := c.cached(agent)
-		s.current.Store(next)
-		return next, nil
+	s := &machineSource{client: c, scopes: slices.Clone(scopes), resources: slices.Clone(resources)}
+	timeout := machineTimeout
+	if s.share = c.shareOf(s); s.share != nil {
+		timeout += machine.WaitForOthers
 	}
+	s.asking = fresh.NewGroup[struct{}, *cachedToken](timeout)
 	return s
 }
 
 // machineTimeout bounds one request for a machine's token, whoever waits for it.
 const machineTimeout = 10 * time.Second
+
+// MachineTokenStore keeps the tokens of [IdpClient.ClientCredentialsSource] for all
+// processes of a client. It needs no lock. Module authpiredis has one over Redis.
+type MachineTokenStore interface {
+	// Load returns what was last saved under id: nil, and no error, where that is
+	// nothing, or has expired.
+	Load(ctx context.Context, id string) ([]byte, error)
+	// Save keeps the bytes under id until expiry, in place of what is there. They
+	// are sealed under the client's secret, and id is a digest that nobody makes
+	// without it, so both are safe to store and to log.
+	Save(ctx context.Context, id string, sealed []byte, expiry time.Time) error
+}
 
 // cachedToken is a token in use. It is never changed, so that reading it takes no
 // lock.
@@ -93,19 +102,14 @@ type cachedToken struct {
 	renewAt time.Time
 }
 
-func (c *IdpClient) cached(agent *Agent) *cachedToken {
+// cached is what a source keeps of tokens that came when issued was.
+func (c *IdpClient) cached(agent *Agent, issued time.Time, buffer time.Duration) *cachedToken {
 	set := agent.Tokens
-	return &cachedToken{agent: agent, token: set.OAuth2(), renewAt: set.ExpiresAt.Add(-c.bufferOf(agent))}
-}
-
-// bufferOf is how long before its expiry an agent's token is renewed. A machine's
-// token may be no JWT: it has just come, so its life is what it has left.
-func (c *IdpClient) bufferOf(agent *Agent) time.Duration {
-	buffer := agent.Tokens.buffer(c.cfg.RefreshBuffer)
-	if agent.Tokens.RefreshToken == "" {
-		buffer = min(buffer, max(agent.Tokens.remaining(c.now()), 0)/2)
+	buffer = set.buffer(buffer)
+	if set.RefreshToken == "" { // a machine's token may be no JWT
+		buffer = min(buffer, max(set.remaining(issued), 0)/2)
 	}
-	return buffer
+	return &cachedToken{agent: agent, token: set.OAuth2(), renewAt: set.ExpiresAt.Add(-buffer)}
 }
 
 // userSource holds the tokens of one session.
@@ -220,7 +224,7 @@ func (s *userSource) renew(ctx context.Context, have *cachedToken) error {
 	r.agent, r.follower = have.agent, s.follower
 	renewed, err := r.runInTime()
 	if err == nil && renewed != nil {
-		s.current.Store(c.cached(renewed))
+		s.current.Store(c.cached(renewed, c.now(), c.cfg.RefreshBuffer))
 	}
 	return err
 }
@@ -233,11 +237,12 @@ func (s *userSource) Format(f fmt.State, _ rune) { redact.Print(f, s.String()) }
 
 // machineSource holds a client credentials token.
 type machineSource struct {
-	client  *IdpClient
-	current atomic.Pointer[cachedToken]
-	ask     func(context.Context) (*cachedToken, error)
-	asking  *fresh.Group[struct{}, *cachedToken] // lets callers share a request
-	retryAt atomic.Int64                         // unix nanoseconds before which a good token is not renewed
+	client            *IdpClient
+	scopes, resources []string
+	current           atomic.Pointer[cachedToken]
+	asking            *fresh.Group[struct{}, *cachedToken] // lets callers share a request
+	share             *machine.Share                       // nil: with no other process
+	retryAt           atomic.Int64                         // unix nanoseconds before which a good token is not renewed
 }
 
 func (s *machineSource) Token() (*oauth2.Token, error) {
@@ -258,7 +263,7 @@ func (s *machineSource) Token() (*oauth2.Token, error) {
 		ctx, cancel = context.WithTimeout(context.Background(), patience)
 	}
 	defer cancel()
-	next, err := s.asking.Do(ctx, struct{}{}, s.ask)
+	next, err := s.asking.Do(ctx, struct{}{}, s.renew)
 	if err == nil {
 		return next.token, nil
 	}
@@ -274,8 +279,101 @@ func (s *machineSource) Token() (*oauth2.Token, error) {
 }
 
 // goodCooldown is how long no attempt follows a passing failure while the token is
-// good.
-const goodCooldown = 5 * time.Second
+// good, and busyCooldown where another process is asking for the next one.
+const (
+	goodCooldown = 5 * time.Second
+	busyCooldown = time.Second
+)
+
+// renew returns the next token.
+func (s *machineSource) renew(ctx context.Context) (*cachedToken, error) {
+	// Somebody's whole request may have fitted between this caller's look and now.
+	have, now := s.current.Load(), s.client.now()
+	if have != nil && now.Before(have.renewAt) {
+		return have, nil
+	}
+	if s.share == nil {
+		return s.ask(ctx)
+	}
+	return s.renewShared(ctx, have, have != nil && now.Before(have.agent.Tokens.ExpiresAt))
+}
+
+// renewShared is renew where other processes may have the next token, or ask for it.
+func (s *machineSource) renewShared(ctx context.Context, have *cachedToken, good bool) (*cachedToken, error) {
+	c, began := s.client, time.Now()
+	var asked *cachedToken
+	token, err := s.share.Get(ctx, machine.Want{
+		Due:   func(t machine.Token) bool { return !c.now().Before(c.cachedShared(t).renewAt) },
+		Spare: good,
+		Ask: func(ctx context.Context) (_ machine.Token, err error) {
+			issued := c.now()
+			if asked, err = s.ask(ctx); err != nil {
+				return machine.Token{}, err
+			}
+			return machine.Token{Set: tokens.Set(asked.agent.Tokens), Issued: issued}, nil
+		},
+	})
+	switch {
+	case err == machine.ErrBusy:
+		s.retryAt.Store(c.now().Add(busyCooldown).UnixNano())
+		return have, nil
+	case err != nil || asked != nil:
+		return asked, err
+	}
+	record.MachineToken{
+		End: endOf(ctx, began, nil), Source: record.Store, Expires: token.Set.ExpiresAt,
+	}.Log(ctx, c.log)
+	next := c.cachedShared(token)
+	s.current.Store(next)
+	return next, nil
+}
+
+// ask asks the issuer.
+func (s *machineSource) ask(ctx context.Context) (*cachedToken, error) {
+	c := s.client
+	ctx, cancel := context.WithTimeout(ctx, machineTimeout)
+	defer cancel()
+	agent, err := c.ClientCredentials(ctx, s.scopes, s.resources...)
+	if err != nil {
+		c.machines.begin(err, c.now())
+		return nil, err
+	}
+	next := c.cached(agent, c.now(), c.cfg.RefreshBuffer)
+	s.current.Store(next)
+	return next, nil
+}
+
+// shareOf is how a source's token is shared with other processes, if it is.
+func (c *IdpClient) shareOf(s *machineSource) *machine.Share {
+	if c.cfg.MachineTokens == nil || c.cfg.ClientSecret == "" {
+		return nil
+	}
+	failed := func(ctx context.Context, err error) {
+		record.MachineStoreFailed(ctx, c.log, masked(err, c.withOwn(nil)...))
+	}
+	what := append([]string{strings.TrimRight(c.cfg.IssuerURL, "/"), c.cfg.ClientID, fmt.Sprint(len(s.scopes))}, s.scopes...)
+	share, err := machine.New(machine.Options{
+		Store: c.cfg.MachineTokens, Secret: c.cfg.ClientSecret, For: append(what, s.resources...),
+		Skew: c.cfg.ClockSkew, Now: c.now, Clock: c.clock, Failed: failed,
+	})
+	if err != nil { // a secret that FIPS 140-3 finds too short
+		failed(context.Background(), err)
+		return nil
+	}
+	return share
+}
+
+// cachedShared is what a source keeps of a token that another process has got. That
+// one's clock may have been ahead: what the token says itself counts, too, and it is
+// used up somewhat earlier.
+func (c *IdpClient) cachedShared(t machine.Token) *cachedToken {
+	if exp, ok := dateOf(t.Set.AccessToken, "exp"); ok {
+		t.Set.ExpiresAt = earlier(t.Set.ExpiresAt, exp)
+	}
+	id := c.cfg.ClientID
+	agent := &Agent{ID: id, Type: principalType(id), Tokens: TokenSet(t.Set), now: c.now}
+	return c.cached(agent, t.Issued, max(c.cfg.RefreshBuffer, c.cfg.ClockSkew))
+}
 
 // String names the source; the token stays inside.
 func (s *machineSource) String() string { return "authpi client credentials source" }

@@ -1,8 +1,10 @@
-// Package authpiredis lets several processes share refreshes and sign-ins over Redis:
+// Package authpiredis lets several processes share refreshes, sign-ins and machines'
+// tokens over Redis:
 //
 //	client := redis.NewClient(&redis.Options{Addr: "localhost:6379"})
 //	cfg.Coordinator = authpiredis.NewCoordinator(client, nil)
 //	store := authpiredis.NewStore(client, nil) // for package authpihttp
+//	cfg.MachineTokens = store                  // for ClientCredentialsSource
 //
 // [Store] keeps bytes, and writes only over what was read. The rest of this text is
 // about [Coordinator].

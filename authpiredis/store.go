@@ -12,8 +12,9 @@ import (
 )
 
 // Store keeps bytes under keys until they expire. It is a ConditionalStore of
-// package authpihttp, for sign-ins that several processes share, and has the methods
-// of a store of github.com/alexedwards/scs/v2. It is safe for concurrent use.
+// package authpihttp, for sign-ins that several processes share, a MachineTokenStore
+// of package authpi, and has the methods of a store of github.com/alexedwards/scs/v2.
+// It is safe for concurrent use.
 //
 // Finding takes one round trip, and so does writing. A write that was sent twice,
 // because its answer was lost, is one write.
@@ -117,6 +118,17 @@ func (s *Store) DeleteCtx(ctx context.Context, key string) error {
 		return fmt.Errorf("authpiredis: delete: %w", err)
 	}
 	return nil
+}
+
+// Load is [Store.FindCtx] as Config.MachineTokens of package authpi wants it.
+func (s *Store) Load(ctx context.Context, id string) ([]byte, error) {
+	b, _, err := s.FindCtx(ctx, id)
+	return b, err
+}
+
+// Save is [Store.CommitCtx] as Config.MachineTokens wants it.
+func (s *Store) Save(ctx context.Context, id string, sealed []byte, expiry time.Time) error {
+	return s.CommitCtx(ctx, id, sealed, expiry)
 }
 
 // Find is [Store.FindCtx] without a context.

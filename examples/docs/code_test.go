@@ -209,4 +209,14 @@ func TestMachines(t *testing.T) {
 	if err := once(t.Context(), newClient(t, authpi.Config{IssuerURL: issuer.URL, ClientID: "c_job", ClientSecret: "s3cret"})); err != nil {
 		t.Error(err)
 	}
+	// Without its Redis each process asks for itself.
+	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1})
+	defer func() { _ = rdb.Close() }()
+	client, err := sharing(rdb, issuer.URL, "c_job", "s3cret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.ClientCredentialsSource([]string{"projects:read"}).Token(); err != nil {
+		t.Error(err)
+	}
 }

@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/redis/go-redis/v9"
+
 	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/authpiredis"
 )
 
 // once gets one token, for a job that runs and ends.
@@ -15,4 +18,13 @@ func once(ctx context.Context, client *authpi.IdpClient) error {
 	}
 	fmt.Println(agent.ID, "may act until", agent.ExpiresAt())
 	return nil
+}
+
+// sharing is a client of one of many processes.
+func sharing(rdb redis.UniversalClient, issuerURL, clientID, clientSecret string) (*authpi.IdpClient, error) {
+	client, err := authpi.NewIdpClient(authpi.Config{
+		IssuerURL: issuerURL, ClientID: clientID, ClientSecret: clientSecret,
+		MachineTokens: authpiredis.NewStore(rdb, nil), // or any store with a Load and a Save
+	})
+	return client, err
 }

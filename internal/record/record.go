@@ -290,6 +290,11 @@ func MachineIDTokenLeftOut(ctx context.Context, log *slog.Logger, err error) {
 		slog.String(fieldError, err.Error()))
 }
 
+// MachineStoreFailed is for a store of machines' tokens that is no help.
+func MachineStoreFailed(ctx context.Context, log *slog.Logger, err error) {
+	log.LogAttrs(ctx, slog.LevelWarn, "authpi: machine token store failed", slog.String(fieldError, err.Error()))
+}
+
 // NotRevoked is for tokens that nobody may have, and that could not be revoked.
 func NotRevoked(ctx context.Context, log *slog.Logger, err error) {
 	log.LogAttrs(ctx, slog.LevelWarn, "authpi: tokens that nobody may have could not be revoked",

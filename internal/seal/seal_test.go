@@ -92,3 +92,48 @@ func TestID(t *testing.T) {
 		seen[id] = true
 	}
 }
+
+// A client's key opens what it has sealed under the same id, and nothing else.
+func TestMachineKey(t *testing.T) {
+	t.Parallel()
+	key := func(secret string) *seal.Key {
+		k, err := seal.MachineKey(secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	const secret = "the-client-secret-of-c_1"
+	k := key(secret)
+	id := k.ID("token", "https://idp.example", "c_1")
+	sealed := k.Seal(id, []byte("the plain text"))
+	if got, err := key(secret).Open(id, sealed); err != nil || string(got) != "the plain text" {
+		t.Errorf("got %q, %v; want the plain text", got, err)
+	}
+	refresh, err := seal.Seal(secret, id, []byte("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, open := range map[string]func() ([]byte, error){
+		"another secret":      func() ([]byte, error) { return key(secret+"x").Open(id, sealed) },
+		"another id":          func() ([]byte, error) { return k.Open(k.ID("token"), sealed) },
+		"changed":             func() ([]byte, error) { return k.Open(id, append([]byte{sealed[0] ^ 1}, sealed[1:]...)) },
+		"empty":               func() ([]byte, error) { return k.Open(id, nil) },
+		"sealed as a refresh": func() ([]byte, error) { return k.Open(id, refresh) },
+		"opened as a refresh": func() ([]byte, error) { return seal.Open(secret, id, sealed) },
+		"another secret of an id": func() ([]byte, error) {
+			return k.Open(key("x"+secret).ID("token", "https://idp.example", "c_1"), sealed)
+		},
+	} {
+		if got, err := open(); err == nil || got != nil {
+			t.Errorf("%s: got %q; want it refused", name, got)
+		}
+	}
+	ids := map[string]bool{}
+	for _, parts := range [][]string{{}, {""}, {"a", "b"}, {"ab"}, {"a", "", "b"}, {"b", "a"}, {"1:a", "b"}} {
+		ids[k.ID(parts...)] = true
+	}
+	if len(ids) != 7 || !regexp.MustCompile("^[0-9a-f]{64}$").MatchString(id) {
+		t.Errorf("got %v and %q; want seven digests", ids, id)
+	}
+}

@@ -64,7 +64,7 @@ var _ = authpi.Config{
 	RefreshTimeout: time.Duration(0), AuthMethod: authpi.AuthMethodPost, Endpoints: authpi.Endpoints{},
 	SigningAlgorithms: []string(nil), ClockSkew: time.Duration(0), AllowInsecureHTTP: false,
 	VerifyStoredTokens: false, HTTPClient: (*http.Client)(nil), Coordinator: authpi.RefreshCoordinator(nil),
-	Logger: (*slog.Logger)(nil), Now: (func() time.Time)(nil),
+	MachineTokens: authpi.MachineTokenStore(nil), Logger: (*slog.Logger)(nil), Now: (func() time.Time)(nil),
 }
 
 var (

@@ -188,10 +188,34 @@ func machines(t *testing.T, e *testkit.Env) {
 			t.Errorf("%+v: got no error", fault)
 		}
 	}
+	for _, shared := range []*oneStore{{}, {err: errors.New("redis is away")}} {
+		for range 2 {
+			c := e.NewClient(func(cfg *authpi.Config) { cfg.MachineTokens = shared })
+			if _, err := c.ClientCredentialsSource(nil).Token(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
 	public := e.NewClient(func(cfg *authpi.Config) { cfg.ClientSecret = "" })
 	if _, err := public.ClientCredentials(t.Context(), nil); err == nil {
 		t.Error("without a secret: got no error")
 	}
+}
+
+// oneStore is a store of machines' tokens.
+type oneStore struct {
+	entries map[string][]byte
+	err     error
+}
+
+func (s *oneStore) Load(_ context.Context, id string) ([]byte, error) { return s.entries[id], s.err }
+
+func (s *oneStore) Save(_ context.Context, id string, sealed []byte, _ time.Time) error {
+	if s.entries == nil {
+		s.entries = map[string][]byte{}
+	}
+	s.entries[id] = sealed
+	return s.err
 }
 
 func verify(t *testing.T, e *testkit.Env) {
