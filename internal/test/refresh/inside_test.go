@@ -129,16 +129,15 @@ func TestForeignCallInsideARefresh(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			testkit.Bubble(t, nil, func(cfg *authpi.Config) { cfg.RefreshTimeout = 3 * time.Second }, func(t *testing.T, e *testkit.Env) {
 				tokens := e.Expired()
-				var inner error
+				inner := make(chan error, 1)
 				wantWithin(t, "the outer call", 3*time.Second, 4*time.Second, func() {
 					_, err := e.Create(tokens, &authpi.AgentOptions{Reload: func(context.Context) (authpi.TokenSet, error) {
-						inner = get(e, tokens)
+						inner <- get(e, tokens)
 						return tokens, nil
 					}})
 					testkit.WantError(t, err, "transport_error", false)
 				})
-				time.Sleep(time.Second)
-				testkit.WantError(t, inner, "transport_error", false)
+				testkit.WantError(t, <-inner, "transport_error", false)
 				e.MustCreate(tokens, nil)
 				e.WantSpent(1)
 			})

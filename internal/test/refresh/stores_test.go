@@ -220,6 +220,13 @@ func (l *storeLog) opts(takes time.Duration, err error) *authpi.AgentOptions {
 	}}
 }
 
+// heard is what was written so far.
+func (l *storeLog) heard() (begun, done []int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.begun), slices.Clone(l.done)
+}
+
 // An older set never reaches a store after a newer one, however long whoever has it takes.
 func TestOlderSetIsNotStoredAfterANewerOne(t *testing.T) {
 	type scene struct {
@@ -296,7 +303,8 @@ func TestOlderSetIsNotStoredAfterANewerOne(t *testing.T) {
 			plain(s, 0, nil)
 			first := after(func() { s.MustCreate(s.tokens, opts) })
 			time.Sleep(time.Second)
-			refreshed(s.T, s.Env, s.log.current, nil)
+			current, _ := s.log.read(context.Background())
+			refreshed(s.T, s.Env, current, nil)
 			<-first
 		}, []int{2, 3}, []int{2, 3}, 3 * time.Second},
 	} {
@@ -305,8 +313,8 @@ func TestOlderSetIsNotStoredAfterANewerOne(t *testing.T) {
 				numbered := number(e)
 				s := scene{t, e, &storeLog{generations: numbered}, e.Expired()}
 				wantWithin(t, "all of it", tc.took, tc.took, func() { tc.act(s) })
-				if !slices.Equal(s.log.begun, tc.begun) || !slices.Equal(s.log.done, tc.done) {
-					t.Errorf("OnRefresh: got sets %v, stored %v; want %v, %v", s.log.begun, s.log.done, tc.begun, tc.done)
+				if begun, done := s.log.heard(); !slices.Equal(begun, tc.begun) || !slices.Equal(done, tc.done) {
+					t.Errorf("OnRefresh: got sets %v, stored %v; want %v, %v", begun, done, tc.begun, tc.done)
 				}
 				time.Sleep(2 * time.Hour) // the deaf one returns
 			})
