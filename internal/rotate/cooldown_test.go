@@ -1,0 +1,168 @@
+package rotate_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/authpi/authpi-idp-go/internal/rotate"
+)
+
+var levels = map[rotate.Urgency]string{rotate.Optional: "optional", rotate.Needed: "needed", rotate.Named: "named"}
+
+// urgent is a call of an urgency, with a set that is good where it is optional.
+func (w *world) urgent(name string, urgency rotate.Urgency) error {
+	have := expired(name)
+	if urgency == rotate.Optional {
+		have = set(name)
+	}
+	return w.ask(context.Background(), &caller{}, have, func(c *rotate.Call) { c.Urgency = urgency })
+}
+
+// A cooldown holds back the calls up to its level, for as long as it says, and tells how much
+// of that is left.
+func TestCooldownLevels(t *testing.T) {
+	const wait = 20 * time.Second
+	for hold, holdName := range levels {
+		for urgency, name := range levels {
+			t.Run(fmt.Sprintf("%s calls held, a %s one", holdName, name), func(t *testing.T) {
+				in(t, func(t *testing.T, w *world) {
+					failure := rotate.Failure{State: rotate.Cooling, Err: errPassing, Wait: wait, Blocks: hold}
+					failing(failure)(w, "a.0")
+					delete(w.answers, "a.0")
+					for _, passed := range []time.Duration{0, wait - 1} {
+						time.Sleep(passed)
+						err := w.urgent("a.0", urgency)
+						var held *rotate.HeldError
+						if urgency > hold {
+							if err != nil {
+								t.Errorf("after %v: got %v; want a request", passed, err)
+							}
+							return
+						}
+						if !errors.As(err, &held) || held.Left != wait-passed || !errors.Is(err, errPassing) {
+							t.Errorf("after %v: got %v; want it held back for %v more", passed, err, wait-passed)
+						}
+					}
+					time.Sleep(1)
+					if err := w.urgent("a.0", urgency); err != nil {
+						t.Errorf("after %v: got %v; want a request", wait, err)
+					}
+					w.wantSent("a.0", 2)
+				})
+			})
+		}
+	}
+}
+
+// Of two cooldowns the one that holds back more counts, and else the longer one.
+func TestCooldownsMeet(t *testing.T) {
+	type cooldown struct {
+		hold rotate.Urgency
+		wait time.Duration
+	}
+	for _, tc := range []struct {
+		name          string
+		first, second cooldown
+		urgency       rotate.Urgency
+		want          time.Duration // in all, from the second on
+	}{
+		{"a longer one", cooldown{rotate.Optional, 5 * time.Second}, cooldown{rotate.Optional, 10 * time.Second}, rotate.Optional, 10 * time.Second},
+		{"a shorter one", cooldown{rotate.Optional, 10 * time.Second}, cooldown{rotate.Optional, 5 * time.Second}, rotate.Optional, 10 * time.Second},
+		{"one that holds back more", cooldown{rotate.Optional, 10 * time.Second}, cooldown{rotate.Named, 5 * time.Second}, rotate.Named, 5 * time.Second},
+		{"one that holds back less", cooldown{rotate.Needed, 5 * time.Second}, cooldown{rotate.Optional, 10 * time.Second}, rotate.Needed, 5 * time.Second},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				for _, c := range []cooldown{tc.first, tc.second} {
+					w.answers["a.0"] = func(rotate.Tokens, string) (rotate.Answer, error) {
+						return rotate.Answer{}, &rotate.Failure{State: rotate.Cooling, Err: errPassing, Wait: c.wait, Blocks: c.hold}
+					}
+					_ = w.urgent("a.0", rotate.Named) // which neither of the first ones holds back
+				}
+				delete(w.answers, "a.0")
+				var held *rotate.HeldError
+				if err := w.urgent("a.0", tc.urgency); !errors.As(err, &held) || held.Left != tc.want {
+					t.Errorf("got %v, %+v; want it held back for %v", err, held, tc.want)
+				}
+			})
+		})
+	}
+}
+
+// A call that is not urgent and fails for a passing reason holds back its like for 5 s, from
+// the failure on, and who is held back makes that no longer. A leaving caller is no failure.
+func TestSoftCooldown(t *testing.T) {
+	t.Run("holds back its like", func(t *testing.T) {
+		in(t, func(t *testing.T, w *world) {
+			w.answers["a.0"] = func(rotate.Tokens, string) (rotate.Answer, error) { return rotate.Answer{}, errPassing }
+			if err := w.urgent("a.0", rotate.Optional); !errors.Is(err, errPassing) {
+				t.Errorf("got %v; want the failure", err)
+			}
+			var held *rotate.HeldError
+			for range 5 {
+				if err := w.urgent("a.0", rotate.Optional); !errors.As(err, &held) {
+					t.Errorf("got %v; want it held back", err)
+				}
+				time.Sleep(time.Second)
+			}
+			w.wantSent("a.0", 1)
+			_ = w.urgent("a.0", rotate.Optional)
+			w.wantSent("a.0", 2)
+			if err := w.urgent("a.0", rotate.Needed); errors.As(err, &held) {
+				t.Errorf("got %v; want a request, since the token has expired", err)
+			}
+			w.wantSent("a.0", 3)
+		})
+	})
+	t.Run("a caller that leaves", func(t *testing.T) {
+		in(t, func(t *testing.T, w *world) {
+			w.slow(time.Second)
+			flight := after(func() { _ = w.urgent("a.0", rotate.Named) })
+			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			defer cancel()
+			_ = w.ask(ctx, &caller{}, set("a.0"), func(c *rotate.Call) { c.Urgency = rotate.Optional })
+			<-flight
+			if err := w.urgent("a.1", rotate.Optional); err != nil {
+				t.Errorf("got %v; want a request", err)
+			}
+		})
+	})
+	t.Run("a refused grant", func(t *testing.T) {
+		in(t, func(t *testing.T, w *world) {
+			w.answers["a.0"] = func(rotate.Tokens, string) (rotate.Answer, error) {
+				return rotate.Answer{}, &rotate.Failure{Err: errUnusable}
+			}
+			for range 2 {
+				if err := w.urgent("a.0", rotate.Optional); !errors.Is(err, errUnusable) {
+					t.Errorf("got %v; want the refusal", err)
+				}
+			}
+			w.wantSent("a.0", 2)
+		})
+	})
+}
+
+// A cooldown ends by the client's clock or by the process's, whichever is first.
+func TestCooldownAndClocks(t *testing.T) {
+	for name, tc := range map[string]struct{ leap, passes time.Duration }{
+		"the client's clock leaps ahead": {time.Hour, 0},
+		"it is set back":                 {-time.Hour, 20 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				ahead := time.Duration(0)
+				w.Now = func() time.Time { return time.Now().Add(ahead) }
+				failing(rotate.Failure{State: rotate.Cooling, Err: errPassing, Wait: 20 * time.Second, Blocks: rotate.Named})(w, "a.0")
+				delete(w.answers, "a.0")
+				ahead = tc.leap
+				time.Sleep(tc.passes)
+				if err := w.urgent("a.0", rotate.Named); err != nil {
+					t.Errorf("got %v; want a request", err)
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,132 @@
+package rotate_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/authpi/authpi-idp-go/internal/rotate"
+)
+
+// newest is the refresh token that a follower knows, empty for none.
+func newest(f *rotate.Follower) string {
+	if fate := f.Newest(); fate != nil {
+		return fate.Next.RefreshToken
+	}
+	return ""
+}
+
+// rotateEvery refreshes a session by name n times, so long after each other.
+func (w *world) rotateEvery(d time.Duration, first string, n int) {
+	w.t.Helper()
+	for i := range n {
+		time.Sleep(d)
+		if err := w.ask(context.Background(), &caller{}, set(next(first, i)), func(c *rotate.Call) { c.Urgency = rotate.Named }); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+// A follower knows what its tokens became however long ago, and whoever comes with the token
+// that it began with learns it, too; when nobody follows any more it is forgotten.
+func TestFollower(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		f := w.Follow(set("a.0"))
+		if got := newest(f); got != "" || f.Revoked() {
+			t.Errorf("at first: got %q; want nothing", got)
+		}
+		w.rotateEvery(time.Hour, "a.0", 5)
+		if got := newest(f); got != "a.5" {
+			t.Errorf("after hours: got %q; want a.5", got)
+		}
+		time.Sleep(10 * time.Minute)
+		other := w.Follow(set("a.0"))
+		if got := newest(other); got != "a.5" {
+			t.Errorf("one that begins later: got %q; want a.5", got)
+		}
+		w.want("a.0", "a.5")
+		w.Unfollow(f)
+		w.want("a.0", "a.5")
+		w.rotateEvery(time.Hour, "a.5", 1)
+		if newest(other) != "a.6" || newest(f) != "a.5" {
+			t.Errorf("got %q, and %q after its end; want a.6 and a.5", newest(other), newest(f))
+		}
+		w.Unfollow(other)
+		w.Unfollow(other) // twice is once
+		time.Sleep(memory)
+		w.want("a.0", "a.1")
+		w.wantSent("a.0", 2)
+	})
+}
+
+// Followers learn of a revocation, by whichever token, and those that begin afterwards.
+func TestFollowerOfARevokedSession(t *testing.T) {
+	for _, revoked := range []string{"a.0", "a.3", "a.5"} {
+		t.Run(revoked, func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				begins, between := w.Follow(set("a.0")), (*rotate.Follower)(nil)
+				w.rotateEvery(time.Hour, "a.0", 3)
+				between = w.Follow(set("a.3"))
+				w.rotateEvery(time.Hour, "a.3", 2)
+				time.Sleep(time.Hour)
+				w.Revoke(revoked)
+				later := w.Follow(set("a.5"))
+				for name, f := range map[string]*rotate.Follower{"the first": begins, "one in between": between, "a later one": later} {
+					if !f.Revoked() {
+						t.Errorf("%s: not revoked; want it revoked", name)
+					}
+				}
+				for _, name := range []string{"a.0", "a.3", "a.5"} {
+					w.wantErr(name, rotate.ErrRevoked)
+				}
+			})
+		})
+	}
+}
+
+// A follower of what stays the same, of what has no refresh token, and of nothing.
+func TestFollowerOfOddTokens(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.answers["stays.0"] = func(have rotate.Tokens, grant string) (rotate.Answer, error) {
+			answer := set("stays.0")
+			answer.AccessToken = "at-new"
+			return rotate.Answer{Next: answer, Grant: grant}, nil
+		}
+		w.answers["ends.0"] = func(rotate.Tokens, string) (rotate.Answer, error) {
+			return rotate.Answer{Next: rotate.Tokens{AccessToken: "at-last", ExpiresAt: time.Now().Add(life)}}, nil
+		}
+		stays, ends, none := w.Follow(set("stays.0")), w.Follow(set("ends.0")), w.Follow(rotate.Tokens{AccessToken: "at"})
+		w.want("stays.0", "stays.0")
+		w.want("ends.0", "")
+		time.Sleep(time.Hour)
+		for name, f := range map[string]*rotate.Follower{"at-new": stays, "at-last": ends} {
+			if f.Newest() == nil || f.Newest().Next.AccessToken != name {
+				t.Errorf("got %v; want %s", f.Newest(), name)
+			}
+		}
+		if none.Newest() != nil || none.Revoked() {
+			t.Error("a follower of nothing knows something")
+		}
+		later := w.Follow(set("ends.0"))
+		if later.Newest() == nil || later.Newest().Next.AccessToken != "at-last" {
+			t.Errorf("one that begins later: got %v; want at-last", later.Newest())
+		}
+		for _, f := range []*rotate.Follower{stays, ends, none, later} {
+			w.Unfollow(f)
+		}
+	})
+}
+
+// Followed tokens are outside the bounds, so that a crowd pushes none of them out.
+func TestFollowedTokensStay(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		f := w.Follow(set("a.0"))
+		w.rotateEvery(time.Second, "a.0", 3)
+		w.crowd("orphan", maxEntries+10, 0)
+		if got := newest(f); got != "a.3" {
+			t.Errorf("got %q; want a.3", got)
+		}
+		w.want("a.0", "a.3")
+		w.wantSent("a.0", 1)
+	})
+}

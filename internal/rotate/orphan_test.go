@@ -1,0 +1,89 @@
+package rotate_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/authpi/authpi-idp-go/internal/rotate"
+)
+
+// A set is kept for a day until somebody has it, and for Memory from then on.
+func TestOrphansArePickedUp(t *testing.T) {
+	kept := func(context.Context, rotate.Tokens) error { return nil }
+	another := func(*rotate.Fate) error { return errors.New("another subject") }
+	for _, tc := range []struct {
+		name string
+		act  func(w *world)
+		day  bool // kept for a day
+	}{
+		{"a caller without a store", func(w *world) { w.want("a.0", "a.1") }, false},
+		{"a caller that stores it", func(w *world) {
+			if err := w.ask(context.Background(), &caller{save: kept}, expired("a.0"), nil); err != nil {
+				w.t.Error(err)
+			}
+		}, false},
+		{"a store that fails", func(w *world) { _ = w.ask(context.Background(), &caller{save: unsaved}, expired("a.0"), nil) }, true},
+		{"a store that is too slow", func(w *world) {
+			_ = w.ask(context.Background(), &caller{save: func(context.Context, rotate.Tokens) error {
+				time.Sleep(time.Minute)
+				return nil
+			}}, expired("a.0"), nil)
+			time.Sleep(time.Minute)
+		}, true},
+		{"another user's tokens", func(w *world) { _ = w.ask(context.Background(), &caller{accept: another}, expired("a.0"), nil) }, true},
+		{"one of two fails", func(w *world) {
+			w.slow(time.Second)
+			first := after(func() { _ = w.ask(context.Background(), &caller{save: unsaved}, expired("a.0"), nil) })
+			w.want("a.0", "a.1")
+			<-first
+		}, false},
+		{"a store that fails, and one that works later", func(w *world) {
+			_ = w.ask(context.Background(), &caller{save: unsaved}, expired("a.0"), nil)
+			time.Sleep(23 * time.Hour)
+			c := &caller{save: kept}
+			_ = w.ask(context.Background(), c, expired("a.0"), func(c *rotate.Call) { c.Urgency = rotate.Optional })
+		}, false},
+		{"a caller that is not patient enough", func(w *world) {
+			w.slow(patience + time.Second)
+			_ = w.ask(context.Background(), &caller{}, set("a.0"), func(c *rotate.Call) { c.Urgency = rotate.Optional })
+			time.Sleep(time.Minute)
+		}, true},
+		{"callers that leave", func(w *world) {
+			w.slow(10 * time.Second)
+			leader := after(func() {
+				_ = w.ask(context.Background(), &caller{}, set("a.0"), func(c *rotate.Call) { c.Urgency = rotate.Optional })
+			})
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			_ = w.ask(ctx, &caller{}, expired("a.0"), nil)
+			<-leader
+			time.Sleep(time.Minute)
+		}, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				tc.act(w)
+				w.slow(0)
+				time.Sleep(10 * time.Minute)
+				// A set lives for half an hour, a refresh token for longer.
+				got, err := w.get("a.0")
+				if err != nil || w.sentTimes("a.0") == 1 != tc.day {
+					t.Errorf("got %q, %v, a.0 sent %d times; want it remembered: %v", got, err, w.sentTimes("a.0"), tc.day)
+				}
+			})
+		})
+	}
+}
+
+// A set that has expired while it waited leads on to its own refresh token.
+func TestOrphanThatHasExpired(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		_ = w.ask(t.Context(), &caller{save: unsaved}, expired("a.0"), nil)
+		time.Sleep(20 * time.Hour)
+		w.want("a.0", "a.2")
+		w.wantSent("a.0", 1)
+		w.wantSent("a.1", 1)
+	})
+}

@@ -1,0 +1,160 @@
+package rotate_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/authpi/authpi-idp-go/internal/rotate"
+)
+
+// saves is what the Save calls of one session did, in order.
+type saves struct {
+	mu  sync.Mutex // guards log
+	log []string   // "begin a.1", "end a.1"
+}
+
+func (s *saves) note(what string, set rotate.Tokens) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.log = append(s.log, what+" "+set.RefreshToken)
+}
+
+// caller is one whose Save takes so long.
+func (s *saves) caller(takes time.Duration, err error) *caller {
+	return &caller{save: func(_ context.Context, set rotate.Tokens) error {
+		s.note("begin", set)
+		time.Sleep(takes)
+		s.note("end", set)
+		return err
+	}}
+}
+
+// The Save calls of a set begin when those of the sets before have returned, over two and
+// three generations, whatever each takes and however it ends.
+func TestSavesAreInOrder(t *testing.T) {
+	const second = time.Second
+	for _, tc := range []struct {
+		name  string
+		takes []time.Duration // of each generation's Save
+		errs  []error
+		want  []string
+		apart time.Duration // the callers come
+		took  time.Duration
+	}{
+		{"two generations", []time.Duration{3 * second, 0}, nil,
+			[]string{"begin a.1", "end a.1", "begin a.2", "end a.2"}, 0, 3 * second},
+		{"three generations", []time.Duration{3 * second, 2 * second, 0}, nil,
+			[]string{"begin a.1", "end a.1", "begin a.2", "end a.2", "begin a.3", "end a.3"}, 0, 5 * second},
+		{"three generations, the last is slow", []time.Duration{0, 0, 2 * second}, nil,
+			[]string{"begin a.1", "end a.1", "begin a.2", "end a.2", "begin a.3", "end a.3"}, 0, 2 * second},
+		{"the first fails", []time.Duration{second, second, 0}, []error{errPassing, nil, nil},
+			[]string{"begin a.1", "end a.1", "begin a.2", "end a.2", "begin a.3", "end a.3"}, 0, 2 * second},
+		{"the second fails", []time.Duration{second, second, 0}, []error{nil, errPassing, nil},
+			[]string{"begin a.1", "end a.1", "begin a.2", "end a.2", "begin a.3", "end a.3"}, 0, 2 * second},
+		// Who is left behind goes on by itself, but its caller has returned.
+		{"the first is deaf", []time.Duration{timeout + second, 0}, nil,
+			[]string{"begin a.1", "begin a.2", "end a.2", "end a.1"}, second, timeout},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				s := &saves{}
+				w.took("all of it", tc.took, func() {
+					var done []chan struct{}
+					for n, takes := range tc.takes {
+						var want error
+						if tc.errs != nil {
+							want = tc.errs[n]
+						}
+						// Each has another grant: it goes on from the set of the one before.
+						done = append(done, after(func() {
+							err := w.ask(context.Background(), s.caller(takes, want), expired("a.0"), func(c *rotate.Call) { c.Grant = fmt.Sprint(n) })
+							var unsaved *rotate.UnsavedError
+							if takes > timeout && !errors.As(err, &unsaved) || takes <= timeout && !errors.Is(err, want) {
+								t.Errorf("caller %d: got %v; want %v", n, err, want)
+							}
+						}))
+						time.Sleep(tc.apart)
+					}
+					for _, d := range done {
+						<-d
+					}
+				})
+				time.Sleep(time.Minute)
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				if !slices.Equal(s.log, tc.want) {
+					t.Errorf("got %q; want %q", s.log, tc.want)
+				}
+			})
+		})
+	}
+}
+
+// A caller that is slower than a later rotation is given the newest set, not its own; where
+// the later one is for another grant it is given its own, first.
+func TestSlowCallerAndLaterSet(t *testing.T) {
+	for name, tc := range map[string]struct {
+		grant string // of the later one
+		want  []string
+	}{
+		"the same grant":  {"", []string{"begin a.2", "end a.2", "begin a.2", "end a.2"}},
+		"another's grant": {"more", []string{"begin a.1", "end a.1", "begin a.2", "end a.2"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				s := &saves{}
+				w.slow(time.Second)
+				slow := s.caller(0, nil)
+				slow.load = func(context.Context) (rotate.Tokens, error) { time.Sleep(5 * time.Second); return set("a.0"), nil }
+				leader := after(func() { _, _ = w.get("a.0") })
+				joins := after(func() {
+					if err := w.ask(context.Background(), slow, expired("a.0"), nil); err != nil {
+						t.Error(err)
+					}
+				})
+				<-leader
+				later := s.caller(0, nil)
+				err := w.ask(context.Background(), later, set("a.1"), func(c *rotate.Call) { c.Grant, c.Urgency = tc.grant, rotate.Named })
+				<-joins
+				if err != nil || !slices.Equal(s.log, tc.want) {
+					t.Errorf("got %q, %v; want %q", s.log, err, tc.want)
+				}
+			})
+		})
+	}
+}
+
+// A crowd shares one set: their Saves run side by side, and the next set waits for the last.
+func TestCrowdSavesSideBySide(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		s := &saves{}
+		w.slow(time.Second)
+		w.took("all of it", time.Second+3*time.Second, func() {
+			crowd := after(func() {
+				var all sync.WaitGroup
+				for n := range 20 {
+					all.Go(func() {
+						if err := w.ask(context.Background(), s.caller(time.Duration(n%4)*time.Second, nil), expired("a.0"), nil); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+				all.Wait()
+			})
+			err := w.ask(context.Background(), s.caller(0, nil), expired("a.0"), func(c *rotate.Call) { c.Grant = "more" })
+			if err != nil {
+				t.Error(err)
+			}
+			<-crowd
+		})
+		last := len(s.log) - 2
+		if last != 40 || s.log[last] != "begin "+next(s.log[0][len("begin "):], 1) || slices.Contains(s.log[:last], s.log[last]) {
+			t.Errorf("got %q; want the crowd's set 20 times, and then the next one", s.log)
+		}
+	})
+}

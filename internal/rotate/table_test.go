@@ -1,0 +1,210 @@
+package rotate_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/authpi/authpi-idp-go/internal/rotate"
+)
+
+// The bounds of a table.
+const (
+	maxEntries = 16384
+	maxBytes   = 64 << 20
+	maxNotes   = maxEntries / 2
+)
+
+var errUnusable = errors.New("its answer cannot be used")
+
+// remains is something that a table remembers of a token.
+type remains struct {
+	name  string
+	leave func(w *world, token string)
+	lasts time.Duration
+	// stays: it outlasts a crowd of each kind.
+	stays map[string]bool
+}
+
+// failing has the issuer say so to one token.
+func failing(failure rotate.Failure) func(w *world, token string) {
+	return func(w *world, token string) {
+		w.answers[token] = func(rotate.Tokens, string) (rotate.Answer, error) { return rotate.Answer{}, &failure }
+		w.wantErr(token, failure.Err)
+	}
+}
+
+func unsaved(context.Context, rotate.Tokens) error { return errPassing }
+
+// everything is all that is remembered.
+func everything() []remains {
+	return []remains{
+		{"a set that its caller has", func(w *world, token string) { w.want(token, next(token, 1)) }, memory, map[string]bool{"revoked": true}},
+		{"a set out of a store", func(w *world, token string) {
+			load := func(context.Context) (rotate.Tokens, error) { return set(next(token, 5)), nil }
+			if err := w.ask(context.Background(), &caller{load: load}, expired(token), nil); err != nil {
+				w.t.Error(err)
+			}
+		}, memory, map[string]bool{"revoked": true}},
+		{"a token that is dead", failing(rotate.Failure{State: rotate.Dead, Err: errUnusable}), memory, map[string]bool{"revoked": true}},
+		{"a cooldown", failing(rotate.Failure{State: rotate.Cooling, Err: errPassing, Wait: 50 * time.Second, Blocks: rotate.Named}),
+			50 * time.Second, map[string]bool{"revoked": true}},
+		{"a set that nobody has picked up", func(w *world, token string) {
+			_ = w.ask(context.Background(), &caller{save: unsaved}, expired(token), nil)
+		}, 24 * time.Hour, map[string]bool{"revoked": true, "brief": true}},
+		{"a token that must not be sent again", failing(rotate.Failure{State: rotate.Refused, Err: errUnusable}),
+			24 * time.Hour, map[string]bool{"revoked": true, "brief": true}},
+		{"a revocation", func(w *world, token string) { w.Revoke(token) }, 7 * 24 * time.Hour, map[string]bool{"brief": true, "orphan": true}},
+	}
+}
+
+// knows reports whether the table remembers a token: a call with it sends nothing.
+func (w *world) knows(token string) bool {
+	before := w.sentTimes(token)
+	_, _ = w.get(token)
+	return w.sentTimes(token) == before
+}
+
+// Each kind of knowledge lasts as long as it should, to the nanosecond.
+func TestHowLongItIsRemembered(t *testing.T) {
+	for _, r := range everything() {
+		for _, early := range []time.Duration{1, 0} {
+			t.Run(fmt.Sprintf("%s/%v before its end", r.name, early), func(t *testing.T) {
+				in(t, func(t *testing.T, w *world) {
+					r.leave(w, "x.0")
+					time.Sleep(r.lasts - early)
+					if got := w.knows("x.0"); got != (early > 0) {
+						t.Errorf("remembered after %v: got %v; want %v", r.lasts-early, got, early > 0)
+					}
+				})
+			})
+		}
+	}
+}
+
+// crowd fills a table with so many of a kind, each of another session and a moment later.
+func (w *world) crowd(kind string, n, size int) {
+	w.t.Helper()
+	if size > 0 {
+		w.padding = strings.Repeat("p", size)
+		defer func() { w.padding = "" }()
+	}
+	for i := range n {
+		time.Sleep(1)
+		name := fmt.Sprintf("%s%d.0", kind, i)
+		c := &caller{}
+		switch kind {
+		case "revoked":
+			w.Revoke(name)
+			continue
+		case "orphan":
+			c.save = unsaved
+		}
+		if err := w.ask(context.Background(), c, expired(name), nil); (err != nil) != (kind == "orphan") {
+			w.t.Fatalf("%s: %v", name, err)
+		}
+	}
+}
+
+// What leaves where the room is short: what is remembered for late callers first, then what
+// is all that is left of a session, and revocations last of all.
+func TestWhatLeavesFirst(t *testing.T) {
+	for _, tc := range []struct {
+		kind       string
+		some, size int
+	}{
+		{"brief", maxEntries + 10, 0}, {"brief", 70, 1 << 20},
+		{"orphan", maxEntries + 10, 0}, {"orphan", 70, 1 << 20},
+		{"revoked", 2 * maxEntries, 0},
+	} {
+		t.Run(fmt.Sprintf("%d of %s, %d bytes", tc.some, tc.kind, tc.size), func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				for i, r := range everything() {
+					r.leave(w, fmt.Sprintf("x%d.0", i))
+				}
+				w.crowd(tc.kind, tc.some, tc.size)
+				for _, want := range []bool{true, false} { // who is not known is sent, and takes room
+					for i, r := range everything() {
+						if r.stays[tc.kind] == want && w.knows(fmt.Sprintf("x%d.0", i)) != want {
+							t.Errorf("%s: remembered %v; want %v", r.name, !want, want)
+						}
+					}
+				}
+			})
+		})
+	}
+}
+
+// The bounds themselves: the newest of a crowd are there, the oldest are not, and what has
+// expired takes nobody's room.
+func TestBoundsOfTheTable(t *testing.T) {
+	for _, tc := range []struct {
+		name           string
+		fill           func(w *world)
+		known, unknown []string
+	}{
+		{"entries", func(w *world) { w.crowd("brief", maxEntries+100, 0) },
+			[]string{"brief100.0", "brief16483.0"}, []string{"brief99.0", "brief0.0"}},
+		{"bytes", func(w *world) { w.crowd("brief", 80, maxBytes/64-1024) },
+			[]string{"brief16.0", "brief79.0"}, []string{"brief15.0", "brief0.0"}},
+		{"orphans among the others", func(w *world) { w.crowd("orphan", 100, 0); w.crowd("brief", maxEntries, 0) },
+			[]string{"orphan0.0", "brief100.0"}, []string{"brief99.0", "brief0.0"}},
+		{"room after an expiry", func(w *world) {
+			w.crowd("early", maxEntries, 0)
+			time.Sleep(memory)
+			w.crowd("brief", maxEntries, 0)
+		}, []string{"brief0.0", "brief16383.0"}, []string{"early16383.0"}},
+		{"a half for revocations", func(w *world) { w.crowd("orphan", maxNotes, 0); w.crowd("revoked", maxEntries, 0) },
+			[]string{"orphan0.0", "orphan8191.0", "revoked8192.0", "revoked16383.0"}, []string{"revoked8191.0", "revoked0.0"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				tc.fill(w)
+				for _, name := range tc.known {
+					if !w.knows(name) {
+						t.Errorf("%s: not known; want it remembered", name)
+					}
+				}
+				for _, name := range tc.unknown {
+					if w.knows(name) {
+						t.Errorf("%s: known; want it forgotten", name)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A set whose own token's fate is forgotten is forgotten, too: it is spent.
+func TestForgottenWithItsSuccessor(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		// x.1 waits for its caller for a day; another grant goes on from it.
+		_ = w.ask(t.Context(), &caller{save: unsaved}, expired("x.0"), nil)
+		c := &caller{save: func(context.Context, rotate.Tokens) error { return nil }}
+		if err := w.ask(t.Context(), c, expired("x.0"), func(call *rotate.Call) { call.Grant = "more" }); err != nil || c.got.RefreshToken != "x.2" {
+			t.Fatalf("got %q, %v; want x.2", c.got.RefreshToken, err)
+		}
+		time.Sleep(memory)
+		_, _ = w.get("x.0")
+		w.wantSent("x.0", 2) // the issuer has the last word
+	})
+}
+
+// A revocation that a flight has to heed does not leave before that has landed, whoever else
+// signs out meanwhile.
+func TestRevocationWaitsForItsFlight(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.slow(10 * time.Second)
+		flight := after(func() { w.wantErr("x.0", rotate.ErrRevoked) })
+		w.Revoke("x.0")
+		w.crowd("revoked", maxNotes+1, 0)
+		<-flight
+		if got := w.givenBack(); !slices.Equal(got, []string{"x.1"}) {
+			t.Errorf("given back: got %q; want x.1", got)
+		}
+	})
+}
