@@ -87,7 +87,7 @@ func sentencesOf(text string) (sentences []string) {
 func TestTroubleshooting(t *testing.T) {
 	t.Parallel()
 	page, sources := read(t, "../../docs/troubleshooting.md"), sourcesOf(t)
-	for _, row := range regexp.MustCompile("(?m)^\\| ([`\"].*?) \\| ").FindAllStringSubmatch(page, -1) {
+	for _, row := range regexp.MustCompile("(?m)^- ([`\"].*?[`\"]): ").FindAllStringSubmatch(page, -1) {
 		for _, text := range regexp.MustCompile("`([^`]+)`|\"([^\"]+)\"").FindAllStringSubmatch(row[1], -1) {
 			for _, part := range strings.Split(text[1]+text[2], "...") {
 				part = strings.Trim(part, " ;:,")
