@@ -25,18 +25,7 @@ var (
 // Every Go block of every page is a piece of a file that is compiled, line for line.
 func TestBlocksAreCompiled(t *testing.T) {
 	t.Parallel()
-	var sources []string
-	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || filepath.Ext(path) != ".go" {
-			return err
-		}
-		text, err := os.ReadFile(path)
-		sources = append(sources, "\n"+flat(string(text))+"\n")
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	sources := examples(t)
 	shows := map[string]int{} // blocks, by page
 	for _, path := range append(pages(t), "../../README.md", "../../authpihttp/app.go") {
 		page := strings.TrimSuffix(filepath.Base(path), ".md")
@@ -59,6 +48,23 @@ func TestBlocksAreCompiled(t *testing.T) {
 			t.Errorf("%s shows no code", page)
 		}
 	}
+}
+
+// examples are the files under examples/, without indentation.
+func examples(t *testing.T) (sources []string) {
+	t.Helper()
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || filepath.Ext(path) != ".go" {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		sources = append(sources, "\n"+flat(string(text))+"\n")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sources
 }
 
 // blocksOf are a page's fences, or what a package comment shows indented.

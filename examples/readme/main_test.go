@@ -134,63 +134,78 @@ func newIssuer(t *testing.T) *authpitest.Server {
 	return issuer
 }
 
-// walk does what the README has a newcomer do: sign in, look around, sign out. It also
-// presses Cancel, and is signed out from elsewhere.
-func walk(t *testing.T, url string, issuer *authpitest.Server) {
+// browser keeps cookies and follows no redirects.
+type browser struct {
+	*http.Client
+	t *testing.T
+}
+
+func newBrowser(t *testing.T) browser {
 	t.Helper()
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	browser := &http.Client{
+	return browser{&http.Client{
 		Jar: jar, Timeout: time.Minute,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}, t}
+}
+
+// visit wants a status, and returns where the answer leads to, and its text.
+func (b browser) visit(method, url string, status int) (location, body string) {
+	b.t.Helper()
+	req, err := http.NewRequestWithContext(b.t.Context(), method, url, nil)
+	if err != nil {
+		b.t.Fatal(err)
 	}
-	visit := func(method, url string, status int) (location, body string) {
-		t.Helper()
-		req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Accept", "text/html")
-		resp, err := browser.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = resp.Body.Close() }()
-		text, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if resp.StatusCode != status {
-			t.Fatalf("%s %s: got %d; want %d\n%s", method, req.URL.Path, resp.StatusCode, status, text)
-		}
-		return resp.Header.Get("Location"), string(text)
+	req.Header.Set("Accept", "text/html")
+	resp, err := b.Do(req)
+	if err != nil {
+		b.t.Fatal(err)
 	}
-	signIn := func(user string, status int) {
-		t.Helper()
-		login, _ := visit("GET", url+"/", http.StatusSeeOther)
-		location, _ := visit("GET", url+login, http.StatusSeeOther)
-		callback, err := issuer.SignIn(location, user)
-		if err != nil {
-			t.Fatal(err)
-		}
-		visit("GET", callback, status)
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		b.t.Fatal(err)
 	}
-	signIn("", http.StatusForbidden) // Cancel
-	signIn("usr_ada", http.StatusSeeOther)
-	if _, body := visit("GET", url+"/", http.StatusOK); !strings.Contains(body, "Hello, ada@example.com") || !strings.Contains(body, "org_engines</a>: Editor") {
+	if resp.StatusCode != status {
+		b.t.Fatalf("%s %s: got %d; want %d\n%s", method, req.URL.Path, resp.StatusCode, status, text)
+	}
+	return resp.Header.Get("Location"), string(text)
+}
+
+// signIn goes through the login as a user; empty: who presses Cancel.
+func (b browser) signIn(url string, issuer *authpitest.Server, user string, status int) {
+	b.t.Helper()
+	login, _ := b.visit("GET", url+"/", http.StatusSeeOther)
+	location, _ := b.visit("GET", url+login, http.StatusSeeOther)
+	callback, err := issuer.SignIn(location, user)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.visit("GET", callback, status)
+}
+
+// walk does what the README has a newcomer do: sign in, look around, sign out. It also
+// presses Cancel, and is signed out from elsewhere.
+func walk(t *testing.T, url string, issuer *authpitest.Server) {
+	t.Helper()
+	b := newBrowser(t)
+	b.signIn(url, issuer, "", http.StatusForbidden)
+	b.signIn(url, issuer, "usr_ada", http.StatusSeeOther)
+	if _, body := b.visit("GET", url+"/", http.StatusOK); !strings.Contains(body, "Hello, ada@example.com") || !strings.Contains(body, "org_engines</a>: Editor") {
 		t.Errorf("home says %s", body)
 	}
-	if _, body := visit("GET", url+"/orgs/org_engines/projects", http.StatusOK); body != "The projects of org_engines\n" {
+	if _, body := b.visit("GET", url+"/orgs/org_engines/projects", http.StatusOK); body != "The projects of org_engines\n" {
 		t.Errorf("the projects say %q", body)
 	}
-	visit("GET", url+"/orgs/org_observatory/projects", http.StatusForbidden)
-	if location, _ := visit("POST", url+"/auth/logout", http.StatusSeeOther); !strings.HasPrefix(location, issuer.URL+"/logout?") ||
+	b.visit("GET", url+"/orgs/org_observatory/projects", http.StatusForbidden)
+	if location, _ := b.visit("POST", url+"/auth/logout", http.StatusSeeOther); !strings.HasPrefix(location, issuer.URL+"/logout?") ||
 		!strings.Contains(location, "post_logout_redirect_uri=") {
 		t.Errorf("signing out leads to %q", location)
 	}
-	signIn("usr_ada", http.StatusSeeOther)
+	b.signIn(url, issuer, "usr_ada", http.StatusSeeOther)
 	issuer.EndSession("usr_ada")
-	visit("GET", url+"/", http.StatusSeeOther)
+	b.visit("GET", url+"/", http.StatusSeeOther)
 }
