@@ -11,8 +11,8 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/strictjson"
 )
 
-// Agent is somebody who is signed in, or a machine: who they are, their tokens
-// and what they may do where. It is a value to read, never changed once handed
+// Agent is somebody who is signed in, or a machine: who they are, their tokens, and
+// what they may do in each organization. It is a value to read, never changed once handed
 // out; a refresh makes a new one. The zero Agent may do nothing.
 type Agent struct {
 	// ID is the subject, for example usr_..., stable and unique at the issuer. A
@@ -177,10 +177,10 @@ type AgentOptions struct {
 //		},
 //	})
 //
-// Tokens that cannot be read, or expired without a refresh token, give an
-// [*OAuthError]; a refresh that failed gives a [*RefreshError]. The stored ID
-// token is trusted as stored, unless Config.VerifyStoredTokens is set. Where no
-// ID token is stored the identity comes from the user info endpoint.
+// It returns an [*OAuthError] for tokens that cannot be read, or expired without a
+// refresh token, and a [*RefreshError] for a refresh that failed. The stored ID token
+// is trusted as stored, unless Config.VerifyStoredTokens is set. Where no ID token is
+// stored the identity comes from the user info endpoint.
 func (c *IdpClient) CreateAgent(ctx context.Context, tokens TokenSet, opts *AgentOptions) (*Agent, error) {
 	if opts == nil {
 		opts = &AgentOptions{}

@@ -33,7 +33,7 @@ type Bearer struct {
 type BearerOptions struct {
 	// Resource is this API's identifier, which clients name when they ask for a token
 	// (RFC 8707): an https URL, for example https://api.example.com, or http on
-	// loopback. Refusals then tell where the API's metadata is (RFC 9728); see
+	// loopback. Refusals then name the API's metadata (RFC 9728); see
 	// [Bearer.Metadata].
 	Resource string
 	// Audience, or any of Audiences, must be among the token's. Both empty: Resource, or

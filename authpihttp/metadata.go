@@ -8,7 +8,7 @@ import (
 
 const wellKnown = "/.well-known/oauth-protected-resource"
 
-// Metadata gives the API's metadata document (RFC 9728 section 2) and the pattern to
+// Metadata returns the API's metadata document (RFC 9728 section 2) and the pattern to
 // mount it at, which is where refusals point to:
 //
 //	mux.Handle(api.Metadata())

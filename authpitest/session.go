@@ -97,7 +97,7 @@ func (s *Server) LiveSessions() []Session {
 	return live
 }
 
-// SessionAlive tells whether the session that a refresh, access or ID token belongs to still
+// SessionAlive reports whether the session that a refresh, access or ID token belongs to still
 // lives, be the token itself spent or expired. It is false once the session was revoked,
 // logged out, ended by reuse of a refresh token or has run out, and for any other token.
 func (s *Server) SessionAlive(token string) bool {
