@@ -180,3 +180,44 @@ func TestMemoryOfRevocationsIsBounded(t *testing.T) {
 	}
 	runtime.KeepAlive(c)
 }
+
+// All that one client remembers has one bound, whatever it is made of.
+func TestMemoryOfEverythingIsBounded(t *testing.T) {
+	const each, size = 450, 64 << 10
+	long := strings.Repeat("x", size)
+	now := time.Now()
+	c := testkit.Scripted(t, func(cfg *authpi.Config) { cfg.Now = func() time.Time { return now } }, func(r *http.Request) (*http.Response, error) {
+		token := r.PostForm.Get("refresh_token")
+		switch {
+		case r.URL.Path != "/i_1/token":
+			return testkit.Reply(r, http.StatusOK, nil, ``), nil
+		case strings.HasPrefix(token, "refused"):
+			return testkit.Reply(r, http.StatusOK, nil, `{"refresh_token":"`+token+long+`"}`), nil
+		case strings.HasPrefix(token, "held"):
+			return testkit.Reply(r, http.StatusTooManyRequests, http.Header{"Retry-After": {"60"}}, `{"error":"slow_down"}`), nil
+		}
+		return testkit.Reply(r, http.StatusOK, nil, `{"access_token":"at-`+token+long+`","refresh_token":"`+token+`-next"}`), nil
+	})
+	unsaved := (&testkit.Store{SaveErr: errors.New("disk full")}).Opts()
+	unsaved.OnRefreshError = nil
+	before := testkit.Heap()
+	for n := range each {
+		for _, kind := range []string{"stored", "unsaved", "refused", "held", "revoked"} {
+			tokens := authpi.TokenSet{AccessToken: "at", RefreshToken: fmt.Sprint(kind, n), SubjectHint: testkit.Subject}
+			switch kind {
+			case "revoked":
+				_ = c.RevokeToken(t.Context(), tokens.RefreshToken, "refresh_token")
+			case "unsaved":
+				_, _ = ask(c, tokens, unsaved)
+			default:
+				_, _ = c.TokenSource(agentOf(tokens), nil).Token()
+			}
+		}
+	}
+	if grown := max(testkit.Heap(), before) - before; grown > (64+16)<<20 {
+		t.Errorf("the heap grew by %d MiB; want at most 64 and a little", grown>>20)
+	} else {
+		t.Logf("%d sessions: the heap grew by %d MiB", 5*each, grown>>20)
+	}
+	runtime.KeepAlive(c)
+}
