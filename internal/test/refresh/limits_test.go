@@ -340,3 +340,58 @@ func TestOnRefreshDoesNotOutliveItsCaller(t *testing.T) {
 		e.WantAlive(store.Current)
 	})
 }
+
+// A coordinator that is deaf once there is a result: when it has spent the token, or when it
+// is asked what became of another process's set. The result is used, and nobody waits long.
+func TestCoordinatorThatIsDeafAfterwards(t *testing.T) {
+	type spend = func(context.Context) ([]byte, error)
+	t.Run("when it has spent", func(t *testing.T) {
+		testkit.Bubble(t, nil, func(cfg *authpi.Config) {
+			cfg.Coordinator = testkit.CoordinatorFunc(func(ctx context.Context, _ string, spend spend) ([]byte, error) {
+				defer time.Sleep(deafFor)
+				return spend(ctx)
+			})
+		}, func(t *testing.T, e *testkit.Env) {
+			tokens, store := e.Expired(), &testkit.Store{}
+			wantWithin(t, "all of it", 0, 6*time.Second, func() {
+				leader := after(func() { e.MustCreate(tokens, store.Opts()) })
+				e.MustCreate(tokens, store.Opts())
+				<-leader
+			})
+			store.WantCalls(t, 2, 0)
+			e.WantSpent(1)
+			e.WantAlive(store.Current)
+			time.Sleep(2 * deafFor)
+		})
+	})
+	t.Run("when it is asked for a successor", func(t *testing.T) {
+		testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+			shared, asked := testkit.NewCoordinator(), 0
+			other := testkit.Processes(e, shared, 1)[0]
+			tokens := e.Expired()
+			agent, err := e.CreateBy(t.Context(), other, tokens, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := e.NewClient(func(cfg *authpi.Config) {
+				cfg.Coordinator = testkit.CoordinatorFunc(func(ctx context.Context, id string, spend spend) ([]byte, error) {
+					if asked++; asked > 1 {
+						time.Sleep(deafFor)
+					}
+					return shared.Do(ctx, id, spend)
+				})
+			})
+			store := &testkit.Store{}
+			wantWithin(t, "the call", 0, 3*time.Second, func() {
+				got, err := e.CreateBy(t.Context(), c, tokens, store.Opts())
+				if err != nil {
+					t.Fatalf("got %v; want the other process's set", err)
+				}
+				testkit.WantSame(t, "agent", got.Tokens, agent.Tokens)
+			})
+			store.WantCalls(t, 1, 0)
+			e.WantSpent(1)
+			time.Sleep(2 * deafFor)
+		})
+	})
+}
