@@ -12,8 +12,8 @@ import (
 )
 
 // Agent is somebody who is signed in, or a machine: who they are, their tokens, and
-// what they may do in each organization. It is a value to read, never changed once handed
-// out; a refresh makes a new one. The zero Agent may do nothing.
+// what they may do in each organization. It is a value to read, never changed once
+// handed out; a refresh makes a new one. The zero Agent may do nothing.
 type Agent struct {
 	// ID is the subject, for example usr_..., stable and unique at the issuer. A
 	// machine's is its client ID where [IdpClient.ClientCredentials] made the Agent,
