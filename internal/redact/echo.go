@@ -2,8 +2,6 @@ package redact
 
 import (
 	"encoding/base64"
-	"html"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -98,7 +96,7 @@ func decodings(text string) []string {
 	all := []string{fold(text)}
 	for range maxRounds {
 		last := all[len(all)-1]
-		next := fold(escape.ReplaceAllStringFunc(last, unescape))
+		next := fold(unescapeAll(last))
 		if next == last {
 			break
 		}
@@ -113,24 +111,70 @@ func fold(text string) string {
 	return strings.NewReplacer("+", " ", "-", " ", "_", "/").Replace(strings.ToLower(text))
 }
 
-// escape is one character as URLs, HTML, JSON or Go write it, once it is folded.
-var escape = regexp.MustCompile(`%[0-9a-f]{2}|&[a-z0-9#]{1,10};|\\x[0-9a-f]{2}|\\u[0-9a-f]{4}|\\["'\\/abfnrtv]`)
+// unescapeAll decodes each character that a folded text writes as URLs, HTML, JSON or Go
+// do.
+func unescapeAll(text string) string {
+	var out strings.Builder
+	for at := strings.IndexAny(text, `%&\`); at >= 0; at = strings.IndexAny(text, `%&\`) {
+		out.WriteString(text[:at])
+		text = text[at:]
+		char, rest, ok := unescape(text)
+		if !ok {
+			char, rest = text[:1], text[1:]
+		}
+		out.WriteString(char)
+		text = rest
+	}
+	return out.String() + text
+}
 
-func unescape(text string) string {
-	switch {
-	case text[0] == '&':
-		return html.UnescapeString(text)
-	case text[0] == '%':
+// unescape decodes the escape that a text begins with, if it is one.
+func unescape(text string) (char, rest string, ok bool) {
+	switch text[0] {
+	case '&':
+		return unescapeHTML(text)
+	case '%':
 		text = `\x` + text[1:]
-	case strings.IndexByte(`"'/`, text[1]) >= 0:
-		return text[1:]
 	}
-	char, multibyte, _, err := strconv.UnquoteChar(text, 0)
+	if len(text) > 1 && strings.IndexByte(`"'/`, text[1]) >= 0 {
+		return text[1:2], text[2:], true
+	}
+	value, multibyte, rest, err := strconv.UnquoteChar(text, 0)
 	switch {
-	case err != nil: // half of a surrogate pair
-		return text
+	case err != nil: // no escape, or half of a surrogate pair
+		return "", text, false
 	case multibyte:
-		return string(char)
+		return string(value), rest, true
 	}
-	return string([]byte{byte(char)})
+	return string([]byte{byte(value)}), rest, true
+}
+
+// unescapeHTML knows characters by number, and those by name that tokens are made of, or
+// that every encoder names.
+func unescapeHTML(text string) (char, rest string, ok bool) {
+	const longest = 12
+	name, rest, ok := strings.Cut(text[1:min(len(text), longest)], ";")
+	if !ok {
+		return "", text, false
+	}
+	rest = text[len("&")+len(name)+len(";"):]
+	if digits, numeric := strings.CutPrefix(name, "#"); numeric {
+		base := 10
+		if hex, isHex := strings.CutPrefix(digits, "x"); isHex {
+			digits, base = hex, 16
+		}
+		value, err := strconv.ParseUint(digits, base, 21)
+		return string(rune(value)), rest, err == nil
+	}
+	char, ok = entity(name)
+	return char, rest, ok
+}
+
+func entity(name string) (char string, ok bool) {
+	const names = " amp & lt < gt > quot \" apos ' plus + sol / equals = period . lowbar _ colon : percnt % tilde ~ hyphen - dash - "
+	_, after, ok := strings.Cut(names, " "+name+" ")
+	if !ok || name == "" || len(name) < 2 {
+		return "", false
+	}
+	return after[:1], true
 }

@@ -167,6 +167,7 @@ func (c *call) board(tip *entry) (*flight, error) {
 	}
 	if tip.flight == nil {
 		tip.flight = &flight{at: tip, have: c.at, grant: c.Grant, leader: c, done: make(chan struct{})}
+		c.engine.table.take(tip) // land puts it back
 	}
 	if tip.flight.grant == c.Grant {
 		tip.flight.takers++

@@ -265,6 +265,7 @@ func (e *Engine) boardToPeek(set Tokens) (f *flight, leads bool) {
 		return nil, false
 	}
 	at.flight = &flight{at: at, have: set, grant: peeking, done: make(chan struct{})}
+	e.table.take(at)
 	return at.flight, true
 }
 

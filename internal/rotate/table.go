@@ -244,7 +244,9 @@ func (t *table) take(at *entry) {
 func (t *table) makeRoom(now time.Time) {
 	for i := range t.heaps {
 		for h := &t.heaps[i]; h.Len() > 0 && !now.Before((*h)[0].expiry); {
-			t.expire((*h)[0], now)
+			first := (*h)[0]
+			t.take(first) // whatever becomes of it
+			t.expire(first, now)
 		}
 	}
 	for t.counts > maxEntries || t.bytes > maxBytes {
