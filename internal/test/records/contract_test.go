@@ -26,7 +26,10 @@ type page struct {
 	fields  map[string]string   // kind and meaning, by name
 }
 
-var quoted = regexp.MustCompile("`([^`]+)`")
+var (
+	quoted    = regexp.MustCompile("`([^`]+)`")
+	fieldName = regexp.MustCompile("^`[a-z_]+`$")
+)
 
 func readPage(t *testing.T) page {
 	t.Helper()
@@ -49,7 +52,7 @@ func readPage(t *testing.T) page {
 			p.add(op, cells[1:])
 		case len(cells) == 3 && strings.HasPrefix(cells[1], "`authpi: "):
 			p.add("", cells)
-		case len(cells) == 3 && strings.HasPrefix(line, "| `"):
+		case len(cells) == 3 && fieldName.MatchString(cells[0]):
 			p.fields[strings.Trim(cells[0], "`")] = cells[1] + ": " + cells[2]
 		}
 	}
