@@ -173,7 +173,7 @@ func endOf(ctx context.Context, began time.Time, err error) record.End {
 		if e.passing() {
 			end.Outcome = record.Failed
 		}
-		if e.Code == string(ErrInvalidToken) {
+		if e.Code == string(ErrInvalidToken) && e.StatusCode == 0 { // a check of our own
 			end.Part, _, _ = strings.Cut(e.Description, ":")
 		}
 	}

@@ -99,6 +99,7 @@ func coordinate(t *testing.T, e *testkit.Env) {
 func failRefreshes(t *testing.T, e *testkit.Env) {
 	for _, fault := range []authpitest.Fault{
 		{Status: 503}, {Status: 400, Body: `{"error":"invalid_grant"}`}, {Status: 401, Body: `{"error":"invalid_client"}`},
+		{Status: 401, Body: `{"error":"invalid_token","error_description":"who knows: what"}`},
 		{Malform: testkit.ReplaceIDToken(func(string) string { return e.Issuer.AccessToken(nil) })},
 	} {
 		tokens := e.Expired()
