@@ -129,7 +129,7 @@ func (c *call) lookUp() (known *Fate, f *flight, err error) {
 	if newest == nil {
 		newest = c.made
 	}
-	if tip.is(Reusable) && e.Compare(tip.fate.Next, c.at) >= 0 {
+	if tip.is(Reusable) && e.Compare(tip.fate.Next, c.at) > 0 {
 		newest = tip.fate
 	}
 	if newest != nil {
@@ -185,7 +185,7 @@ func (c *call) suits(fate *Fate, now time.Time) bool {
 	if fate.State == Reusable {
 		// The same refresh token may simply be used again.
 		least = c.engine.Buffer(fate.Next)
-		if c.engine.Compare(fate.Next, c.Have) < 0 {
+		if c.engine.Compare(fate.Next, c.Have) <= 0 {
 			return false // another process was further
 		}
 	}

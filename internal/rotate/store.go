@@ -85,9 +85,8 @@ func (c *call) isNewer(stored, current Tokens, now time.Time) bool {
 		return tip != nil && tip != ours && tip.id != id
 	}
 	// A store may lag behind by more than the memory reaches back: a replica, or one
-	// that nobody writes to. In doubt what this process has made counts.
-	compared := c.engine.Compare(stored, current)
-	return compared > 0 || compared == 0 && current.RefreshToken == c.Have.RefreshToken
+	// that nobody writes to. In doubt it is ahead: dates have whole seconds.
+	return c.engine.Compare(stored, current) >= 0
 }
 
 // lookElsewhere is for a token that is no good any more, or held back: the caller's
