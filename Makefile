@@ -14,6 +14,7 @@ FUZZTIME    = 10s
 SHORTTIME   = 3s
 TIMEOUT     = 8m
 SOAK        = 10m
+SIMULATE    = 1000000
 
 NESTED  := $(sort $(shell find . -mindepth 2 -name go.mod -not -path '*/.*/*' -not -path '*/testdata/*'))
 MODULES := . $(patsubst %/go.mod,%,$(NESTED))
@@ -30,7 +31,7 @@ each = @set -e; for dir in $(MODULES); do ( \
 	echo "== $$dir: $(1)"; $(1) ); done
 
 .NOTPARALLEL:
-.PHONY: help test fmt vet race oldest newest lint test-core cover fuzz fuzz-short soak \
+.PHONY: help test fmt vet race oldest newest lint test-core cover fuzz fuzz-short soak simulate \
 	compat fips golangci vuln apidiff sbom mutate trust
 
 test: fmt vet race oldest newest compat fips lint vuln apidiff ## everything: format, vet, tests of all modules, other Gos, staticcheck, what is known
@@ -73,6 +74,9 @@ fuzz-short: ## the same for SHORTTIME each, and only the summary unless one fail
 	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
 	FUZZTIME='$(SHORTTIME)' TARGET='$(TARGET)' PARALLEL='$(PARALLEL)' .ci/fuzz >"$$log" 2>&1 || { cat "$$log"; exit 1; }; \
 	tail -n 1 "$$log"
+
+simulate: ## SIMULATE histories of refreshes in virtual time, against a model issuer; SEED=n: that one, printed
+	SIMULATE=$(SIMULATE) SEED=$(SEED) GOWORK=off go test -count=1 -timeout 0 -v -run '^TestSimulate$$' ./internal/test/refresh/simulation
 
 soak: ## many sessions and random faults for SOAK, and 1,000,000 refresh tokens: failures typed, memory flat
 	SOAK=$(SOAK) GOWORK=off go test $(RACE) -count=1 -timeout 0 -v -p 1 -run '^(TestSoak|TestMemoryIsBounded)$$' ./internal/test/...
