@@ -31,10 +31,10 @@ each = @set -e; for dir in $(MODULES); do ( \
 	echo "== $$dir: $(1)"; $(1) ); done
 
 .NOTPARALLEL:
-.PHONY: help test fmt vet race oldest newest lint test-core cover fuzz fuzz-short soak simulate \
+.PHONY: help test fmt vet race burst oldest newest lint test-core cover fuzz fuzz-short soak simulate \
 	compat fips golangci vuln apidiff sbom mutate trust
 
-test: fmt vet race oldest newest compat fips lint vuln apidiff ## everything: format, vet, tests of all modules, other Gos, staticcheck, what is known
+test: fmt vet race burst oldest newest compat fips lint vuln apidiff ## everything: format, vet, tests of all modules, other Gos, staticcheck, what is known
 	@echo "== all of it passed"
 
 help: ## lists the targets
@@ -50,6 +50,9 @@ vet: ## go vet in every module
 race: ## the tests of every module, with the race detector
 	$(if $(RACE),,@echo "== no C compiler: without the race detector")
 	$(call each,go test $(RACE) -timeout $(TIMEOUT) ./...)
+
+burst: ## 10,000 sessions that expire at once in four processes over Redis: without -race, whose price is the machine's
+	cd internal/e2e && go test -count=1 -timeout $(TIMEOUT) -run '^TestBurst$$' ./refresh
 
 oldest: ## the core's tests with the oldest Go that go.mod allows, and the versions in it
 	GOWORK=off GOTOOLCHAIN=$(OLDEST) go test -timeout $(TIMEOUT) ./...

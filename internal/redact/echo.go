@@ -153,7 +153,7 @@ func unescape(text string) (char, rest string, ok bool) {
 // that every encoder names.
 func unescapeHTML(text string) (char, rest string, ok bool) {
 	const longest = 12
-	name, rest, ok := strings.Cut(text[1:min(len(text), longest)], ";")
+	name, _, ok := strings.Cut(text[1:min(len(text), longest)], ";")
 	if !ok {
 		return "", text, false
 	}

@@ -94,7 +94,7 @@ func (w *world) crowd(kind string, n, size int) {
 		defer func() { w.padding = "" }()
 	}
 	for i := range n {
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		name := fmt.Sprintf("%s%d.0", kind, i)
 		c := &caller{}
 		switch kind {

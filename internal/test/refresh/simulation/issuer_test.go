@@ -24,8 +24,7 @@ type issuer struct {
 	userInfo, keys      failure
 	userInfoUntil       time.Duration
 	keysUntil           time.Duration
-	revocation          failure // of the request that comes next
-	key                 string  // that signs
+	key                 string // that signs
 	publishes           time.Duration
 }
 

@@ -53,8 +53,6 @@ type session struct {
 	mixed         bool          // a store gave another user's set in its place
 }
 
-func (s *session) newest() *set { return s.sets[len(s.sets)-1] }
-
 // tokens are a set as an app stores it.
 func (s *set) tokens(expires time.Time) authpi.TokenSet {
 	tokens := authpi.TokenSet{

@@ -71,14 +71,8 @@ func newWorld(h *history) *world {
 
 func (w *world) now() time.Duration { return time.Since(w.began) }
 
-// log notes one line of the table. Arguments that are sets, processes and the like print
-// by their names, so that no token is ever in it.
-func (w *world) log(p *process, c *call, format string, args ...any) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.note(p, c, format, args...)
-}
-
+// note notes one line of the table. Arguments that are sets, processes and the like print
+// by their names, so that no token is ever in it. w.mu is held.
 func (w *world) note(p *process, c *call, format string, args ...any) {
 	w.rows = append(w.rows, row{w.now(), p, c, format, args})
 }
@@ -255,12 +249,6 @@ func (w *world) draw(c *call, low, high time.Duration) time.Duration {
 	}
 	chance := rand.New(rand.NewPCG(w.h.seed, who<<32|times))
 	return low + time.Duration(chance.Int64N(int64(high-low)+1))
-}
-
-func (w *world) drawn(c *call, low, high time.Duration) time.Duration {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.draw(c, low, high)
 }
 
 // Durations of faults.
