@@ -38,7 +38,6 @@ type visit struct {
 type siteOptions struct {
 	client  authpi.Config
 	options authpihttp.Options
-	proxied string // the address by which browsers reach it, if not its own
 }
 
 func newSite(t *testing.T, change func(s *site, o *siteOptions)) *site {
