@@ -117,7 +117,7 @@ func (s *Share) Get(ctx context.Context, want Want) (Token, error) {
 	for began := time.Now(); ; {
 		t, err := s.load(ctx)
 		switch {
-		case err == nil && !s.isAhead(t) && !want.Due(t):
+		case !s.isAhead(t) && !want.Due(t): // which a zero one is
 			return t, nil
 		case err != nil || claimed || time.Since(began) >= patience:
 			return s.ask(ctx, want, claimed)
@@ -166,41 +166,37 @@ type sighting struct {
 // claim reports whether this process is to ask the issuer. It is where the store
 // cannot be used as well.
 func (s *Share) claim(ctx context.Context, others *sighting) bool {
-	held, err := s.isHeld(ctx, nil, others)
-	if err != nil || held {
-		return err != nil
+	if s.isHeld(ctx, nil, others) {
+		return false
 	}
 	own := s.key.Seal(s.claimID, []byte(asking))
-	if s.write(ctx, s.claimID, own, s.now().Add(claimLife)) != nil || sleep(ctx, settle) != nil {
+	if s.write(ctx, s.claimID, own, s.now().Add(claimLife)) != nil {
 		return true
 	}
-	held, err = s.isHeld(ctx, own, others)
-	return err != nil || !held
+	_ = sleep(ctx, settle)
+	return !s.isHeld(ctx, own, others)
 }
 
 // isHeld reports whether another process has a claim.
-func (s *Share) isHeld(ctx context.Context, own []byte, others *sighting) (bool, error) {
-	sealed, err := s.read(ctx, s.claimID)
-	if err != nil || bytes.Equal(sealed, own) {
-		return false, err
-	}
-	if text, ok := s.open(ctx, s.claimID, sealed); !ok || text != asking {
-		return false, nil
+func (s *Share) isHeld(ctx context.Context, own []byte, others *sighting) bool {
+	sealed, _ := s.read(ctx, s.claimID)
+	if bytes.Equal(sealed, own) || s.open(ctx, s.claimID, sealed) != asking {
+		return false
 	}
 	if !bytes.Equal(sealed, others.sealed) {
 		*others = sighting{sealed, time.Now()}
 	}
-	return time.Since(others.since) < claimLife, nil
+	return time.Since(others.since) < claimLife
 }
 
 // load returns the stored token; a zero one where there is none that can be read.
 func (s *Share) load(ctx context.Context) (Token, error) {
 	sealed, err := s.read(ctx, s.id)
-	if err != nil || len(sealed) == 0 {
+	if err != nil {
 		return Token{}, err
 	}
-	text, ok := s.open(ctx, s.id, sealed)
-	if !ok {
+	text := s.open(ctx, s.id, sealed)
+	if text == "" {
 		return Token{}, nil
 	}
 	t, err := parse(text)
@@ -216,20 +212,22 @@ const maxSealed = 1 << 20
 
 var errTooLong = errors.New("what is stored is longer than 1 MiB")
 
-func (s *Share) open(ctx context.Context, id string, sealed []byte) (text string, ok bool) {
-	if len(sealed) == 0 {
-		return "", false
-	}
-	err := errTooLong
-	if len(sealed) <= maxSealed {
-		var plain []byte
+// open returns what was sealed; nothing where there is nothing that can be opened.
+func (s *Share) open(ctx context.Context, id string, sealed []byte) string {
+	var plain []byte
+	var err error
+	switch {
+	case len(sealed) == 0:
+		return ""
+	case len(sealed) > maxSealed:
+		err = errTooLong
+	default:
 		plain, err = s.key.Open(id, sealed)
-		text = string(plain)
 	}
 	if err != nil {
 		s.failed(ctx, err)
 	}
-	return text, err == nil
+	return string(plain)
 }
 
 func (s *Share) read(ctx context.Context, id string) (sealed []byte, err error) {

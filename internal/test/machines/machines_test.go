@@ -62,6 +62,9 @@ func TestLateProcessFindsTheToken(t *testing.T) {
 		}
 		wantTook(t, began, 0)
 		wantAsked(t, e, 1, 1)
+		if lines := e.Log.With(`"WARN"`); len(lines) != 0 {
+			t.Errorf("got the warnings %q; want none", lines)
+		}
 		if lines := e.Log.With(`"authpi: machine token taken from the store","op":"machine_token","outcome":"ok"`); len(lines) != 1 {
 			t.Errorf("got %q; want one record", lines)
 		}
@@ -121,6 +124,9 @@ func TestStoreThatIsDown(t *testing.T) {
 				wantAsked(t, e, 3, 3)
 				if lines := e.Log.With(`"level":"WARN","msg":"authpi: machine token store failed"`); len(lines) == 0 {
 					t.Error("no warning says so")
+				}
+				if got := shared.called(); tc.name == "refuses" && got != 2*len(list) {
+					t.Errorf("the store was called %d times; want once to load and once to save by each", got)
 				}
 				began = time.Now()
 				all(t, list)
