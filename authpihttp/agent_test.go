@@ -147,6 +147,24 @@ func TestIssuerAway(t *testing.T) {
 	b.wantUser("usr_ada")
 }
 
+// A gateway may answer with a page of its own, and with status 200.
+func TestGatewayAnswersWithAPage(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	b := s.browser()
+	b.signIn("usr_ada")
+	s.expire()
+	s.issuer.Inject(authpitest.Fault{Endpoint: "token", Refuse: true, Times: 2}) // sent again once
+	s.issuer.Inject(authpitest.Fault{Endpoint: "token", Body: "<html>Maintenance</html>"})
+	for range 2 {
+		if a := b.get("/x"); a.status != http.StatusServiceUnavailable {
+			t.Errorf("got %d; want 503", a.status)
+		}
+	}
+	s.advance(10 * time.Second)
+	b.wantUser("usr_ada")
+}
+
 func TestStoreAway(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil)

@@ -125,7 +125,7 @@ func (a *App) forbid(w http.ResponseWriter, r *http.Request, _ string) {
 	a.fail(w, r, ErrForbidden, "")
 }
 
-// statusOf tells whose fault an error is: the request's, the configuration's, or
+// statusOf says whose fault an error is: the request's, the configuration's, or
 // nobody's, and then it may pass.
 func statusOf(err error) int {
 	var store *signin.StoreError
@@ -158,6 +158,8 @@ func statusOfOAuth(e *authpi.OAuthError) int {
 	case e.StatusCode >= http.StatusInternalServerError, slices.Contains(passing, e.StatusCode),
 		e.Code == "refresh_error" && e.StatusCode == 0: // the store did not answer in time
 		return http.StatusServiceUnavailable
+	case e.Code == "invalid_response" && !authpi.SessionEnded(e): // a gateway's page, perhaps
+		return http.StatusServiceUnavailable
 	case e.Code == "transport_error", e.Code == "server_error", e.Code == "temporarily_unavailable":
 		return http.StatusServiceUnavailable
 	case isDenied(e), errors.Is(e, authpi.ErrUserBlocked):
@@ -168,7 +170,7 @@ func statusOfOAuth(e *authpi.OAuthError) int {
 	return http.StatusInternalServerError
 }
 
-// isDenied tells a refusal of the user, or of the issuer in their name.
+// isDenied reports whether the user, or the issuer in their name, has refused.
 func isDenied(err error) bool {
 	var oauth *authpi.OAuthError
 	return errors.As(err, &oauth) && oauth.Code == "access_denied"
