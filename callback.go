@@ -153,7 +153,7 @@ func (c *IdpClient) ExchangeCallback(ctx context.Context, callback url.Values, a
 	if err := c.checkIss(ctx, callback, auth); err != nil {
 		return nil, err
 	}
-	org, maxAge := auth.asked()
+	org, maxAge := auth.requested()
 	agent, err := c.exchange(ctx, code, auth.CodeVerifier, &ExchangeOptions{
 		Nonce: auth.Nonce, MaxAge: maxAge, Resources: auth.Resources, RedirectURI: auth.RedirectURI,
 	})

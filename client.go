@@ -12,8 +12,9 @@
 //	})
 //
 // A web app on net/http is best served by package [authpihttp], which has the login,
-// callback and logout handlers, keeps sign-ins in a store, and guards pages and APIs.
-// Any other app needs three calls. The login handler starts a login and redirects:
+// callback and logout handlers, keeps sign-ins in a store, and guards pages and
+// APIs. Any other app needs three calls. The login handler starts a login and
+// redirects:
 //
 //	auth, err := client.CreateAuthorizationURL([]string{"openid", "email"}, nil)
 //

@@ -206,9 +206,9 @@ func drawSecrets() (verifier, state, nonce, challenge string) {
 	return part(0), part(1), part(2), part(3)
 }
 
-// asked reads what the login asked for out of its own URL, which is what was stored.
-// maxAge is as in AuthorizationOptions.
-func (a AuthorizationURL) asked() (org string, maxAge time.Duration) {
+// requested reads what the login asked for out of its own URL, which is what was
+// stored. maxAge is as in AuthorizationOptions.
+func (a AuthorizationURL) requested() (org string, maxAge time.Duration) {
 	u, err := url.Parse(a.URL)
 	if err != nil {
 		return "", 0

@@ -207,7 +207,7 @@ func (r *renewal) Accept(fate *rotate.Fate) error {
 
 // agentWith is agentOf for a set that others wait for too: it is decoded once.
 func (c *IdpClient) agentWith(fate *rotate.Fate) (*Agent, error) {
-	decoded, ok := fate.Owner.(*tokenClaims)
+	decoded, ok := fate.Decoded.(*tokenClaims)
 	if !ok {
 		return c.agentOf(TokenSet(fate.Next))
 	}
@@ -422,7 +422,7 @@ func (c *IdpClient) spend(ctx context.Context, have rotate.Tokens, grant string,
 	}
 	redeemed := rotate.Answer{Next: rotate.Tokens(set), Grant: grant}
 	if decoded, err := storedClaims(set.IDToken); err == nil {
-		redeemed.Owner = &decoded
+		redeemed.Decoded = &decoded
 	}
 	return redeemed, nil
 }
@@ -432,7 +432,7 @@ const lostWait = 5 * time.Second
 
 // refusedToRefresh says what an error of the token endpoint means for the refresh
 // token. asked is whether resources or scopes were asked for.
-func refusedToRefresh(err error, asked bool) error {
+func refusedToRefresh(err error, narrowed bool) error {
 	failure := &rotate.Failure{Err: &RefreshError{cause: err}}
 	var e *OAuthError
 	switch {
@@ -446,7 +446,7 @@ func refusedToRefresh(err error, asked bool) error {
 		failure.State = rotate.Dead
 	case e.StatusCode == 0 || e.Code == "" || e.Code == codeInvalidResponse || e.Code == codeRefreshError:
 		// It is no OAuth error at all.
-	case speaksOfRequest(e.Code, asked):
+	case speaksOfRequest(e.Code, narrowed):
 		e.verdict = leavesIt
 	case slices.Contains([]int{http.StatusOK, http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden}, e.StatusCode):
 		e.verdict = endsIt
@@ -456,12 +456,12 @@ func refusedToRefresh(err error, asked bool) error {
 
 // speaksOfRequest reports whether a refusal is about the client or about what was
 // asked for (RFC 6749 section 5.2, RFC 8707 section 2), and not about the session.
-func speaksOfRequest(code string, asked bool) bool {
+func speaksOfRequest(code string, narrowed bool) bool {
 	switch code {
 	case "invalid_client", "unauthorized_client", "unsupported_grant_type", codeInvalidRequest, "invalid_scope", "invalid_target":
 		return true
 	}
-	return code == "access_denied" && asked
+	return code == "access_denied" && narrowed
 }
 
 // unusable is for a 200 without an access token. A JSON object is the issuer's: the
@@ -550,7 +550,7 @@ func refusalOf(err error) (rotate.Refusal, bool) {
 	return refusal, true
 }
 
-// refusedElsewhere is the other way round.
+// refusedElsewhere turns a refusal that another process has published into an error.
 func refusedElsewhere(refreshToken string, refusal rotate.Refusal) error {
 	if len(refusal.Subjects) == 2 {
 		cause := subjectMismatch(refusal.Subjects[0], refusal.Subjects[1], refreshToken)

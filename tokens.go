@@ -336,7 +336,7 @@ func (c *IdpClient) discard(ctx context.Context, set tokens.Set) {
 	}
 }
 
-// discardTime bounds that.
+// discardTime limits one revocation in discard.
 const discardTime = 5 * time.Second
 
 // revokeAtIssuer is RFC 7009 section 2.

@@ -17,10 +17,9 @@ import (
 // 403: the answer is the same for an organization that does not exist, and where org
 // gives an empty text. No request is ever let through for what its sender may do in
 // another organization. A machine whose token names no organizations therefore never
-// passes: check its own scope with BearerOptions.Scopes or Agent.HasAccess.
-// Without somebody in front to say who it is, the answer is 500, but a CORS preflight
-// passes. RequireAccess
-// panics where action, resource or org is missing.
+// passes: check its own scope with BearerOptions.Scopes or Agent.HasAccess. Without
+// somebody in front to say who it is, the answer is 500, but a CORS preflight
+// passes. RequireAccess panics where action, resource or org is missing.
 func RequireAccess(action, resource string, org func(*http.Request) string) func(http.Handler) http.Handler {
 	if action == "" || resource == "" || org == nil {
 		panic("authpihttp: RequireAccess needs an action, a resource and where to read the organization")

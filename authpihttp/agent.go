@@ -19,8 +19,9 @@ func AgentFrom(ctx context.Context) (agent *authpi.Agent, ok bool) {
 	return c.agent, ok
 }
 
-// WithAgent returns a context in which agent is who the request is from, for tests of
-// handlers and for middleware of your own. [AgentFrom] and [RequireAccess] read it.
+// WithAgent returns a context in which agent is who the request is from, for tests
+// of handlers and for middleware of your own. [AgentFrom] and [RequireAccess] read
+// it.
 func WithAgent(ctx context.Context, agent *authpi.Agent) context.Context {
 	forbid := func(w http.ResponseWriter, r *http.Request, _ string) {
 		noStore(w)
@@ -49,10 +50,11 @@ func (c caller) serve(next http.Handler, w http.ResponseWriter, r *http.Request)
 //
 // Nobody is signed in: a page goes to the login and comes back, a posted form to the
 // page that it was on, a program gets 401 with JSON. The issuer or the store is
-// unreachable, and the tokens have expired: 503 with Retry-After, and nobody is signed
-// out for it. A CORS preflight passes without an agent: the CORS layer may stand inside
-// or outside. A callback that should have gone to [App.Callback] gets 500 with an error
-// that names both paths: sent to the login it would come back for ever.
+// unreachable, and the tokens have expired: 503 with Retry-After, and nobody is
+// signed out for it. A CORS preflight passes without an agent: the CORS layer may
+// stand inside or outside. A callback that should have gone to [App.Callback] gets
+// 500 with an error that names both paths: sent to the login it would come back for
+// ever.
 func (a *App) RequireAgent(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if intent.Preflight(r) {
@@ -62,7 +64,8 @@ func (a *App) RequireAgent(next http.Handler) http.Handler {
 		agent, s, err := a.agentOf(r)
 		switch {
 		case err == nil:
-			// Or the back button shows the page after a sign-out. A handler may replace it.
+			// Or the back button shows the page after a sign-out. A handler may
+			// replace it.
 			noStore(w)
 			caller{agent, s, a.forbid}.serve(next, w, r)
 		case errors.Is(err, ErrNotSignedIn) && (a.opts.IsPage(r) || intent.Prefetch(r)):
@@ -87,10 +90,10 @@ func (a *App) askToSignIn(w http.ResponseWriter, r *http.Request, login string) 
 	redirect(w, login)
 }
 
-// Agent returns the user that the request is from, for a page that also people who are
-// not signed in may see. The error is [ErrNotSignedIn] for those; any other is as
-// RequireAgent's 503. It reads the store at each call: a WebSocket or a stream asks
-// again from time to time, and so learns that the sign-in has ended.
+// Agent returns the user that the request is from, for a page that also people who
+// are not signed in may see. The error is [ErrNotSignedIn] for those; any other is
+// as RequireAgent's 503. It reads the store at each call: a WebSocket or a stream
+// asks again from time to time, and so learns that the sign-in has ended.
 func (a *App) Agent(r *http.Request) (*authpi.Agent, error) {
 	agent, _, err := a.agentOf(r)
 	return agent, err

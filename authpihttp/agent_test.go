@@ -268,8 +268,8 @@ func TestAgentAndAgentOptions(t *testing.T) {
 	b.wantUser("usr_ada")
 }
 
-// A sign-in ends after IdleTimeout without a request, and after Lifetime at the latest.
-// It is written again for that at most every eighth of IdleTimeout.
+// A sign-in ends after IdleTimeout without a request, and after Lifetime at the
+// latest. It is written again for that at most every eighth of IdleTimeout.
 func TestIdleTimeoutAndLifetime(t *testing.T) {
 	t.Parallel()
 	both(t, func(t *testing.T, plain bool) {

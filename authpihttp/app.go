@@ -1,6 +1,6 @@
-// Package authpihttp signs users in to a web application on net/http: login, callback
-// and logout handlers, a store of sign-ins, middleware for pages and for APIs, and
-// back-channel logout.
+// Package authpihttp signs users in to a web application on net/http: login,
+// callback and logout handlers, a store of sign-ins, middleware for pages and for
+// APIs, and back-channel logout.
 //
 //	app := authpihttp.New(client, nil, &authpihttp.Options{PostLogoutRedirectURI: "http://127.0.0.1:8080/auth/signed-out"})
 //	mux := http.NewServeMux()
@@ -17,9 +17,9 @@
 //
 // A sign-in is one cookie and one record in the store. The cookie holds 32 random
 // bytes. The record lies under their digest, sealed by a key that takes the cookie
-// and [Options].Keys: neither the store nor the cookie alone gives any token. Your own
-// sessions, of whatever library, stand beside it; Options.SignedIn and SignedOut let
-// them follow.
+// and [Options].Keys: neither the store nor the cookie alone gives any token. Your
+// own sessions, of whatever library, stand beside it; Options.SignedIn and SignedOut
+// let them follow.
 //
 // A login that is under way is a cookie of its own, for ten minutes, and nothing in
 // the store. So tabs do not disturb each other, and crawlers leave nothing behind.
@@ -69,45 +69,48 @@ type App struct {
 // Options configure an [App]. A nil *Options and every zero field are good.
 type Options struct {
 	// Prefix is the path that [App.Register] mounts the handlers under, "/auth" by
-	// default. The login handler must be at Prefix + "/login": people are sent there.
+	// default. The login handler must be at Prefix + "/login": people are sent
+	// there.
 	Prefix string
 	// BasePath is what a proxy in front takes from the start of each path, such as
 	// "/portal". It is put back into every address that leaves the app.
 	BasePath string
-	// Home is the local path, without BasePath, where a login without return_to ends,
-	// and a logout that has no issuer to go to. Empty: "/".
+	// Home is the local path, without BasePath, where a login without return_to
+	// ends, and a logout that has no issuer to go to. Empty: "/".
 	Home string
-	// Scopes are asked for at login and must contain "openid". Empty: openid, profile
-	// and email.
+	// Scopes are asked for at login and must contain "openid". Empty: openid,
+	// profile and email.
 	Scopes []string
 	// Authorize, if set, returns a login's further parameters, for example the
-	// organization that the request names. It may return nil. State and Nonce are not
-	// its to set.
+	// organization that the request names. It may return nil. State and Nonce are
+	// not its to set.
 	Authorize func(r *http.Request) *authpi.AuthorizationOptions
 	// Resources are sent with each refresh, as [authpi.AgentOptions] has them.
 	Resources []string
 	// PostLogoutRedirectURI is where the issuer sends the browser after a logout, as
-	// registered there. Empty: it stays at the issuer. Prefix + "/signed-out" is a page
-	// that says so, and goes home for whoever comes without having signed out.
+	// registered there. Empty: it stays at the issuer. Prefix + "/signed-out" is a
+	// page that says so, and goes home for whoever comes without having signed out.
 	PostLogoutRedirectURI string
-	// CookieDomain lets all hosts of a domain share a sign-in, such as example.com. Each
-	// host under it is trusted with it. Empty: a sign-in is of one host.
+	// CookieDomain lets all hosts of a domain share a sign-in, such as example.com.
+	// Each host under it is trusted with it. Empty: a sign-in is of one host.
 	CookieDomain string
-	// Keys seal what is in the store and in login cookies: the first seals, all of them
-	// open. Each has at least 32 bytes. Empty: one from the client secret. A public
-	// client has none, so that its sign-ins end with the process; with several
-	// processes it needs Keys.
+	// Keys seal what is in the store and in login cookies: the first seals, all of
+	// them open. Each has at least 32 bytes. Empty: one from the client secret. A
+	// public client has none, so that its sign-ins end with the process; with
+	// several processes it needs Keys.
 	Keys [][]byte
-	// Lifetime is how long a sign-in lasts, IdleTimeout how long without a request. 0: 7
-	// days and 12 hours, as at AuthPI.
+	// Lifetime is how long a sign-in lasts, IdleTimeout how long without a request.
+	// 0: 7 days and 12 hours, as at AuthPI.
 	Lifetime, IdleTimeout time.Duration
-	// IsPage reports whether a request opens a page, and so can be sent to a login. A
-	// program gets 401. Nil: it accepts text/html and is no script's.
+	// IsPage reports whether a request opens a page, and so can be sent to a login.
+	// A program gets 401. Nil: it accepts text/html and is no script's.
 	IsPage func(*http.Request) bool
-	// SignedIn, if set, is called after each sign-in, before the answer is written: the
-	// app's own session may be renewed or emptied here. An error undoes the sign-in.
+	// SignedIn, if set, is called after each sign-in, before the answer is written:
+	// the app's own session may be renewed or emptied here. An error undoes the
+	// sign-in.
 	SignedIn func(http.ResponseWriter, *http.Request, *authpi.Agent) error
-	// SignedOut, if set, is called after a sign-out by [App.SignOut] or [App.Logout].
+	// SignedOut, if set, is called after a sign-out by [App.SignOut] or
+	// [App.Logout].
 	SignedOut func(http.ResponseWriter, *http.Request)
 	// CrossOrigin tells which POST requests to the logout handler come from another
 	// site. Nil: those of every origin but the request's and the redirect URIs'.
@@ -123,17 +126,17 @@ func (o Options) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "authpihttp.Options{Prefix:%q BasePath:%q Home:%q Scopes:%q}", o.Prefix, o.BasePath, o.Home, o.Scopes)
 }
 
-// New makes an App of a client with RedirectURI, and of the store to keep sign-ins in.
-// A nil store keeps them in memory, bounded, for development and tests; a nil opts is
-// fine. It panics without a client, for Options.Scopes without "openid", for a key
-// below 32 bytes, and for a redirect URI outside of Options.CookieDomain.
+// New makes an App of a client with RedirectURI, and of the store to keep sign-ins
+// in. A nil store keeps them in memory, bounded, for development and tests; a nil
+// opts is fine. It panics without a client, for Options.Scopes without "openid", for
+// a key below 32 bytes, and for a redirect URI outside of Options.CookieDomain.
 //
 // The path of RedirectURI must lead to the callback, which Register mounts at
 // Options.Prefix + "/callback".
 //
-// Apps of several clients, as those of tenants with an issuer each, may share a store.
-// They are told apart by issuer and client ID: a sign-in is good at the Apps of its
-// own client only.
+// Apps of several clients, as those of tenants with an issuer each, may share a
+// store. They are told apart by issuer and client ID: a sign-in is good at the Apps
+// of its own client only.
 func New(client *authpi.IdpClient, store Store, opts *Options) *App {
 	if client == nil {
 		panic("authpihttp: New needs a client")
@@ -192,8 +195,8 @@ func (o *Options) setDefaults() {
 	}
 }
 
-// checkSites holds the redirect URIs against CookieDomain, and lets their origins sign
-// out.
+// checkSites holds the redirect URIs against CookieDomain, and lets their origins
+// sign out.
 func (a *App) checkSites() {
 	a.opts.CookieDomain = strings.ToLower(strings.TrimPrefix(a.opts.CookieDomain, "."))
 	own := a.opts.CrossOrigin == nil
@@ -212,12 +215,12 @@ func (a *App) checkSites() {
 }
 
 // Register mounts the handlers under Options.Prefix: login (GET, and POST for logins
-// that a third party initiates), callback, logout (GET shows a page with the button),
-// signed-out and backchannel-logout. It panics where the client cannot start a login,
-// for example without RedirectURI.
+// that a third party initiates), callback, logout (GET shows a page with the
+// button), signed-out and backchannel-logout. It panics where the client cannot
+// start a login, for example without RedirectURI.
 //
-// Where the path of RedirectURI is not the callback's it warns in [slog.Default]: the
-// user would come back to a page that does not exist.
+// Where the path of RedirectURI is not the callback's it warns in [slog.Default]:
+// the user would come back to a page that does not exist.
 func (a *App) Register(mux *http.ServeMux) {
 	if _, err := a.client.CreateAuthorizationURL(a.opts.Scopes, nil); err != nil {
 		panic("authpihttp: Register: the client cannot start a login: " + err.Error())

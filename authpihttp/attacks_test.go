@@ -20,8 +20,8 @@ import (
 // TestCallbackOfAnotherBrowser, TestNoOpenRedirect, TestLogoutOfAnotherSite,
 // TestLoginsRace, TestStoreAway. Here are those on what several have in common.
 
-// A browser sends one callback twice at once, as after a double click. The code goes to
-// the issuer once, and whichever answer the browser takes, it is signed in.
+// A browser sends one callback twice at once, as after a double click. The code goes
+// to the issuer once, and whichever answer the browser takes, it is signed in.
 func TestCallbackTwiceAtOnce(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil)
@@ -78,8 +78,8 @@ func TestCallbackAtTwoProcesses(t *testing.T) {
 	b.wantUser("usr_ada")
 }
 
-// Somebody sends more than any browser would. Nobody is signed in by it, nothing of it
-// is kept, and the next request is answered as ever.
+// Somebody sends more than any browser would. Nobody is signed in by it, nothing of
+// it is kept, and the next request is answered as ever.
 func TestOversizedCookiesAndHeaders(t *testing.T) {
 	t.Parallel()
 	s, _ := newAPI(t, nil)
@@ -201,8 +201,8 @@ func TestOtherMethods(t *testing.T) {
 	b.wantUser("usr_ada")
 }
 
-// Whatever bytes a planted cookie is made of, it is nobody's: not what the store shows
-// of others, nor anything else.
+// Whatever bytes a planted cookie is made of, it is nobody's: not what the store
+// shows of others, nor anything else.
 func TestForeignCookies(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil)
@@ -311,8 +311,8 @@ func TestStaleStore(t *testing.T) {
 	b.wantUser("")
 }
 
-// What a page shows its user is not to be seen after the sign-out, by the back button
-// or out of somebody's cache, whatever the site says elsewhere.
+// What a page shows its user is not to be seen after the sign-out, by the back
+// button or out of somebody's cache, whatever the site says elsewhere.
 func TestPagesAreNotCached(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil)

@@ -19,7 +19,8 @@ import (
 type BackchannelOptions struct {
 	// Replays remembers logout tokens that were used. Nil: in this process, at most
 	// 16,384 of them. Set it where several processes answer for one client. They are
-	// remembered for an hour after they expired: the client's ClockSkew must be shorter.
+	// remembered for an hour after they expired: the client's ClockSkew must be
+	// shorter.
 	Replays Replays
 }
 
@@ -32,17 +33,17 @@ type Replays interface {
 	Forget(ctx context.Context, id string) error
 }
 
-// BackchannelLogout answers the issuer's own requests to end sessions (OpenID Connect
-// Back-Channel Logout 1.0), for an app that keeps sign-ins by itself: [App.Register]
-// mounts [App.BackchannelLogout]. end gets each verified logout token once and ends the
-// sessions that it names: those of its SessionID, or of its Subject where it has no
-// SessionID.
+// BackchannelLogout answers the issuer's own requests to end sessions (OpenID
+// Connect Back-Channel Logout 1.0), for an app that keeps sign-ins by itself:
+// [App.Register] mounts [App.BackchannelLogout]. end gets each verified logout token
+// once and ends the sessions that it names: those of its SessionID, or of its
+// Subject where it has no SessionID.
 //
 // The issuer sends neither cookie nor origin: [http.CrossOriginProtection] lets it
 // pass, and protection against forged requests that asks for a token must leave it
 // out. The answer is 200 once end has returned nil, and otherwise 400 as section 2.8
-// has it, for a failure here too; the token may then come again. Its context ends when
-// the issuer hangs up.
+// has it, for a failure here too; the token may then come again. Its context ends
+// when the issuer hangs up.
 func BackchannelLogout(client *authpi.IdpClient, end func(context.Context, authpi.LogoutToken) error, opts *BackchannelOptions) http.Handler {
 	b := &backchannel{client: client, end: end, now: time.Now}
 	if opts != nil {
@@ -63,8 +64,9 @@ func (a *App) BackchannelLogout(w http.ResponseWriter, r *http.Request) {
 }
 
 // FrontchannelLogout is the page that the issuer shows in a hidden frame (OpenID
-// Connect Front-Channel Logout 1.0). It ends the sign-ins of the session that iss and
-// sid name, with or without a cookie: browsers send none into frames of another site.
+// Connect Front-Channel Logout 1.0). It ends the sign-ins of the session that iss
+// and sid name, with or without a cookie: browsers send none into frames of another
+// site.
 func (a *App) FrontchannelLogout(w http.ResponseWriter, r *http.Request) {
 	noStore(w)
 	if !a.allow(w, r, http.MethodGet) {

@@ -31,37 +31,37 @@ type Bearer struct {
 // BearerOptions configure a [Bearer]. A nil *BearerOptions takes tokens that were
 // made for the client itself.
 type BearerOptions struct {
-	// Resource is this API's identifier, which clients name when they ask for a token
-	// (RFC 8707): an https URL, for example https://api.example.com, or http on
-	// loopback. Refusals then name the API's metadata (RFC 9728); see
+	// Resource is this API's identifier, which clients name when they ask for a
+	// token (RFC 8707): an https URL, for example https://api.example.com, or http
+	// on loopback. Refusals then name the API's metadata (RFC 9728); see
 	// [Bearer.Metadata].
 	Resource string
-	// Audience, or any of Audiences, must be among the token's. Both empty: Resource, or
-	// the client ID where that is empty, too.
+	// Audience, or any of Audiences, must be among the token's. Both empty:
+	// Resource, or the client ID where that is empty, too.
 	Audience  string
 	Audiences []string
-	// AccessTokensCarryLoginTime says that auth_time of the issuer's access tokens is when
-	// the user signed in; at AuthPI it is when the token was made. See
+	// AccessTokensCarryLoginTime says that auth_time of the issuer's access tokens
+	// is when the user signed in; at AuthPI it is when the token was made. See
 	// [Bearer.RequireRecent].
 	AccessTokensCarryLoginTime bool
 	// Realm is what refusals call the API. Empty: "api".
 	Realm string
 	// Scopes must all be in the token's own scope.
 	Scopes []string
-	// ScopesSupported and AuthorizationServers, the issuer URLs, are for the metadata.
-	// Without ScopesSupported it lists Scopes. AuthorizationServers has no default: set
-	// it with Resource, to the client's IssuerURL, or the metadata tells nobody where
-	// to get a token.
+	// ScopesSupported and AuthorizationServers, the issuer URLs, are for the
+	// metadata. Without ScopesSupported it lists Scopes. AuthorizationServers has no
+	// default: set it with Resource, to the client's IssuerURL, or the metadata
+	// tells nobody where to get a token.
 	ScopesSupported, AuthorizationServers []string
-	// Error writes the body of a refusal. Nil: JSON with error and error_description,
-	// and a line in [slog.Default] for each 5xx.
+	// Error writes the body of a refusal. Nil: JSON with error and
+	// error_description, and a line in [slog.Default] for each 5xx.
 	Error ErrorFunc
 }
 
 // NewBearer makes a guard that verifies tokens by client, which needs neither secret
 // nor RedirectURI for that. It makes no request. It returns an
-// [*authpi.ConfigurationError] for a Resource that is no such URL, and an error without
-// a client. A nil opts is fine.
+// [*authpi.ConfigurationError] for a Resource that is no such URL, and an error
+// without a client. A nil opts is fine.
 func NewBearer(client *authpi.IdpClient, opts *BearerOptions) (*Bearer, error) {
 	if client == nil {
 		return nil, errNoClient
@@ -106,8 +106,8 @@ func isSecure(u *url.URL) bool {
 //
 // Others are refused by RFC 6750 section 3: 401 for no token or a bad one, 400 for a
 // request that shows its token in another way, 403 for a token without the scopes.
-// Where the issuer's keys cannot be had it is 503 with Retry-After. A CORS preflight,
-// which carries no token, passes.
+// Where the issuer's keys cannot be had it is 503 with Retry-After. A CORS
+// preflight, which carries no token, passes.
 func (b *Bearer) Require(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if intent.Preflight(r) {

@@ -16,8 +16,8 @@ import (
 
 // Callback is where the issuer sends the browser back to: the client's RedirectURI.
 // It checks the answer against the login that this browser has under way, stores the
-// sign-in under a cookie that nobody knew before, and goes on to where the login came
-// from. It answers GET.
+// sign-in under a cookie that nobody knew before, and goes on to where the login
+// came from. It answers GET.
 //
 // A login answers one callback; a second one with the same state shares its outcome.
 // A callback that answers none any more sends a signed-in user to where they wanted,
@@ -47,8 +47,9 @@ func (a *App) Callback(w http.ResponseWriter, r *http.Request) {
 	a.answer(w, r, query, l.With(cookie))
 }
 
-// answerUnknown is for a callback whose login is gone: its cookie was never kept, has
-// expired, or was used. Whoever has just been here for the same reason gets a page.
+// answerUnknown is for a callback whose login is gone: its cookie was never kept,
+// has expired, or was used. Whoever has just been here for the same reason gets a
+// page.
 func (a *App) answerUnknown(w http.ResponseWriter, r *http.Request, back string) {
 	if back == "" {
 		back = a.home()
@@ -117,8 +118,8 @@ const (
 	exchangeLimit = 30 * time.Second
 )
 
-// exchangeOnce gives the login's outcome, of this callback or of another with the same
-// state. It is nil for a caller that has left meanwhile.
+// exchangeOnce gives the login's outcome, of this callback or of another with the
+// same state. It is nil for a caller that has left meanwhile.
 func (a *App) exchangeOnce(r *http.Request, query url.Values, l *signin.Login) *answer {
 	a.mu.Lock()
 	result, known := a.answered.Get(l.ID)
@@ -136,7 +137,8 @@ func (a *App) exchangeOnce(r *http.Request, query url.Values, l *signin.Login) *
 		}
 	}
 	defer close(result.done)
-	// A browser that loads the callback anew ends the first request, not its exchange.
+	// A browser that loads the callback anew ends the first request, not its
+	// exchange.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), exchangeLimit)
 	defer cancel()
 	result.agent, result.signIn, result.err = a.exchange(ctx, r, query, l)

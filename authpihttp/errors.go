@@ -78,8 +78,8 @@ type mistake struct{ cause error }
 func (e *mistake) Error() string { return e.cause.Error() }
 func (e *mistake) Unwrap() error { return e.cause }
 
-// pageError keeps the issuer's refusals in the middle of somebody's work from passing
-// for a login that did not work.
+// pageError keeps the issuer's refusals in the middle of somebody's work from
+// passing for a login that did not work.
 func pageError(err error) error {
 	var oauth *authpi.OAuthError
 	if status := statusOf(err); errors.As(err, &oauth) && !errors.Is(err, ErrNotSignedIn) && status < http.StatusInternalServerError {
@@ -91,8 +91,8 @@ func pageError(err error) error {
 // retryPause is what Retry-After says where the issuer does not.
 const retryPause = 5 * time.Second
 
-// fail answers a request by what went wrong. again is a login, empty where none would
-// help. No way leads back to the address that failed.
+// fail answers a request by what went wrong. again is a login, empty where none
+// would help. No way leads back to the address that failed.
 func (a *App) fail(w http.ResponseWriter, r *http.Request, err error, again string) {
 	noStore(w)
 	f := &failure{cause: err}

@@ -182,8 +182,8 @@ func ExampleApp_AgentOptions() {
 	// Output: 200
 }
 
-// SignOut ends the sign-in here, for example where an account is closed. Logout goes to
-// the issuer as well.
+// SignOut ends the sign-in here, for example where an account is closed. Logout goes
+// to the issuer as well.
 func ExampleApp_SignOut() {
 	app := newExampleApp()
 	app.mux.HandleFunc("GET /close-account", func(w http.ResponseWriter, r *http.Request) {

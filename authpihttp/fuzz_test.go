@@ -18,8 +18,8 @@ import (
 // aDay outlives every run of a fuzz target.
 func aDay() int64 { return time.Now().Add(24 * time.Hour).Unix() }
 
-// FuzzBearerHeader lets nobody in but by the token, alone behind its scheme. A refusal can be
-// read by programs and does not show what was sent.
+// FuzzBearerHeader lets nobody in but by the token, alone behind its scheme. A
+// refusal can be read by programs and does not show what was sent.
 func FuzzBearerHeader(f *testing.F) {
 	s, _ := newAPI(f, nil)
 	token := s.issuer.AccessToken(map[string]any{"exp": aDay()})
@@ -74,7 +74,8 @@ type always struct{}
 func (always) Use(context.Context, string, time.Time) (bool, error) { return true, nil }
 func (always) Forget(context.Context, string) error                 { return nil }
 
-// FuzzLogoutForm ends sessions for the issuer's logout token alone, in a form that holds it once.
+// FuzzLogoutForm ends sessions for the issuer's logout token alone, in a form that
+// holds it once.
 func FuzzLogoutForm(f *testing.F) {
 	s := newSite(f, nil)
 	ended := 0
@@ -111,8 +112,8 @@ func FuzzLogoutForm(f *testing.F) {
 	})
 }
 
-// FuzzAccept sends a browser that wants a page to the login, and nobody else (RFC 9110 section
-// 12.5.1). Package mime reads each part a second time.
+// FuzzAccept sends a browser that wants a page to the login, and nobody else (RFC
+// 9110 section 12.5.1). Package mime reads each part a second time.
 func FuzzAccept(f *testing.F) {
 	s := newSite(f, nil)
 	weight := regexp.MustCompile(`^[01](\.[0-9]*)?$`)

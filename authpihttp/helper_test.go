@@ -201,8 +201,8 @@ type answer struct {
 	body     string
 }
 
-// send makes a request as a browser opening a page, unless the header says otherwise:
-// an empty value removes one.
+// send makes a request as a browser opening a page, unless the header says
+// otherwise: an empty value removes one.
 func (b *browser) send(method, path string, header map[string]string) answer {
 	b.t.Helper()
 	a, err := b.try(context.Background(), method, path, header)

@@ -130,7 +130,8 @@ func TestCookieAttributes(t *testing.T) {
 }
 
 // localhost and 127.0.0.1 do not share cookies: both names are in the log, and the
-// error page leads to the right one. Not parallel: the default logger is everybody's.
+// error page leads to the right one. Not parallel: the default logger is
+// everybody's.
 func TestLocalhostAnd127001(t *testing.T) {
 	var out bytes.Buffer
 	before := slog.Default()

@@ -27,8 +27,8 @@ const (
 // counts as Options.Home.
 //
 // It answers GET, and POST for a login that a third party initiates (OpenID Connect
-// Core 1.0 section 4): iss must be the client's issuer, target_link_uri an address of
-// this site. HEAD starts nothing, nor does a browser that fetches in advance.
+// Core 1.0 section 4): iss must be the client's issuer, target_link_uri an address
+// of this site. HEAD starts nothing, nor does a browser that fetches in advance.
 func (a *App) Login(w http.ResponseWriter, r *http.Request) {
 	noStore(w)
 	if !a.allow(w, r, http.MethodGet, http.MethodHead, http.MethodPost) {
@@ -73,8 +73,8 @@ func (a *App) Login(w http.ResponseWriter, r *http.Request) {
 	redirect(w, location)
 }
 
-// loginParams are a login's own. Those of a third party are held against section 4 of
-// OpenID Connect Core 1.0, and target_link_uri becomes return_to.
+// loginParams are a login's own. Those of a third party are held against section 4
+// of OpenID Connect Core 1.0, and target_link_uri becomes return_to.
 func (a *App) loginParams(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	params := r.URL.Query()
 	if r.Method == http.MethodPost {

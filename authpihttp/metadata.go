@@ -8,8 +8,8 @@ import (
 
 const wellKnown = "/.well-known/oauth-protected-resource"
 
-// Metadata returns the API's metadata document (RFC 9728 section 2) and the pattern to
-// mount it at, which is where refusals point to:
+// Metadata returns the API's metadata document (RFC 9728 section 2) and the pattern
+// to mount it at, which is where refusals point to:
 //
 //	mux.Handle(api.Metadata())
 //

@@ -17,8 +17,8 @@ import (
 )
 
 // WriteError is the answer of this package where Options.Error is nil: a plain page
-// for people, JSON for programs, told apart by Accept or Options.IsPage. It says what to
-// do, and nothing of err. It does not log.
+// for people, JSON for programs, told apart by Accept or Options.IsPage. It says
+// what to do, and nothing of err. It does not log.
 func WriteError(w http.ResponseWriter, r *http.Request, status int, err error) {
 	text, isPage := messageOf(status, err), intent.Page(r)
 	var f *failure
@@ -97,8 +97,8 @@ func messageOf(status int, err error) message {
 	return message{"server_error", "Something is wrong here", "It is our fault, not yours. Please try again later."}
 }
 
-// page is one of this package's own: a message, and the ways on from it. An empty way is
-// left out.
+// page is one of this package's own: a message, and the ways on from it. An empty
+// way is left out.
 type page struct {
 	Title, Message string
 	Again          string // a login
@@ -113,8 +113,8 @@ type page struct {
 // submitScript stands in page.html; the policy allows it by its hash.
 const submitScript = "document.forms[0].submit()"
 
-// writePage writes a page. No form-action is set: browsers hold the issuer's redirects
-// after a logout against it, too.
+// writePage writes a page. No form-action is set: browsers hold the issuer's
+// redirects after a logout against it, too.
 func writePage(w http.ResponseWriter, status int, p page) {
 	policy := "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
 	if p.Submit {

@@ -13,7 +13,8 @@ import (
 	"github.com/authpi/authpi-idp-go/authpihttp"
 )
 
-// An App and a Bearer hold a client, with its secret, and an App a store of sessions.
+// An App and a Bearer hold a client, with its secret, and an App a store of
+// sessions.
 func TestPrintingShowsNoSecret(t *testing.T) {
 	t.Parallel()
 	const secret = "ClientSecretDDDD"

@@ -169,8 +169,8 @@ func TestLockEndsWithTheRequest(t *testing.T) {
 	})
 }
 
-// Two processes, each with its client, refresh one sign-in: the one that comes second
-// finds what the first has stored.
+// Two processes, each with its client, refresh one sign-in: the one that comes
+// second finds what the first has stored.
 func TestSeveralProcesses(t *testing.T) {
 	t.Parallel()
 	both(t, func(t *testing.T, plain bool) {
@@ -260,8 +260,8 @@ func TestRefusedResourceEndsNothing(t *testing.T) {
 	b.wantUser("usr_ada")
 }
 
-// A process dies at some point of a sign-in, and cleans nothing up. Another one signs
-// the user in, and out, on what is left in the store.
+// A process dies at some point of a sign-in, and cleans nothing up. Another one
+// signs the user in, and out, on what is left in the store.
 func TestKilledWithinSignIn(t *testing.T) {
 	t.Parallel()
 	for nth := 1; nth <= 5; nth++ {

@@ -11,9 +11,9 @@ import (
 // maxReturnTo is longer than any address that a person means to come back to.
 const maxReturnTo = 3 << 10
 
-// returnTo is the address on this site to go to after a login, byte for byte: the one
-// asked for, its path alone where it is too long, or the home page where it is no
-// local address, or would start the login again.
+// returnTo is the address on this site to go to after a login, byte for byte: the
+// one asked for, its path alone where it is too long, or the home page where it is
+// no local address, or would start the login again.
 func (a *App) returnTo(ctx context.Context, asked string) string {
 	if len(asked) > maxReturnTo {
 		asked, _, _ = strings.Cut(asked, "?")

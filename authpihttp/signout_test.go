@@ -195,8 +195,8 @@ func TestSignedInAndSignedOut(t *testing.T) {
 	wantNoSecrets(t, a)
 }
 
-// A sign-in takes another one's place. Its refresh token is revoked, unless the issuer
-// has both in one session; parallel tabs may read it for a minute.
+// A sign-in takes another one's place. Its refresh token is revoked, unless the
+// issuer has both in one session; parallel tabs may read it for a minute.
 func TestReplacedSignIn(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -385,7 +385,8 @@ func TestAudiences(t *testing.T) {
 	}
 }
 
-// Only a browser without cookies sees the error page of a lost login, and it says so.
+// Only a browser without cookies sees the error page of a lost login, and it says
+// so.
 func TestBrowserWithoutCookies(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil)

@@ -253,7 +253,8 @@ func TestSilentLogin(t *testing.T) {
 			}
 		})
 	}
-	// What else the issuer says is an error, and Options.Error learns of the way back.
+	// What else the issuer says is an error, and Options.Error learns of the way
+	// back.
 	s := newSite(t, func(made *setup) {
 		made.options.Authorize = func(*http.Request) *authpi.AuthorizationOptions {
 			return &authpi.AuthorizationOptions{Prompt: []string{"none"}}

@@ -22,7 +22,7 @@ type Store interface {
 // ConditionalStore is a Store that several processes may share: none undoes what
 // another has written meanwhile.
 type ConditionalStore interface {
-	// CommitIf writes b only over old, byte for byte, in one step. A nil old means that
-	// there must be nothing. It reports whether it has written.
+	// CommitIf writes b only over old, byte for byte, in one step. A nil old means
+	// that there must be nothing. It reports whether it has written.
 	CommitIf(ctx context.Context, token string, old, b []byte, expiry time.Time) (written bool, err error)
 }

@@ -55,7 +55,8 @@ func TestTenants(t *testing.T) {
 				t.Errorf("got %d requests with another issuer's tokens; want 0", got)
 			}
 
-			// Nor does a login of the one take the other's callback, even with its cookie.
+			// Nor does a login of the one take the other's callback, even with its
+			// cookie.
 			stranger := mallory.browser()
 			mine := stranger.logins
 			stranger.start("/y")

@@ -111,8 +111,8 @@ func fold(text string) string {
 	return strings.NewReplacer("+", " ", "-", " ", "_", "/").Replace(strings.ToLower(text))
 }
 
-// unescapeAll decodes each character that a folded text writes as URLs, HTML, JSON or Go
-// do.
+// unescapeAll decodes each character that a folded text writes as URLs, HTML, JSON
+// or Go do.
 func unescapeAll(text string) string {
 	var out strings.Builder
 	for at := strings.IndexAny(text, `%&\`); at >= 0; at = strings.IndexAny(text, `%&\`) {
@@ -149,8 +149,8 @@ func unescape(text string) (char, rest string, ok bool) {
 	return string([]byte{byte(value)}), rest, true
 }
 
-// unescapeHTML knows characters by number, and those by name that tokens are made of, or
-// that every encoder names.
+// unescapeHTML knows characters by number, and those by name that tokens are made
+// of, or that every encoder names.
 func unescapeHTML(text string) (char, rest string, ok bool) {
 	const longest = 12
 	name, _, ok := strings.Cut(text[1:min(len(text), longest)], ";")

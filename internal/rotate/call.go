@@ -25,9 +25,9 @@ type call struct {
 	made *Fate  // what made it; nil: it is Have
 	own  *Fate  // what its own store has returned, if newer; nil: nothing
 	read bool   // its own store was read
-	// asked: a flight's leader read a store after this call had come. Callers of one
-	// session have one store, so nobody reads it again for each of them.
-	asked      bool
+	// storeRead: a flight's leader read a store after this call had come. Callers of
+	// one session have one store, so nobody reads it again for each of them.
+	storeRead  bool
 	retried    bool   // its store was read once more, after the issuer had refused
 	led        bool   // it has led a flight
 	joined     bool   // it has waited for another call's
@@ -167,7 +167,7 @@ func (c *call) board(tip *entry) (*flight, error) {
 	}
 	if tip.flight == nil {
 		tip.flight = &flight{at: tip, have: c.at, grant: c.Grant, leader: c, done: make(chan struct{})}
-		c.engine.table.take(tip) // land puts it back
+		c.engine.table.dequeue(tip) // land puts it back
 	}
 	if tip.flight.grant == c.Grant {
 		tip.flight.takers++
@@ -219,8 +219,8 @@ func (c *call) coolDown(err error) {
 	e.cool(e.table.ensure(c.id), Optional, cooldown{err: err, wait: softCooldown}, now)
 }
 
-// cool begins a cooldown that blocks calls up to an urgency, unless a longer one does.
-// e.mu is held.
+// cool begins a cooldown that blocks calls up to an urgency, unless a longer one
+// does. e.mu is held.
 func (e *Engine) cool(at *entry, blocks Urgency, c cooldown, now time.Time) {
 	if at.is(Revoked) {
 		return
@@ -232,9 +232,9 @@ func (e *Engine) cool(at *entry, blocks Urgency, c cooldown, now time.Time) {
 		return
 	}
 	c.began, c.until = time.Now(), now.Add(c.wait)
-	e.table.take(at)
+	e.table.dequeue(at)
 	at.cool[blocks] = c
-	e.table.keep(at, now)
+	e.table.requeue(at, now)
 }
 
 // passing reports whether the same tokens may be tried again after err.
@@ -249,7 +249,7 @@ func (c *call) holdOn(id string) {
 		return
 	}
 	at := c.engine.table.ensure(id)
-	c.engine.table.take(at)
+	c.engine.table.dequeue(at)
 	generation := at.addTakers(1)
 	c.letGo()
 	c.hold, c.generation = at, generation
@@ -263,7 +263,7 @@ func (c *call) letGo() {
 	}
 	c.hold = nil
 	if at.removeTaker(c.generation); len(at.takers) == 0 {
-		c.engine.table.keep(at, c.engine.Now())
+		c.engine.table.requeue(at, c.engine.Now())
 	}
 }
 
@@ -295,8 +295,9 @@ func (e *Engine) mark(ctx context.Context, refreshToken, another string) (marked
 
 func (in *inside) end() { in.over.Store(true) }
 
-// isInside reports whether the call comes out of a callback about the same tokens, or
-// those before or after them: to wait for what waits for it would take all of the time.
+// isInside reports whether the call comes out of a callback about the same tokens,
+// or those before or after them: to wait for what waits for it would take all of the
+// time.
 func (c *call) isInside(ctx context.Context) bool {
 	in, _ := ctx.Value(insideKey{}).(*inside)
 	if in == nil || c.id == "" {

@@ -21,8 +21,8 @@ func (w *world) urgent(name string, urgency rotate.Urgency) error {
 	return w.ask(context.Background(), &caller{}, have, func(c *rotate.Call) { c.Urgency = urgency })
 }
 
-// A cooldown holds back the calls up to its level, for as long as it says, and tells how much
-// of that is left.
+// A cooldown holds back the calls up to its level, for as long as it says, and tells
+// how much of that is left.
 func TestCooldownLevels(t *testing.T) {
 	const wait = 20 * time.Second
 	for hold, holdName := range levels {
@@ -92,8 +92,9 @@ func TestCooldownsMeet(t *testing.T) {
 	}
 }
 
-// A call that is not urgent and fails for a passing reason holds back its like for 5 s, from
-// the failure on, and who is held back makes that no longer. A leaving caller is no failure.
+// A call that is not urgent and fails for a passing reason holds back its like for 5
+// s, from the failure on, and who is held back makes that no longer. A leaving
+// caller is no failure.
 func TestSoftCooldown(t *testing.T) {
 	t.Run("holds back its like", func(t *testing.T) {
 		in(t, func(t *testing.T, w *world) {

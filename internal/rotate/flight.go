@@ -60,12 +60,12 @@ func (c *call) lead(f *flight) (*Fate, error) {
 	c.led = true
 	started = true
 	f.owner, f.began = owner, time.Now()
-	go c.engine.fly(context.WithoutCancel(c.ctx), f)
+	go c.engine.runFlight(context.WithoutCancel(c.ctx), f)
 	return c.wait(f)
 }
 
-// fly is the flight itself: nobody's cancellation ends it.
-func (e *Engine) fly(ctx context.Context, f *flight) {
+// runFlight is the flight itself: nobody's cancellation ends it.
+func (e *Engine) runFlight(ctx context.Context, f *flight) {
 	ctx, cancel := e.Clock.WithTimeout(ctx, e.Timeout)
 	defer cancel()
 	ctx, in := e.mark(ctx, f.have.RefreshToken, "")
@@ -93,7 +93,7 @@ func (e *Engine) redeem(ctx context.Context, f *flight) (fate *Fate, err error) 
 	}
 	return &Fate{
 		State: stateOf(answer, f.have), Next: answer.Next, Grant: answer.Grant, Shared: answer.Shared,
-		Owner: answer.Owner, Have: f.have, HaveOwner: f.owner,
+		Decoded: answer.Decoded, Have: f.have, HaveOwner: f.owner,
 	}, nil
 }
 
@@ -113,7 +113,7 @@ func (e *Engine) land(f *flight, fate *Fate, err error) (discarded *Tokens) {
 	defer e.mu.Unlock()
 	defer close(f.done)
 	f.at.flight = nil
-	defer e.table.keep(f.at, now)
+	defer e.table.requeue(f.at, now)
 	switch {
 	case f.at.is(Revoked):
 		// What its leader has found in a store is a new sign-in, and the leader's
@@ -132,7 +132,7 @@ func (e *Engine) land(f *flight, fate *Fate, err error) (discarded *Tokens) {
 				f.next = e.table.ensure(e.id(fate.Next.RefreshToken))
 			}
 			f.generation = f.next.addTakers(f.takers)
-			e.table.take(f.next)
+			e.table.dequeue(f.next)
 		}
 	case err != nil:
 		f.err = err
@@ -170,7 +170,7 @@ func (c *call) wait(f *flight) (*Fate, error) {
 	if err := c.limit.Wait(ctx, f.done, 0); err != nil && c.leave(f) {
 		return nil, err // the flight goes on; the next caller finds what it brings
 	}
-	c.asked = c.asked || !f.storeReadAt.IsZero() && !f.storeReadAt.Before(c.came)
+	c.storeRead = c.storeRead || !f.storeReadAt.IsZero() && !f.storeReadAt.Before(c.came)
 	switch {
 	case f.err != nil:
 		return c.refused(f)
@@ -265,7 +265,7 @@ func (e *Engine) boardToPeek(set Tokens) (f *flight, leads bool) {
 		return nil, false
 	}
 	at.flight = &flight{at: at, have: set, grant: peeking, done: make(chan struct{})}
-	e.table.take(at)
+	e.table.dequeue(at)
 	return at.flight, true
 }
 

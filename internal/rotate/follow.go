@@ -60,8 +60,8 @@ func (e *Engine) Unfollow(f *Follower) {
 	}
 }
 
-// setRoot keeps the entry of the first token: whoever comes with it later learns what
-// the follower knows.
+// setRoot keeps the entry of the first token: whoever comes with it later learns
+// what the follower knows.
 func (f *Follower) setRoot(at *entry) {
 	if at.rootOf == nil {
 		at.rootOf = make(map[*Follower]struct{})

@@ -27,8 +27,9 @@ func (w *world) rotateEvery(d time.Duration, first string, n int) {
 	}
 }
 
-// A follower knows what its tokens became however long ago, and whoever comes with the token
-// that it began with learns it, too; when nobody follows any more it is forgotten.
+// A follower knows what its tokens became however long ago, and whoever comes with
+// the token that it began with learns it, too; when nobody follows any more it is
+// forgotten.
 func TestFollower(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		f := w.Follow(set("a.0"))
@@ -59,7 +60,8 @@ func TestFollower(t *testing.T) {
 	})
 }
 
-// Followers learn of a revocation, by whichever token, and those that begin afterwards.
+// Followers learn of a revocation, by whichever token, and those that begin
+// afterwards.
 func TestFollowerOfARevokedSession(t *testing.T) {
 	for _, revoked := range []string{"a.0", "a.3", "a.5"} {
 		t.Run(revoked, func(t *testing.T) {

@@ -8,8 +8,8 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/rotate"
 )
 
-// A call out of a callback about the same session is answered at once; one about another is
-// made, and so is one that comes when the callback has returned.
+// A call out of a callback about the same session is answered at once; one about
+// another is made, and so is one that comes when the callback has returned.
 func TestNestedCalls(t *testing.T) {
 	for _, tc := range []struct {
 		name  string

@@ -11,7 +11,8 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/rotate"
 )
 
-// A revocation reaches the whole chain, whichever of its tokens it names, and no other.
+// A revocation reaches the whole chain, whichever of its tokens it names, and no
+// other.
 func TestRevocationReachesTheChain(t *testing.T) {
 	for revoked := range 5 {
 		t.Run(fmt.Sprintf("token %d of 5", revoked), func(t *testing.T) {
@@ -63,8 +64,8 @@ func TestRevocationReachesEveryBranch(t *testing.T) {
 	}
 }
 
-// A flight that lands on a revoked token brings nobody anything, and gives back what it got,
-// be it that somebody asks for another grant, or leaves.
+// A flight that lands on a revoked token brings nobody anything, and gives back what
+// it got, be it that somebody asks for another grant, or leaves.
 func TestRevocationDuringAFlight(t *testing.T) {
 	for name, by := range map[string]string{"its token": "a.2", "one before": "a.0"} {
 		t.Run(name, func(t *testing.T) {

@@ -53,10 +53,10 @@ type Fate struct {
 	// Found is a set out of a session store, Shared one that another process got.
 	// Where neither is set this process has asked for it.
 	Found, Shared bool
-	// Owner is what Redeem made of Next, for all who waited for it. What is only
+	// Decoded is what Redeem read in Next, for all who waited for it. What is only
 	// remembered has none.
-	Owner  any
-	weight int // what Err takes in memory, in bytes
+	Decoded any
+	weight  int // what Err takes in memory, in bytes
 	// Have and HaveOwner are the leader's own: whoever came with the very same
 	// tokens need not decode them again. What is only remembered has none.
 	Have      Tokens
@@ -111,10 +111,10 @@ type Way struct {
 
 // Answer is a set that came for a refresh token.
 type Answer struct {
-	Next   Tokens
-	Grant  string
-	Shared bool // another process got it
-	Owner  any
+	Next    Tokens
+	Grant   string
+	Shared  bool // another process got it
+	Decoded any
 }
 
 // Failure is the error of a request that ended without a usable set. The zero State
@@ -172,8 +172,8 @@ type Engine struct {
 	Passing func(error) bool
 	// Buffer is how long before its expiry a set counts as used up.
 	Buffer func(Tokens) time.Duration
-	// Compare is below zero where a set was issued before another, above where after,
-	// as far as can be told.
+	// Compare is below zero where a set was issued before another, above where
+	// after, as far as can be told.
 	Compare func(set, another Tokens) int
 
 	Memory   time.Duration // how long what became of a token is remembered
@@ -293,7 +293,7 @@ func (e *Engine) settle(at *entry, fate *Fate, now time.Time) {
 	if at.is(Revoked) {
 		return // that is final
 	}
-	e.table.take(at)
+	e.table.dequeue(at)
 	e.table.unlink(at)
 	at.fate = remembered(fate)
 	at.class, at.expiry = e.keepFor(fate, now)
@@ -306,9 +306,9 @@ func (e *Engine) settle(at *entry, fate *Fate, now time.Time) {
 		if !fate.foreign() && !next.is(Revoked) {
 			// The issuer has just handed it out, whatever became of an equal one
 			// before.
-			e.table.take(next)
+			e.table.dequeue(next)
 			e.table.forget(next)
-			e.table.keep(next, now)
+			e.table.requeue(next, now)
 			next = e.table.ensure(next.id)
 		}
 		e.table.link(at, next)
@@ -317,7 +317,7 @@ func (e *Engine) settle(at *entry, fate *Fate, now time.Time) {
 		at.generation++
 	}
 	at.tellFollowers()
-	e.table.keep(at, now)
+	e.table.requeue(at, now)
 }
 
 // keepFor returns how long, and how dearly, it is remembered what became of a token.
@@ -343,12 +343,12 @@ func (e *Engine) pickUp(at *entry, set Tokens, now time.Time) {
 		if from.fate == nil || from.class != orphans || from.fate.Next.AccessToken != set.AccessToken {
 			continue
 		}
-		e.table.take(from)
+		e.table.dequeue(from)
 		from.class = brief
 		if until := now.Add(e.Memory); until.Before(from.expiry) {
 			from.expiry = until
 		}
-		e.table.keep(from, now)
+		e.table.requeue(from, now)
 	}
 }
 

@@ -34,8 +34,8 @@ func (s *saves) caller(takes time.Duration, err error) *caller {
 	}}
 }
 
-// The Save calls of a set begin when those of the sets before have returned, over two and
-// three generations, whatever each takes and however it ends.
+// The Save calls of a set begin when those of the sets before have returned, over
+// two and three generations, whatever each takes and however it ends.
 func TestSavesAreInOrder(t *testing.T) {
 	const second = time.Second
 	for _, tc := range []struct {
@@ -70,7 +70,8 @@ func TestSavesAreInOrder(t *testing.T) {
 						if tc.errs != nil {
 							want = tc.errs[n]
 						}
-						// Each has another grant: it goes on from the set of the one before.
+						// Each has another grant: it goes on from the set of the one
+						// before.
 						done = append(done, after(func() {
 							err := w.ask(context.Background(), s.caller(takes, want), expired("a.0"), func(c *rotate.Call) { c.Grant = fmt.Sprint(n) })
 							var unsaved *rotate.UnsavedError
@@ -95,8 +96,8 @@ func TestSavesAreInOrder(t *testing.T) {
 	}
 }
 
-// A caller that is slower than a later rotation is given the newest set, not its own; where
-// the later one is for another grant it is given its own, first.
+// A caller that is slower than a later rotation is given the newest set, not its
+// own; where the later one is for another grant it is given its own, first.
 func TestSlowCallerAndLaterSet(t *testing.T) {
 	for name, tc := range map[string]struct {
 		grant string // of the later one
@@ -129,7 +130,8 @@ func TestSlowCallerAndLaterSet(t *testing.T) {
 	}
 }
 
-// A crowd shares one set: their Saves run side by side, and the next set waits for the last.
+// A crowd shares one set: their Saves run side by side, and the next set waits for
+// the last.
 func TestCrowdSavesSideBySide(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		s := &saves{}

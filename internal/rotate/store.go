@@ -12,7 +12,7 @@ import (
 // take hands a set to the caller, once its own store agrees: the user may have
 // signed out meanwhile, or another process may be further.
 func (c *call) take(fate *Fate) (*Fate, error) {
-	if c.Loads && !c.isOwn(fate.Next) && !c.read && (fate.Found || !c.asked) {
+	if c.Loads && !c.isOwn(fate.Next) && !c.read && (fate.Found || !c.storeRead) {
 		newer, err := c.readStore(fate.Next, 0)
 		if err != nil {
 			return nil, err
@@ -90,7 +90,8 @@ func (c *call) isNewer(stored, current Tokens, now time.Time) bool {
 }
 
 // lookElsewhere is for a token that is no good any more, or held back: the caller's
-// store may have another one. It is read once at first, and once more after a refusal.
+// store may have another one. It is read once at first, and once more after a
+// refusal.
 func (c *call) lookElsewhere(refusal error) (*Fate, error) {
 	if !c.mayLookElsewhere(refusal) {
 		return nil, refusal

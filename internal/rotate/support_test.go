@@ -112,7 +112,8 @@ func expired(name string) rotate.Tokens {
 	return s
 }
 
-// caller is a [rotate.Caller] that notes what happens to it. The zero functions do nothing.
+// caller is a [rotate.Caller] that notes what happens to it. The zero functions do
+// nothing.
 type caller struct {
 	load   func(context.Context) (rotate.Tokens, error)
 	save   func(context.Context, rotate.Tokens) error
@@ -140,7 +141,8 @@ func (c *caller) Save(ctx context.Context, set rotate.Tokens) error {
 	return c.save(ctx, set)
 }
 
-// ask is a call with a set. Its grant is "", its urgency Needed unless edit says otherwise.
+// ask is a call with a set. Its grant is "", its urgency Needed unless edit says
+// otherwise.
 func (w *world) ask(ctx context.Context, c *caller, have rotate.Tokens, edit func(*rotate.Call)) error {
 	call := rotate.Call{Have: have, Urgency: rotate.Needed, Caller: c, Loads: c.load != nil, Saves: c.save != nil}
 	if edit != nil {
@@ -150,7 +152,8 @@ func (w *world) ask(ctx context.Context, c *caller, have rotate.Tokens, edit fun
 	return err
 }
 
-// get is a plain call with a set that has expired; it returns the refresh token that came.
+// get is a plain call with a set that has expired; it returns the refresh token that
+// came.
 func (w *world) get(name string) (string, error) {
 	c := &caller{}
 	err := w.ask(context.Background(), c, expired(name), nil)
@@ -206,7 +209,8 @@ func (w *world) chain(session string, n int) {
 	}
 }
 
-// after starts do once everybody else in the bubble waits, and returns when do waits, too.
+// after starts do once everybody else in the bubble waits, and returns when do
+// waits, too.
 func after(do func()) (done chan struct{}) {
 	synctest.Wait()
 	done = make(chan struct{})

@@ -35,8 +35,8 @@ type entry struct {
 	flight *flight    // that spends it now
 	cool   *cooldowns // nil: there is none
 
-	// takers are the calls that have its set, and have not stored it yet, by generation:
-	// a token that is reused brings one set after another.
+	// takers are the calls that have its set, and have not stored it yet, by
+	// generation: a token that is reused brings one set after another.
 	takers     map[int]int
 	generation int
 	idle       chan struct{} // closed when one of them is done; nil: nobody waits for that
@@ -78,8 +78,8 @@ func (at *entry) removeTaker(generation int) {
 	}
 }
 
-// wait returns a channel that is closed when one of the takers before a generation is
-// done; nil: there is none.
+// wait returns a channel that is closed when one of the takers before a generation
+// is done; nil: there is none.
 func (at *entry) wait(generation int) <-chan struct{} {
 	for earlier := range at.takers {
 		if earlier >= generation {
@@ -206,9 +206,9 @@ func (t *table) unlink(at *entry) {
 	t.collect(next)
 }
 
-// keep puts an entry where it belongs after a change, and makes room.
-func (t *table) keep(at *entry, now time.Time) {
-	t.take(at)
+// requeue puts an entry where it belongs after a change, and makes room.
+func (t *table) requeue(at *entry, now time.Time) {
+	t.dequeue(at)
 	if at.fate == nil && at.cool == nil {
 		t.collect(at)
 		return
@@ -230,8 +230,8 @@ func (t *table) keep(at *entry, now time.Time) {
 	t.makeRoom(now)
 }
 
-// take takes an entry out of its heap.
-func (t *table) take(at *entry) {
+// dequeue takes an entry out of its heap.
+func (t *table) dequeue(at *entry) {
 	if at.place < 0 {
 		return
 	}
@@ -245,7 +245,7 @@ func (t *table) makeRoom(now time.Time) {
 	for i := range t.heaps {
 		for h := &t.heaps[i]; h.Len() > 0 && !now.Before((*h)[0].expiry); {
 			first := (*h)[0]
-			t.take(first) // whatever becomes of it
+			t.dequeue(first) // whatever becomes of it
 			t.expire(first, now)
 		}
 	}
@@ -269,17 +269,17 @@ func (t *table) expire(at *entry, now time.Time) {
 	if at.inUse() || at.fate == nil && at.cool == nil || now.Before(at.expiry) {
 		return
 	}
-	t.take(at)
+	t.dequeue(at)
 	t.forget(at)
 	if at.cool.blocking(Optional, now) == nil {
 		at.cool = nil
 	}
-	t.keep(at, now)
+	t.requeue(at, now)
 }
 
 // evict drops all that is known of a token.
 func (t *table) evict(at *entry) {
-	t.take(at)
+	t.dequeue(at)
 	t.forget(at)
 	at.cool = nil
 	t.collect(at)
@@ -297,7 +297,7 @@ func (t *table) forget(at *entry) {
 	at.fate = nil
 	for _, from := range slices.Clone(at.before) {
 		if from.inUse() {
-			t.take(from)
+			t.dequeue(from)
 			t.forget(from) // who uses it needs no more than the entry
 		} else {
 			t.evict(from)
@@ -311,7 +311,7 @@ func (t *table) collect(at *entry) {
 	if at.fate != nil || at.cool != nil || at.inUse() || len(at.before)+len(at.followers)+len(at.rootOf) > 0 {
 		return
 	}
-	t.take(at)
+	t.dequeue(at)
 	if t.byID[at.id] == at {
 		delete(t.byID, at.id)
 	}
@@ -322,7 +322,7 @@ func (t *table) collect(at *entry) {
 // of a whole answer, which would stay in memory too.
 func remembered(fate *Fate) *Fate {
 	own := *fate
-	own.Owner, own.Have, own.HaveOwner = nil, Tokens{}, nil
+	own.Decoded, own.Have, own.HaveOwner = nil, Tokens{}, nil
 	own.Next, own.Grant = own.Next.Clone(), strings.Clone(own.Grant)
 	return &own
 }

@@ -86,7 +86,8 @@ func TestHowLongItIsRemembered(t *testing.T) {
 	}
 }
 
-// crowd fills a table with so many of a kind, each of another session and a moment later.
+// crowd fills a table with so many of a kind, each of another session and a moment
+// later.
 func (w *world) crowd(kind string, n, size int) {
 	w.t.Helper()
 	if size > 0 {
@@ -110,8 +111,8 @@ func (w *world) crowd(kind string, n, size int) {
 	}
 }
 
-// What leaves where the room is short: what is remembered for late callers first, then what
-// is all that is left of a session, and revocations last of all.
+// What leaves where the room is short: what is remembered for late callers first,
+// then what is all that is left of a session, and revocations last of all.
 func TestWhatLeavesFirst(t *testing.T) {
 	for _, tc := range []struct {
 		kind       string
@@ -139,8 +140,8 @@ func TestWhatLeavesFirst(t *testing.T) {
 	}
 }
 
-// The bounds themselves: the newest of a crowd are there, the oldest are not, and what has
-// expired takes nobody's room.
+// The bounds themselves: the newest of a crowd are there, the oldest are not, and
+// what has expired takes nobody's room.
 func TestBoundsOfTheTable(t *testing.T) {
 	for _, tc := range []struct {
 		name           string
@@ -194,8 +195,8 @@ func TestForgottenWithItsSuccessor(t *testing.T) {
 	})
 }
 
-// A revocation that a flight has to heed does not leave before that has landed, whoever else
-// signs out meanwhile.
+// A revocation that a flight has to heed does not leave before that has landed,
+// whoever else signs out meanwhile.
 func TestRevocationWaitsForItsFlight(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		w.slow(10 * time.Second)

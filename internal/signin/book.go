@@ -105,8 +105,8 @@ type Claims struct {
 	AuthTime int64 // seconds since the Unix epoch; 0: there is none
 }
 
-// ClaimsOf reads them with the one parser for claims: encoding/json folds the case of
-// names.
+// ClaimsOf reads them with the one parser for claims: encoding/json folds the case
+// of names.
 func ClaimsOf(agent *authpi.Agent) (c Claims) {
 	var raw json.RawMessage
 	if agent.Claims(&raw) != nil {

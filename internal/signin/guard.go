@@ -73,8 +73,8 @@ func (b *Book) Satisfied(g Guard, rec *Record, agent *authpi.Agent, page string)
 	return true
 }
 
-// judge makes the record of a new sign-in, with a note whether a guard's login brought
-// what that wants.
+// judge makes the record of a new sign-in, with a note whether a guard's login
+// brought what that wants.
 func (b *Book) judge(l *Login, agent *authpi.Agent) Record {
 	rec := Record{Claims: ClaimsOf(agent)}
 	if l.Guard == "" {

@@ -12,9 +12,9 @@ import (
 	authpi "github.com/authpi/authpi-idp-go"
 )
 
-// A logout names a session of the issuer or a user. Its sign-ins are found by an index
-// in the store: an entry for each sid and one for each sub, which hold the keys of
-// records.
+// A logout names a session of the issuer or a user. Its sign-ins are found by an
+// index in the store: an entry for each sid and one for each sub, which hold the
+// keys of records.
 
 // Kinds of index entries and of marks.
 const (
@@ -183,8 +183,8 @@ func (b *Book) EndNamed(ctx context.Context, token authpi.LogoutToken) error {
 	return nil
 }
 
-// EndSession ends the sign-ins of one session, for a logout that anybody may send: it
-// leaves nothing in the store where there is no such session.
+// EndSession ends the sign-ins of one session, for a logout that anybody may send:
+// it leaves nothing in the store where there is no such session.
 func (b *Book) EndSession(ctx context.Context, sid string) error {
 	list, _, err := b.readIndex(ctx, kindSession, sid)
 	if err != nil || len(list) == 0 {
@@ -214,8 +214,8 @@ func (b *Book) mark(ctx context.Context, kind, id string) error {
 	return ErrOvertaken
 }
 
-// checkLogouts refuses a sign-in whose session or user was logged out since it began.
-// A session does not come back, whenever that was.
+// checkLogouts refuses a sign-in whose session or user was logged out since it
+// began. A session does not come back, whenever that was.
 func (b *Book) checkLogouts(ctx context.Context, agent *authpi.Agent, began time.Time) error {
 	names := [][2]string{{kindUser, agent.ID}}
 	if agent.SessionID != "" {

@@ -22,8 +22,8 @@ const (
 	LoginLife = 10 * time.Minute
 )
 
-// Login is one that is under way. The browser has its seed in a cookie of its own; what
-// else must be known travels inside state, sealed.
+// Login is one that is under way. The browser has its seed in a cookie of its own;
+// what else must be known travels inside state, sealed.
 type Login struct {
 	ID    string // 22 characters: the start of State, and in the cookie's name
 	State string
@@ -175,8 +175,9 @@ const (
 	maxLoginBytes = 4 << 10 // of their cookies together: servers refuse long headers
 )
 
-// Prune returns the IDs of those logins to remove, so that there is room for one more:
-// the oldest, after what is none of ours. Their cookies' names begin and end so.
+// Prune returns the IDs of those logins to remove, so that there is room for one
+// more: the oldest, after what is none of ours. Their cookies' names begin and end
+// so.
 func (b *Book) Prune(cookies []*http.Cookie, prefix, suffix string) (gone []string) {
 	type cookie struct {
 		id    string

@@ -26,8 +26,8 @@ func Pack(parts ...string) []byte {
 	return b
 }
 
-// Unpack returns want texts that were packed, as parts of one, and what stands behind
-// them.
+// Unpack returns want texts that were packed, as parts of one, and what stands
+// behind them.
 func Unpack(b []byte, want int) (parts []string, rest []byte, ok bool) {
 	ends, at := make([][2]int, want), 0
 	for i := range ends {
@@ -81,8 +81,8 @@ func (b *Book) seal(label, secret, place string, plain []byte) []byte {
 	return cipherOf(b.sealKey(b.keys()[0], label, secret)).Seal(nil, nil, plain, []byte(place))
 }
 
-// open decrypts what seal made, under any of the keys, and appends it to dst. What does
-// not open is not ours.
+// open decrypts what seal made, under any of the keys, and appends it to dst. What
+// does not open is not ours.
 func (b *Book) open(dst []byte, label, secret, place string, sealed []byte) (plain []byte, ok bool) {
 	for _, key := range b.keys() {
 		plain, err := cipherOf(b.sealKey(key, label, secret)).Open(dst, nil, sealed, []byte(place))

@@ -24,8 +24,8 @@ func TestPack(t *testing.T) {
 	}
 }
 
-// FuzzUnpack reads what anybody may have written over an entry: it packs again to the
-// same bytes.
+// FuzzUnpack reads what anybody may have written over an entry: it packs again to
+// the same bytes.
 func FuzzUnpack(f *testing.F) {
 	f.Add([]byte{1, 'a', 0}, 2)
 	f.Add([]byte{0x80}, 1)

@@ -88,8 +88,8 @@ func (s *SignIn) write(ctx context.Context, next Record) (written bool, err erro
 
 const tries = 8 // of a change that others keep overtaking
 
-// change changes the record until it is written, and returns it as it was before; nil
-// where the sign-in has ended.
+// change changes the record until it is written, and returns it as it was before;
+// nil where the sign-in has ended.
 func (s *SignIn) change(ctx context.Context, apply func(*Record)) (*Record, error) {
 	for range tries {
 		rec, err := s.Read(ctx)
@@ -294,9 +294,10 @@ func (s *SignIn) hint(ctx context.Context) string {
 	return string(idToken)
 }
 
-// Create stores a new sign-in under a cookie that nobody knew before: first the index
-// by which a logout finds it, then the record, and then it looks whether a logout came
-// since the sign-in began. It puts it in the place of those of the other cookies.
+// Create stores a new sign-in under a cookie that nobody knew before: first the
+// index by which a logout finds it, then the record, and then it looks whether a
+// logout came since the sign-in began. It puts it in the place of those of the other
+// cookies.
 func (b *Book) Create(ctx context.Context, agent *authpi.Agent, l *Login, began time.Time, cookies []string) (*SignIn, error) {
 	rec, now := b.judge(l, agent), b.now()
 	rec.Tokens, rec.Subject, rec.Begun, rec.Seen = agent.Tokens, agent.ID, now.Unix(), now.Unix()
@@ -341,8 +342,8 @@ func (s *SignIn) store(ctx context.Context, rec Record, agent *authpi.Agent, end
 }
 
 // giveWay ends a sign-in that another one follows. Its refresh token is revoked, but
-// where the issuer has both in one session, which that would end. Tabs of the same user
-// that are under way may read it for a moment.
+// where the issuer has both in one session, which that would end. Tabs of the same
+// user that are under way may read it for a moment.
 func (s *SignIn) giveWay(ctx context.Context, agent *authpi.Agent) error {
 	_ = s.book.entries.remove(ctx, s.hintKey())
 	rec := s.Last()

@@ -34,8 +34,8 @@ type entries struct {
 	conditional Conditional // nil: the store has no CommitIf
 	now         func() time.Time
 
-	// Without CommitIf a lock keeps an entry from changing between its reading and its
-	// writing. Entries share them by hash: nobody takes two.
+	// Without CommitIf a lock keeps an entry from changing between its reading and
+	// its writing. Entries share them by hash: nobody takes two.
 	seed maphash.Seed
 	busy [256]chan struct{}
 }
@@ -75,8 +75,8 @@ func (e *entries) find(ctx context.Context, key string) ([]byte, error) {
 	return b, nil
 }
 
-// write writes b over old alone. Of a store without CommitIf it reads back what it has
-// written: another process may have written at the same time.
+// write writes b over old alone. Of a store without CommitIf it reads back what it
+// has written: another process may have written at the same time.
 func (e *entries) write(ctx context.Context, key string, old, b []byte, expiry time.Time) (written bool, err error) {
 	if e.conditional != nil {
 		if written, err = e.conditional.CommitIf(ctx, key, old, b, expiry); err != nil {
@@ -98,8 +98,8 @@ func (e *entries) write(ctx context.Context, key string, old, b []byte, expiry t
 	return true, e.readBack(ctx, key, b)
 }
 
-// end removes an entry if it still is old. With CommitIf a stone that opens for nobody
-// goes over it first, for there is no conditional Delete.
+// end removes an entry if it still is old. With CommitIf a stone that opens for
+// nobody goes over it first, for there is no conditional Delete.
 func (e *entries) end(ctx context.Context, key string, old []byte) (ended bool, err error) {
 	if e.conditional == nil {
 		unlock, same, err := e.lockIf(ctx, key, old)
@@ -126,8 +126,8 @@ func (e *entries) remove(ctx context.Context, key string) error {
 	return nil
 }
 
-// lockIf locks an entry if it still is old. It waits no longer than ctx: the store may
-// hang for whoever holds the lock.
+// lockIf locks an entry if it still is old. It waits no longer than ctx: the store
+// may hang for whoever holds the lock.
 func (e *entries) lockIf(ctx context.Context, key string, old []byte) (unlock func(), same bool, err error) {
 	busy := e.busy[maphash.String(e.seed, key)%uint64(len(e.busy))]
 	select {
