@@ -28,7 +28,7 @@ func RequireAccess(action, resource string, org func(*http.Request) string) func
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			c, ok := r.Context().Value(callerKey{}).(caller)
 			if !ok && intent.Preflight(r) {
-				next.ServeHTTP(w, r)
+				intent.ServePreflight(next, w, r)
 				return
 			}
 			if !ok {

@@ -58,7 +58,7 @@ func (c caller) serve(next http.Handler, w http.ResponseWriter, r *http.Request)
 func (a *App) RequireAgent(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if intent.Preflight(r) {
-			next.ServeHTTP(w, r)
+			intent.ServePreflight(next, w, r)
 			return
 		}
 		agent, s, err := a.agentOf(r)
@@ -124,8 +124,13 @@ func (a *App) AgentOptions(r *http.Request) *authpi.AgentOptions {
 	s := a.book.SignIn("") // nobody's
 	if c, ok := r.Context().Value(callerKey{}).(caller); ok && c.signIn != nil {
 		s = c.signIn
-	} else if cookies := a.signInCookies(r); len(cookies) > 0 {
-		s = a.book.SignIn(cookies[0])
+	} else {
+		for _, cookie := range a.signInCookies(r) {
+			s = a.book.SignIn(cookie)
+			if rec, err := s.Read(r.Context()); rec != nil || err != nil {
+				break // the one that is good, or may be
+			}
+		}
 	}
 	return s.DetachedOptions()
 }

@@ -111,7 +111,7 @@ func isSecure(u *url.URL) bool {
 func (b *Bearer) Require(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if intent.Preflight(r) {
-			next.ServeHTTP(w, r)
+			intent.ServePreflight(next, w, r)
 			return
 		}
 		token, malformed := bearer.Token(r)

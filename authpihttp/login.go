@@ -124,6 +124,7 @@ func (a *App) begin(r *http.Request, l *signin.Login, params url.Values) (locati
 		opts.Prompt = nil // it has failed a moment ago
 	}
 	l.Silent = slices.Contains(opts.Prompt, "none")
+	l.OwnMaxAge = opts.MaxAge
 	if asked, ok := a.book.OpenGuard(params.Get("guard")); ok {
 		wish(asked, l, opts)
 	}

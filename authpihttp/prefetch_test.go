@@ -1,9 +1,12 @@
 package authpihttp_test
 
 import (
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/authpi/authpi-idp-go/authpihttp"
 )
@@ -109,6 +112,40 @@ func TestPreflight(t *testing.T) {
 			if passes := w.Code == http.StatusNoContent; passes != tc.passes {
 				t.Errorf("%s, %s: got %d; want it to pass: %t", name, tc.name, w.Code, tc.passes)
 			}
+		}
+	}
+}
+
+// A preflight passes the guards, so nothing of what they guard may come back: a handler
+// that looks at the path alone, as a file server does, would answer it in full.
+func TestPreflightBringsNoContent(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	secret := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Access-Control-Allow-Origin", "https://spa.test")
+		w.Header().Set("ETag", `"of-the-secret"`)
+		_, _ = io.WriteString(w, "TOP SECRET")
+	})
+	readers := authpihttp.RequireAccess("read", "projects", orgOf)
+	api, err := authpihttp.NewBearer(s.client, &authpihttp.BearerOptions{Audience: "https://api.test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, guarded := range map[string]http.Handler{
+		"RequireAgent":                    s.app.RequireAgent(secret),
+		"RequireAgent and RequireAccess":  s.app.RequireAgent(readers(secret)),
+		"RequireAgent and RequireRecent":  s.app.RequireAgent(s.app.RequireRecent(time.Minute)(secret)),
+		"Bearer.Require":                  api.Require(secret),
+		"Bearer.Require and access":       api.Require(readers(secret)),
+		"RequireAccess alone, in between": readers(secret),
+	} {
+		w := httptest.NewRecorder()
+		r := httptest.NewRequest(http.MethodOptions, "/x", nil)
+		r.Header.Set("Origin", "https://spa.test")
+		r.Header.Set("Access-Control-Request-Method", "GET")
+		guarded.ServeHTTP(w, r)
+		if w.Body.Len() > 0 || w.Header().Get("ETag") != "" || w.Header().Get("Access-Control-Allow-Origin") == "" {
+			t.Errorf("%s: got %q with %v; want the headers of CORS alone", name, w.Body, w.Header())
 		}
 	}
 }

@@ -36,7 +36,7 @@ func (a *App) RequireRecent(maxAge time.Duration, acr ...string) func(http.Handl
 			}
 			switch {
 			case intent.Preflight(r):
-				next.ServeHTTP(w, r)
+				intent.ServePreflight(next, w, r)
 			case !ok:
 				noStore(w)
 				logAndWrite(w, r, http.StatusInternalServerError, errNobody)
@@ -56,11 +56,19 @@ func (a *App) RequireRecent(maxAge time.Duration, acr ...string) func(http.Handl
 // wish asks the issuer for what a guard wants.
 func wish(g signin.Guard, l *signin.Login, opts *authpi.AuthorizationOptions) {
 	l.Guard, l.ACR = g.ID(), g.ACR
-	opts.MaxAge = g.MaxAge
+	opts.MaxAge = stricter(opts.MaxAge, g.MaxAge)
 	if len(g.ACR) > 0 {
 		opts.ACRValues = g.ACR
 	}
 	opts.Prompt = slices.DeleteFunc(slices.Clone(opts.Prompt), func(p string) bool { return p == "none" })
+}
+
+// stricter returns the stricter of two ages: below zero is a fresh sign-in, zero any.
+func stricter(a, b time.Duration) time.Duration {
+	if a == 0 || b == 0 {
+		return a + b
+	}
+	return min(a, b)
 }
 
 // RequireRecent refuses, behind [Bearer.Require], access tokens whose user has
@@ -85,7 +93,7 @@ func (b *Bearer) RequireRecent(maxAge time.Duration, acr ...string) func(http.Ha
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			c, ok := r.Context().Value(callerKey{}).(caller)
 			if intent.Preflight(r) {
-				next.ServeHTTP(w, r)
+				intent.ServePreflight(next, w, r)
 				return
 			}
 			if !ok {

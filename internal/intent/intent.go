@@ -23,6 +23,35 @@ func Preflight(r *http.Request) bool {
 	return r.Method == http.MethodOptions && r.Header.Get("Origin") != "" && r.Header.Get("Access-Control-Request-Method") != ""
 }
 
+// ServePreflight lets next answer a preflight, with a status and headers alone: whoever
+// sends one has not signed in, and next may look at nothing but the path.
+func ServePreflight(next http.Handler, w http.ResponseWriter, r *http.Request) {
+	next.ServeHTTP(&bodyless{w: w}, r)
+}
+
+// bodyless drops the body of an answer. What it wraps stays out of reach.
+type bodyless struct {
+	w     http.ResponseWriter
+	wrote bool
+}
+
+func (b *bodyless) Header() http.Header { return b.w.Header() }
+
+func (b *bodyless) Write(p []byte) (int, error) {
+	if !b.wrote {
+		b.WriteHeader(http.StatusOK)
+	}
+	return len(p), nil
+}
+
+func (b *bodyless) WriteHeader(status int) {
+	b.wrote = true
+	for _, describes := range [...]string{"Content-Length", "Content-Range", "Content-Encoding", "Etag", "Last-Modified"} {
+		b.w.Header().Del(describes)
+	}
+	b.w.WriteHeader(status)
+}
+
 // Page tells a browser that opens a page from a program, the page's own
 // scripts included: only that one can follow a redirect to a login.
 func Page(r *http.Request) bool {

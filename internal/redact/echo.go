@@ -134,7 +134,11 @@ func unescape(text string) (char, rest string, ok bool) {
 	case '&':
 		return unescapeHTML(text)
 	case '%':
-		text = `\x` + text[1:]
+		if len(text) < 3 {
+			return "", text, false
+		}
+		value, err := strconv.ParseUint(text[1:3], 16, 8)
+		return string([]byte{byte(value)}), text[3:], err == nil
 	}
 	if len(text) > 1 && strings.IndexByte(`"'/`, text[1]) >= 0 {
 		return text[1:2], text[2:], true

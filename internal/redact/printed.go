@@ -2,6 +2,7 @@ package redact
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 )
@@ -16,6 +17,9 @@ func (p Printed) String() string { return cmp.Or(string(p), Mark) }
 
 // Format prints String for every verb and flag.
 func (p Printed) Format(f fmt.State, _ rune) { Print(f, p.String()) }
+
+// MarshalJSON is String, for what logs a whole struct or list as JSON.
+func (p Printed) MarshalJSON() ([]byte, error) { return json.Marshal(p.String()) }
 
 // LogValue is String, for log/slog.
 func (p Printed) LogValue() slog.Value { return slog.StringValue(p.String()) }

@@ -216,6 +216,8 @@ func TestLongTextsAreQuick(t *testing.T) {
 		{"escapes of escapes", fill("%2525252525"), strings.Repeat("%25", 60<<10), true},
 		{"entities", fill("&amp;"), strings.Repeat("&amp;", 40<<10), true},
 		{"ampersands", fill("&;"), long, false},
+		{"percent signs", fill("%"), long, false},
+		{"backslashes", fill(`\`), long, false},
 		{"tokens", fill("eyJ"), long, false},
 	}
 	for _, tc := range tests {

@@ -78,13 +78,16 @@ type Replays struct{ *Book }
 
 // Use notes a token by its digest.
 func (r Replays) Use(ctx context.Context, id string, until time.Time) (first bool, err error) {
-	return r.Once(ctx, Name("authpihttp jti", id), until)
+	return r.Once(ctx, r.jti(id), until)
 }
 
 // Forget takes a use back.
 func (r Replays) Forget(ctx context.Context, id string) error {
-	return r.Book.Forget(ctx, Name("authpihttp jti", id))
+	return r.Book.Forget(ctx, r.jti(id))
 }
+
+// jti is a key of this client's: another's logout with the same token is its own.
+func (r Replays) jti(id string) string { return Name("authpihttp jti", r.identity, id) }
 
 // revocationLimit is short: a user is waiting, and the session is gone already.
 const revocationLimit = 3 * time.Second

@@ -30,12 +30,13 @@ type Login struct {
 
 	Back      string // the address to come back to
 	Org       string
-	Redirect  string // the redirect URI; empty: the client's first
-	MaxAge    time.Duration
-	Resources []string // nil: the client's
-	Silent    bool     // prompt=none
-	Guard     string   // that asked for it
-	ACR       []string // what that wants, one of them
+	Redirect  string        // the redirect URI; empty: the client's first
+	MaxAge    time.Duration // as it was asked for
+	OwnMaxAge time.Duration // the app's part of that, which the sign-in itself must keep
+	Resources []string      // nil: the client's
+	Silent    bool          // prompt=none
+	Guard     string        // that asked for it
+	ACR       []string      // what that wants, one of them
 
 	seed string
 }
@@ -80,11 +81,10 @@ func (l *Login) Auth(now time.Time) authpi.AuthorizationURL {
 	if l.Org != "" {
 		asked.Set("org", l.Org)
 	}
-	switch {
-	case l.Guard != "": // the guard says what it lacks; the sign-in itself is good
-	case l.MaxAge > 0:
-		asked.Set("max_age", strconv.FormatInt(int64(l.MaxAge/time.Second), 10))
-	case l.MaxAge < 0: // since the login began
+	switch { // what a guard wants besides is the guard's to judge
+	case l.OwnMaxAge > 0:
+		asked.Set("max_age", strconv.FormatInt(int64(l.OwnMaxAge/time.Second), 10))
+	case l.OwnMaxAge < 0: // since the login began
 		asked.Set("max_age", strconv.FormatInt(max(int64(now.Sub(l.Began())/time.Second), 0)+1, 10))
 	}
 	return authpi.AuthorizationURL{
@@ -99,17 +99,18 @@ func (l *Login) pack() []byte {
 		resources = "r" + string(Pack(l.Resources...))
 	}
 	return Pack(l.Back, l.Org, l.Redirect, strconv.FormatInt(int64(l.MaxAge), 10), strconv.FormatBool(l.Silent),
-		resources, strconv.Itoa(len(l.Resources)), l.Guard, strings.Join(l.ACR, " "))
+		resources, strconv.Itoa(len(l.Resources)), l.Guard, strings.Join(l.ACR, " "), strconv.FormatInt(int64(l.OwnMaxAge), 10))
 }
 
 func (l *Login) unpack(plain []byte) (ok bool) {
-	p, _, ok := Unpack(plain, 9)
+	p, _, ok := Unpack(plain, 10)
 	if !ok {
 		return false
 	}
 	l.Back, l.Org, l.Redirect, l.Silent, l.Guard, l.ACR = p[0], p[1], p[2], p[4] == "true", p[7], strings.Fields(p[8])
 	age, _ := strconv.ParseInt(p[3], 10, 64)
-	l.MaxAge = time.Duration(age)
+	own, _ := strconv.ParseInt(p[9], 10, 64)
+	l.MaxAge, l.OwnMaxAge = time.Duration(age), time.Duration(own)
 	if packed, has := strings.CutPrefix(p[5], "r"); has {
 		count, _ := strconv.Atoi(p[6])
 		l.Resources, _, ok = Unpack([]byte(packed), count)
