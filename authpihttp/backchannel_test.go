@@ -306,3 +306,29 @@ func TestLogoutReplayWithinClockSkew(t *testing.T) {
 		})
 	}
 }
+
+// A logout token for two clients is good once at each of them, on one store.
+func TestLogoutTokenOfTwoClients(t *testing.T) {
+	t.Parallel()
+	keys := [][]byte{[]byte(strings.Repeat("k", 32))}
+	one := newSite(t, func(made *setup) { made.options.Keys = keys })
+	two := newSite(t, func(made *setup) {
+		made.options.Keys = keys
+		made.store = one.store
+		made.issuer.ClientID, made.client.ClientID = "c_other", "c_other"
+	})
+	if err := two.issuer.ImportKeys(one.issuer.ExportKeys()); err != nil {
+		t.Fatal(err)
+	}
+	b := two.browser()
+	b.signIn("usr_ada")
+	token := one.issuer.LogoutToken(map[string]any{"aud": []string{clientID, "c_other"}, "sub": "usr_ada"})
+	for _, s := range []*site{one, two} {
+		for _, want := range []int{http.StatusOK, http.StatusBadRequest} {
+			if status, body, _ := post(http.HandlerFunc(s.app.BackchannelLogout), "logout_token="+token); status != want {
+				t.Errorf("got %d %s; want %d", status, body, want)
+			}
+		}
+	}
+	b.wantUser("")
+}

@@ -2,6 +2,7 @@ package authpihttp_test
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -311,6 +312,34 @@ func TestThirdPartyInitiatedLogin(t *testing.T) {
 					t.Errorf("got %d to %q; want %q", a.status, a.location, tc.back)
 				}
 			})
+		}
+	}
+}
+
+// What the app demands of every sign-in holds under a guard too: a guard's part of the
+// address is sealed, and good in any browser.
+func TestGuardKeepsTheAgeOfTheApp(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(made *setup) {
+		made.options.Authorize = func(*http.Request) *authpi.AuthorizationOptions {
+			return &authpi.AuthorizationOptions{MaxAge: time.Minute}
+		}
+	})
+	s.mux.Handle("GET /gold", s.app.RequireAgent(s.app.RequireRecent(0, "gold")(http.HandlerFunc(s.whoami))))
+	other := s.browser()
+	other.signIn("usr_ada")
+	guard := param(t, other.get("/gold").location, "guard")
+	for _, path := range []string{"/auth/login", "/auth/login?guard=" + url.QueryEscape(guard)} {
+		b := s.browser()
+		s.issuer.Inject(authpitest.Fault{Endpoint: "token", IDToken: func(_, claims map[string]any) {
+			claims["auth_time"] = time.Now().Add(-2 * time.Hour).Unix()
+		}})
+		a := b.get(path)
+		if got := param(t, a.location, "max_age"); got != "60" {
+			t.Errorf("%.20s: asked for max_age %q; want 60", path, got)
+		}
+		if got := b.get(s.atIssuer(a.location, "usr_ada")); got.status != http.StatusBadRequest {
+			t.Errorf("%.20s: got %d; want 400 for a sign-in of two hours ago", path, got.status)
 		}
 	}
 }
