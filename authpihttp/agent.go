@@ -52,9 +52,9 @@ func (c caller) serve(next http.Handler, w http.ResponseWriter, r *http.Request)
 // page that it was on, a program gets 401 with JSON. The issuer or the store is
 // unreachable, and the tokens have expired: 503 with Retry-After, and nobody is
 // signed out for it. A CORS preflight passes without an agent: the CORS layer may
-// stand inside or outside. A callback that should have gone to [App.Callback] gets
-// 500 with an error that names both paths: sent to the login it would come back for
-// ever.
+// stand inside or outside. Its answer has no body. A callback that should have gone
+// to [App.Callback] gets 500 with an error that names both paths: sent to the login
+// it would come back for ever.
 func (a *App) RequireAgent(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if intent.Preflight(r) {
