@@ -100,18 +100,15 @@ func (a *App) Agent(r *http.Request) (*authpi.Agent, error) {
 }
 
 func (a *App) agentOf(r *http.Request) (*authpi.Agent, *signin.SignIn, error) {
-	for _, cookie := range a.signInCookies(r) {
-		s := a.book.SignIn(cookie)
-		rec, err := s.Read(r.Context())
-		if err != nil {
-			return nil, nil, err
-		}
-		if rec != nil {
-			agent, err := s.Agent(r.Context(), rec)
-			return agent, s, err
-		}
+	s, rec, err := a.book.Find(r.Context(), a.signInCookies(r))
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case rec == nil:
+		return nil, nil, ErrNotSignedIn
 	}
-	return nil, nil, ErrNotSignedIn
+	agent, err := s.Agent(r.Context(), rec)
+	return agent, s, err
 }
 
 // AgentOptions store what is refreshed in the request's sign-in, for
@@ -121,17 +118,10 @@ func (a *App) agentOf(r *http.Request) (*authpi.Agent, *signin.SignIn, error) {
 //
 // They are good for as long as the sign-in is, also after the request.
 func (a *App) AgentOptions(r *http.Request) *authpi.AgentOptions {
-	s := a.book.SignIn("") // nobody's
 	if c, ok := r.Context().Value(callerKey{}).(caller); ok && c.signIn != nil {
-		s = c.signIn
-	} else {
-		for _, cookie := range a.signInCookies(r) {
-			s = a.book.SignIn(cookie)
-			if rec, err := s.Read(r.Context()); rec != nil || err != nil {
-				break // the one that is good, or may be
-			}
-		}
+		return c.signIn.DetachedOptions()
 	}
+	s, _, _ := a.book.Find(r.Context(), a.signInCookies(r)) // the store may be back by then
 	return s.DetachedOptions()
 }
 

@@ -2,9 +2,11 @@ package authpihttp_test
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -357,4 +359,22 @@ func TestTokensOfNobody(t *testing.T) {
 			t.Errorf("got %d sessions at the issuer; want 0", got)
 		}
 	})
+}
+
+// A cookie of a sign-in that has ended may stand before the good one.
+func TestAgentOptionsOfTheSignInThatLives(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	b := s.browser()
+	b.signIn("usr_ada")
+	good := *b.cookie()
+	dead := good
+	dead.Value = base64.RawURLEncoding.EncodeToString(make([]byte, 32))
+	r := httptest.NewRequest(http.MethodGet, origin+"/", nil)
+	r.AddCookie(&dead)
+	r.AddCookie(&good)
+	stored, err := s.app.AgentOptions(r).Reload(t.Context())
+	if err != nil || stored.AccessToken == "" {
+		t.Errorf("got %v, %v; want the set of the good cookie", stored, err)
+	}
 }

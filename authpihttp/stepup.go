@@ -56,19 +56,11 @@ func (a *App) RequireRecent(maxAge time.Duration, acr ...string) func(http.Handl
 // wish asks the issuer for what a guard wants.
 func wish(g signin.Guard, l *signin.Login, opts *authpi.AuthorizationOptions) {
 	l.Guard, l.ACR = g.ID(), g.ACR
-	opts.MaxAge = stricter(opts.MaxAge, g.MaxAge)
+	opts.MaxAge = g.Stricter(opts.MaxAge)
 	if len(g.ACR) > 0 {
 		opts.ACRValues = g.ACR
 	}
 	opts.Prompt = slices.DeleteFunc(slices.Clone(opts.Prompt), func(p string) bool { return p == "none" })
-}
-
-// stricter returns the stricter of two ages: below zero is a fresh sign-in, zero any.
-func stricter(a, b time.Duration) time.Duration {
-	if a == 0 || b == 0 {
-		return a + b
-	}
-	return min(a, b)
 }
 
 // RequireRecent refuses, behind [Bearer.Require], access tokens whose user has

@@ -16,7 +16,16 @@ type Guard struct {
 	ACR    []string      // one of them; none: any
 }
 
-// ID tells guards apart that want different things.
+// Stricter returns the stricter of two ages, the guard's and another: below zero is a
+// fresh sign-in, zero any.
+func (g Guard) Stricter(age time.Duration) time.Duration {
+	if g.MaxAge == 0 || age == 0 {
+		return g.MaxAge + age
+	}
+	return min(g.MaxAge, age)
+}
+
+// ID is the same for guards that want the same.
 func (g Guard) ID() string { return Name("authpihttp guard", string(g.pack())) }
 
 func (g Guard) pack() []byte {

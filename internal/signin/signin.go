@@ -28,6 +28,19 @@ func (b *Book) SignIn(cookie string) *SignIn {
 	return &SignIn{book: b, cookie: cookie, key: Base64URL.EncodeToString(sum[:])}
 }
 
+// Find returns the sign-in of the first cookie that has a record, with that. Without
+// one the record is nil and the sign-in nobody's; after an error it is the one that
+// could not be read.
+func (b *Book) Find(ctx context.Context, cookies []string) (*SignIn, *Record, error) {
+	for _, cookie := range cookies {
+		s := b.SignIn(cookie)
+		if rec, err := s.Read(ctx); rec != nil || err != nil {
+			return s, rec, err
+		}
+	}
+	return b.SignIn(""), nil, nil
+}
+
 // Cookie is what the browser keeps.
 func (s *SignIn) Cookie() string { return Base64URL.EncodeToString([]byte(s.cookie)) }
 
