@@ -58,7 +58,7 @@ func TestPostgresConnectionLost(t *testing.T) {
 	dsn, db := startPostgres(t)
 	holder, other := &postgres.Coordinator{DB: openPostgres(t, dsn)}, &postgres.Coordinator{DB: openPostgres(t, dsn)}
 	for n, lose := range []string{
-		`SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'`,
+		`SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
 		`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()`,
 	} {
 		var spent atomic.Int64
