@@ -84,12 +84,12 @@ func TestPostgresStoreAtOnce(t *testing.T) {
 	t.Parallel()
 	_, db := startPostgres(t)
 	s := &postgres.Store{DB: db}
-	for _, old := range [][]byte{nil, []byte("0")} {
+	for _, old := range [][]byte{nil, []byte("old")} {
 		var written atomic.Int64
 		var wg sync.WaitGroup
 		for n := range 32 {
 			wg.Go(func() {
-				ok, err := s.CommitIf(t.Context(), "key", old, fmt.Append(nil, n), time.Now().Add(time.Hour))
+				ok, err := s.CommitIf(t.Context(), "key", old, fmt.Append(nil, "new ", n), time.Now().Add(time.Hour))
 				if err != nil {
 					t.Error(err)
 				}
@@ -102,7 +102,7 @@ func TestPostgresStoreAtOnce(t *testing.T) {
 		if got := written.Load(); got != 1 {
 			t.Errorf("over %q: %d were written; want 1", old, got)
 		}
-		if err := s.Commit("key", []byte("0"), time.Now().Add(time.Hour)); err != nil {
+		if err := s.Commit("key", []byte("old"), time.Now().Add(time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 	}
