@@ -8,43 +8,28 @@ import (
 	"github.com/authpi/authpi-idp-go/authpiredis"
 )
 
-func TestNewCoordinatorPanics(t *testing.T) {
+func TestNewPanics(t *testing.T) {
 	t.Parallel()
 	client := redis.NewClient(&redis.Options{})
 	defer client.Close()
-	for _, tc := range []struct {
-		name   string
-		client redis.UniversalClient
-		prefix string
-		want   string
-	}{
-		{"no client", nil, "", "authpiredis: NewCoordinator needs a client"},
-		{"hash tag", client, "{app}:", "authpiredis: Options.Prefix must hold no braces"},
-		{"one brace", client, "app}", "authpiredis: Options.Prefix must hold no braces"},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			defer func() {
-				if got := recover(); got != tc.want {
-					t.Errorf("got %v; want a panic with %q", got, tc.want)
-				}
-			}()
-			authpiredis.NewCoordinator(tc.client, &authpiredis.Options{Prefix: tc.prefix})
-		})
+	coordinator := func(client redis.UniversalClient, prefix string) {
+		authpiredis.NewCoordinator(client, &authpiredis.Options{Prefix: prefix})
 	}
-}
-
-func TestNewStorePanics(t *testing.T) {
-	t.Parallel()
-	client := redis.NewClient(&redis.Options{})
-	defer client.Close()
+	store := func(client redis.UniversalClient, prefix string) {
+		authpiredis.NewStore(client, &authpiredis.StoreOptions{Prefix: prefix})
+	}
 	for _, tc := range []struct {
 		name   string
+		make   func(redis.UniversalClient, string)
 		client redis.UniversalClient
 		prefix string
 		want   string
 	}{
-		{"no client", nil, "", "authpiredis: NewStore needs a client"},
-		{"hash tag", client, "{app}:", "authpiredis: StoreOptions.Prefix must hold no braces"},
+		{"coordinator, no client", coordinator, nil, "", "authpiredis: NewCoordinator needs a client"},
+		{"coordinator, hash tag", coordinator, client, "{app}:", "authpiredis: Options.Prefix must hold no braces"},
+		{"coordinator, one brace", coordinator, client, "app}", "authpiredis: Options.Prefix must hold no braces"},
+		{"store, no client", store, nil, "", "authpiredis: NewStore needs a client"},
+		{"store, hash tag", store, client, "{app}:", "authpiredis: StoreOptions.Prefix must hold no braces"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			defer func() {
@@ -52,7 +37,7 @@ func TestNewStorePanics(t *testing.T) {
 					t.Errorf("got %v; want a panic with %q", got, tc.want)
 				}
 			}()
-			authpiredis.NewStore(tc.client, &authpiredis.StoreOptions{Prefix: tc.prefix})
+			tc.make(tc.client, tc.prefix)
 		})
 	}
 }
