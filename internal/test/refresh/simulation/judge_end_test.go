@@ -1,5 +1,7 @@
 package simulation_test
 
+import "slices"
+
 // checkReturned wants every call over, long after the last fault.
 func (w *world) checkReturned() {
 	w.mu.Lock()
@@ -31,6 +33,16 @@ func (s *session) goesOn() bool {
 func (s *set) reached() bool {
 	return s.began || s.returned || s.inError || s.revoked || s.spentBy != nil
 }
+
+// has reports whether something holds for a set, or for another one with its refresh
+// token: an issuer that does not rotate has one for all.
+func (s *set) has(is func(*set) bool) bool {
+	return slices.ContainsFunc(s.session.sets, func(other *set) bool { return other.refresh == s.refresh && is(other) })
+}
+
+func (s *set) isInError() bool { return s.inError }
+
+func (s *set) isRevoked() bool { return s.revoked }
 
 // judgeProbe wants a set that waits to be found. w.mu is held.
 func (w *world) judgeProbe(c *call) {
@@ -64,7 +76,7 @@ func (w *world) checkEnd() {
 // checkRefused wants a set that cannot be used in the error of whoever sent for it, unless
 // the user has signed out.
 func (w *world) checkRefused(x *send) {
-	if x.c == nil || x.p.killed || x.means != unusable || x.next == nil || x.next.inError || x.next.revoked {
+	if x.c == nil || x.p.killed || x.means != unusable || x.next == nil || x.next.has((*set).isInError) || x.next.has((*set).isRevoked) {
 		return
 	}
 	told := x.c.err != nil && x.c.leftAt < 0 && x.settledAt < x.c.ended
@@ -75,7 +87,7 @@ func (w *world) checkRefused(x *send) {
 
 // checkRevoked wants what came for a token that was revoked meanwhile to be revoked, too.
 func (w *world) checkRevoked(x *send) {
-	if x.p.killed || x.means != usable || x.next.revoked || !w.h.setup.revocation {
+	if x.p.killed || x.means != usable || x.next.has((*set).isRevoked) || !w.h.setup.revocation {
 		return
 	}
 	s := x.set

@@ -2,6 +2,7 @@ package simulation_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -146,7 +147,7 @@ func (w *world) judgeEnd(c *call) {
 // judgeCause wants a reason for a failure that passes. w.mu is held.
 func (w *world) judgeCause(c *call) {
 	p := c.p
-	if c.start > max(c.session.troubledUntil, w.troubledUntil) && !c.saveFailed() {
+	if c.start > max(c.session.troubledUntil, w.troubledUntil) && !c.saveFailed() && !w.sharedFailure(c) {
 		w.violate(causeless, p, c, "%v", c.err)
 	}
 	if c.kind == create && c.left > w.buffer()+time.Second && p.asked[c.haveSet] && p.jumpedAt < 0 {
@@ -221,6 +222,14 @@ func (c *call) saveFailed() bool {
 		}
 	}
 	return false
+}
+
+// sharedFailure reports whether a source's call waited for another one's, whose
+// OnRefresh failed.
+func (w *world) sharedFailure(c *call) bool {
+	return c.kind == source && slices.ContainsFunc(w.besides(c), func(other *call) bool {
+		return other.kind == source && other.over && other.ended >= c.start && other.saveFailed()
+	})
 }
 
 // storeFailed reports whether a caller's own store failed, so that its error is about

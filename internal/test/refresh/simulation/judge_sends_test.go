@@ -58,7 +58,7 @@ func (w *world) judgeNeed(x *send) {
 	if c.kind == create && c.left > w.buffer()+time.Second {
 		w.violate(quiet, p, c, "%v is sent, with %v left of the access token", s, c.left)
 	}
-	left := s.issuedAt + w.h.setup.life - c.start
+	left := s.expiresAt() - c.start
 	isNew := s.receivedBy == p && s.means == usable && s != c.haveSet && s.grant == c.grant
 	known := w.h.setup.rotates && !w.jumped && w.now()-s.receivedAt < w.memory()-time.Second
 	if isNew && known && c.kind != refresh && left > w.buffer()+slack {
@@ -76,6 +76,7 @@ func (w *world) judgeReload(x *send) {
 		return
 	}
 	switch last := c.reloads[len(c.reloads)-1]; {
+	case s.session.ended != "": // there is nothing left to lose
 	case last.failed:
 		w.violate(reloadHeeded, p, c, "%v is sent after Reload failed", s)
 	case last.set == nil:
@@ -221,7 +222,7 @@ func (w *world) judgeUserInfo(p *process, c *call, s *set) {
 	if c != nil {
 		c.asked++
 	}
-	if s != nil && p.asked[s] && !w.jumped && w.now() < s.issuedAt+w.h.setup.life-2*time.Second {
+	if s != nil && p.asked[s] && !w.jumped && w.now() < s.expiresAt()-2*time.Second {
 		w.violate(askedOnce, p, c, "the user info of %v is asked for again", s)
 	}
 }

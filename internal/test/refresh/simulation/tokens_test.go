@@ -65,6 +65,16 @@ func (s *set) tokens(expires time.Time) authpi.TokenSet {
 	return tokens
 }
 
+// expiresAt is when a process takes the access token for expired: it counts from its
+// request, which the issuer may have answered later.
+func (s *set) expiresAt() time.Duration {
+	began := s.issuedAt
+	if s.parent != nil && s.parent.spentBy != nil {
+		began = min(began, s.parent.spentBy.at)
+	}
+	return began + s.life()
+}
+
 func (s *set) life() time.Duration { return s.session.homes[0].w.h.setup.life }
 
 // members are those of the usual answer.
