@@ -295,7 +295,7 @@ func heldBack(held *rotate.HeldError) error {
 	if !errors.As(held.Err, &e) {
 		return refreshFailed(codeTransport, "the last attempt failed a moment ago", nil)
 	}
-	return &RefreshError{cause: e.retryIn(held.Left)}
+	return &RefreshError{cause: e.retryIn(time.Until(held.Until))}
 }
 
 // renewalOf is what a caller of CreateAgent or of a token source wants, whose access

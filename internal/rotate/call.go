@@ -199,7 +199,7 @@ func (c *call) held(tip *entry, now time.Time) error {
 			continue
 		}
 		if cool := at.cool.blocking(c.Urgency, now); cool != nil {
-			return &HeldError{Err: cool.err, Left: cool.left(now)}
+			return &HeldError{Err: cool.err, Until: time.Now().Add(cool.left(now))}
 		}
 	}
 	return nil

@@ -42,7 +42,7 @@ func TestCooldownLevels(t *testing.T) {
 							}
 							return
 						}
-						if !errors.As(err, &held) || held.Left != wait-passed || !errors.Is(err, errPassing) {
+						if !errors.As(err, &held) || time.Until(held.Until) != wait-passed || !errors.Is(err, errPassing) {
 							t.Errorf("after %v: got %v; want it held back for %v more", passed, err, wait-passed)
 						}
 					}
@@ -84,7 +84,7 @@ func TestCooldownsMeet(t *testing.T) {
 				}
 				delete(w.answers, "a.0")
 				var held *rotate.HeldError
-				if err := w.urgent("a.0", tc.urgency); !errors.As(err, &held) || held.Left != tc.want {
+				if err := w.urgent("a.0", tc.urgency); !errors.As(err, &held) || time.Until(held.Until) != tc.want {
 					t.Errorf("got %v, %+v; want it held back for %v", err, held, tc.want)
 				}
 			})

@@ -134,8 +134,8 @@ func (f *Failure) Unwrap() error { return f.Err }
 
 // HeldError says that no request is made for a while, since the last one failed.
 type HeldError struct {
-	Err  error         // what that failed with
-	Left time.Duration // until the next one
+	Err   error     // what that failed with
+	Until time.Time // no request before, by the process's own clock
 }
 
 func (e *HeldError) Error() string { return e.Err.Error() }

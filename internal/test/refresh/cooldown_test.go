@@ -290,3 +290,24 @@ func TestRetryAfterOfMachines(t *testing.T) {
 		})
 	})
 }
+
+// What is told of a wait is what is left of it when the call returns, however long its
+// store took to be read meanwhile.
+func TestRetryAfterOfASlowStore(t *testing.T) {
+	for _, way := range ways() {
+		t.Run(way.name, func(t *testing.T) {
+			testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+				withAPI(e)
+				tokens := e.Expired()
+				e.Fault(authpitest.Fault{Status: 503, RetryAfter: "60"})
+				store := &testkit.Store{Current: tokens}
+				_, err := e.Create(tokens, store.Opts())
+				e.Log.Error(err)
+				opts := store.Reloading()
+				opts.Reload = slowly(opts.Reload, 10*time.Second)
+				wantHeld(t, way.get(t.Context(), e.Client, tokens, opts), 50*time.Second)
+				e.WantSpent(1)
+			})
+		})
+	}
+}
