@@ -261,7 +261,7 @@ func (e *Engine) boardToPeek(set Tokens) (f *flight, leads bool) {
 	switch {
 	case at.flight != nil:
 		return at.flight, false
-	case at.fate != nil:
+	case at.isKnown():
 		return nil, false
 	}
 	at.flight = &flight{at: at, have: set, grant: peeking, done: make(chan struct{})}

@@ -132,3 +132,69 @@ func TestFollowedTokensStay(t *testing.T) {
 		w.wantSent("a.0", 1)
 	})
 }
+
+// A session is refreshed twice within one second, for callers of two grants with a
+// store each. When the memory of that is over a follower of the first token reads its
+// own store, which is behind by the second refresh: dates do not tell, but this
+// process has spent what is in it.
+func TestStoreBehindAFollower(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		stored string // what the follower's store has
+		want   string
+	}{
+		{"by one set", "a.1", "a.2"},
+		{"by all of them", "a.0", "a.2"},
+		{"ahead, by another process", "b.0", "b.0"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
+				f := w.Follow(set("a.0"))
+				defer w.Unfollow(f)
+				w.chain("a", 2)
+				stored := set(tc.stored)
+				time.Sleep(2 * memory)
+				c := &caller{
+					load: func(context.Context) (rotate.Tokens, error) { return stored, nil },
+					save: func(context.Context, rotate.Tokens) error { return nil },
+				}
+				if err := w.ask(context.Background(), c, expired("a.0"), func(call *rotate.Call) { call.Follower = f }); err != nil {
+					t.Fatal(err)
+				}
+				if c.got.RefreshToken != tc.want {
+					t.Errorf("got %s; want %s", c.got.RefreshToken, tc.want)
+				}
+				w.want(tc.want, next(tc.want, 1)) // and nothing leads back to the old one
+				w.wantSent("a.1", 1)
+			})
+		})
+	}
+}
+
+// A token is spent, and what it became is forgotten. Whatever the dates say, another
+// one in the caller's store is newer, and it is newer than no other.
+func TestStoreBesideASpentToken(t *testing.T) {
+	for _, tc := range []struct {
+		name               string
+		compare            int
+		have, stored, want string
+	}{
+		{"the caller has it", -1, "a.0", "b.0", "b.0"},
+		{"its store has it", 1, "b.0", "a.0", "b.1"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				w.chain("a", 1)
+				stored := set(tc.stored)
+				time.Sleep(2 * memory)
+				w.Compare = func(rotate.Tokens, rotate.Tokens) int { return tc.compare }
+				c := &caller{load: func(context.Context) (rotate.Tokens, error) { return stored, nil }}
+				if err := w.ask(context.Background(), c, expired(tc.have), nil); err != nil || c.got.RefreshToken != tc.want {
+					t.Errorf("got %q, %v; want %s", c.got.RefreshToken, err, tc.want)
+				}
+				w.wantSent("a.0", 1)
+			})
+		})
+	}
+}

@@ -5,8 +5,9 @@
 // flight ([Spending]), which asks the caller's session store and then the issuer;
 // the flight lands, and the token is [Rotated] into a successor, or still
 // [Reusable], or [Refused], or [Dead]; or nothing is known, and it may be tried
-// again, at once or after a cooldown ([Cooling]). A sign-out makes it and its whole
-// chain [Revoked], whatever it was. All this stands in one table, and
+// again, at once or after a cooldown ([Cooling]). When that is
+// forgotten it is still known that the token is [Spent]. A sign-out makes it and its
+// whole chain [Revoked], whatever it was. All this stands in one table, and
 // [Engine.settle] alone writes it.
 //
 // A caller goes through [Engine.Renew]: it looks its token up, takes what is known,
@@ -37,6 +38,7 @@ const (
 	Unspent  State = iota
 	Spending       // a flight is on its way
 	Rotated        // spent, for Fate.Next
+	Spent          // the same, and what it became is forgotten
 	Reusable       // used, and good to be used again: the issuer does not rotate
 	Refused        // spent, and what came for it cannot be used
 	Dead           // the issuer says so
@@ -307,7 +309,7 @@ func (e *Engine) settle(at *entry, fate *Fate, now time.Time) {
 			// The issuer has just handed it out, whatever became of an equal one
 			// before.
 			e.table.dequeue(next)
-			e.table.forget(next)
+			e.table.forget(next, now)
 			e.table.requeue(next, now)
 			next = e.table.ensure(next.id)
 		}
@@ -373,8 +375,8 @@ func (e *Engine) newest(id string, now time.Time) (tip *entry, set *Fate) {
 			return nil, set // there is nothing to go on with
 		}
 		tip = tip.next
-		known := tip.fate != nil
-		if e.table.expire(tip, now); known && tip.fate == nil {
+		was := tip.fate
+		if e.table.expire(tip, now); tip.fate != was {
 			// And so what led there is forgotten, too.
 			return e.table.get(id, now), nil
 		}

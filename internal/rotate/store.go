@@ -86,6 +86,12 @@ func (c *call) isNewer(stored, current Tokens, now time.Time) bool {
 	}
 	// A store may lag behind by more than the memory reaches back: a replica, or one
 	// that nobody writes to. In doubt it is ahead: dates have whole seconds.
+	switch t := &c.engine.table; {
+	case t.get(c.engine.id(stored.RefreshToken), now).is(Spent):
+		return false
+	case t.get(c.engine.id(current.RefreshToken), now).is(Spent):
+		return true
+	}
 	return c.engine.Compare(stored, current) >= 0
 }
 

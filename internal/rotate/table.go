@@ -20,7 +20,8 @@ const (
 type class uint8
 
 const (
-	brief   class = iota // remembered for late callers
+	traces  class = iota // that a token is spent
+	brief                // remembered for late callers
 	orphans              // all that is left of a session
 	notes                // revocations
 	classes
@@ -54,6 +55,9 @@ func (at *entry) is(want State) bool { return at != nil && at.fate != nil && at.
 
 // isFinal reports whether the token is no good any more.
 func (at *entry) isFinal() bool { return at.is(Refused) || at.is(Dead) }
+
+// isKnown reports whether it is known what the token became, or is.
+func (at *entry) isKnown() bool { return at.fate != nil && at.fate.State != Spent }
 
 // inUse reports whether somebody spends the token, or is about to hand its set over.
 func (at *entry) inUse() bool { return at.flight != nil || len(at.takers) > 0 }
@@ -250,17 +254,19 @@ func (t *table) makeRoom(now time.Time) {
 		}
 	}
 	for t.counts > maxEntries || t.bytes > maxBytes {
-		from := &t.heaps[brief]
+		from := &t.heaps[traces]
 		switch {
+		case from.Len() > 0:
 		case t.heaps[notes].Len() > maxNotes:
 			from = &t.heaps[notes]
-		case from.Len() > 0:
+		case t.heaps[brief].Len() > 0:
+			from = &t.heaps[brief]
 		case t.heaps[orphans].Len() > 0:
 			from = &t.heaps[orphans]
 		default:
 			from = &t.heaps[notes]
 		}
-		t.evict((*from)[0])
+		t.evict((*from)[0], now)
 	}
 }
 
@@ -269,25 +275,38 @@ func (t *table) expire(at *entry, now time.Time) {
 	if at.inUse() || at.fate == nil && at.cool == nil || now.Before(at.expiry) {
 		return
 	}
-	t.dequeue(at)
-	t.forget(at)
+	t.fade(at, now)
 	if at.cool.blocking(Optional, now) == nil {
 		at.cool = nil
 	}
 	t.requeue(at, now)
 }
 
-// evict drops all that is known of a token.
-func (t *table) evict(at *entry) {
+// spent is the fate of all traces.
+var spent = &Fate{State: Spent}
+
+// fade forgets what a token became, but not that it is spent: a store that lags
+// behind may still have it. What another store says is no proof of that.
+func (t *table) fade(at *entry, now time.Time) {
+	trace := at.is(Rotated) && !at.fate.Found
 	t.dequeue(at)
-	t.forget(at)
+	t.forget(at, now)
+	if trace {
+		at.fate, at.class, at.expiry = spent, traces, now.Add(orphanMemory)
+	}
+}
+
+// evict drops all that is known of a token.
+func (t *table) evict(at *entry, now time.Time) {
+	t.dequeue(at)
+	t.forget(at, now)
 	at.cool = nil
 	t.collect(at)
 }
 
 // forget drops what became of a token. What led to it goes, too: else a late caller
 // would be handed a set that is spent already.
-func (t *table) forget(at *entry) {
+func (t *table) forget(at *entry, now time.Time) {
 	if at.fate == nil {
 		return
 	}
@@ -296,12 +315,11 @@ func (t *table) forget(at *entry) {
 	}
 	at.fate = nil
 	for _, from := range slices.Clone(at.before) {
-		if from.inUse() {
-			t.dequeue(from)
-			t.forget(from) // who uses it needs no more than the entry
-		} else {
-			t.evict(from)
+		if !from.inUse() { // else who uses it needs no more than the entry
+			from.cool = nil
 		}
+		t.fade(from, now)
+		t.requeue(from, now)
 	}
 	t.unlink(at)
 }
