@@ -172,8 +172,9 @@ func TestStoreBehindAFollower(t *testing.T) {
 	}
 }
 
-// A token is spent, and what it became is forgotten. Whatever the dates say, another
-// one in the caller's store is newer, and it is newer than no other.
+// A token is spent, and what it became is forgotten. Another one in the caller's store
+// is newer, whatever the dates say; and it is not newer than another one unless they
+// say so.
 func TestStoreBesideASpentToken(t *testing.T) {
 	for _, tc := range []struct {
 		name               string
@@ -181,7 +182,8 @@ func TestStoreBesideASpentToken(t *testing.T) {
 		have, stored, want string
 	}{
 		{"the caller has it", -1, "a.0", "b.0", "b.0"},
-		{"its store has it", 1, "b.0", "a.0", "b.1"},
+		{"its store has it", 0, "b.0", "a.0", "b.1"},
+		{"its store has it, of an older date", -1, "b.0", "a.0", "b.1"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			in(t, func(t *testing.T, w *world) {

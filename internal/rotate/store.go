@@ -85,14 +85,16 @@ func (c *call) isNewer(stored, current Tokens, now time.Time) bool {
 		return tip != nil && tip != ours && tip.id != id
 	}
 	// A store may lag behind by more than the memory reaches back: a replica, or one
-	// that nobody writes to. In doubt it is ahead: dates have whole seconds.
-	switch t := &c.engine.table; {
-	case t.get(c.engine.id(stored.RefreshToken), now).is(Spent):
-		return false
-	case t.get(c.engine.id(current.RefreshToken), now).is(Spent):
-		return true
-	}
-	return c.engine.Compare(stored, current) >= 0
+	// that nobody writes to. Dates have whole seconds, and clocks are set, so what is
+	// known to be spent counts, too. In doubt the store is ahead.
+	newer := c.engine.Compare(stored, current)
+	return newer > 0 || !c.isSpent(stored, now) && (newer == 0 || c.isSpent(current, now))
+}
+
+// isSpent reports whether a set's token is known to be spent, though not for what.
+// e.mu is held.
+func (c *call) isSpent(set Tokens, now time.Time) bool {
+	return c.engine.table.get(c.engine.id(set.RefreshToken), now).is(Spent)
 }
 
 // lookElsewhere is for a token that is no good any more, or held back: the caller's
