@@ -376,8 +376,12 @@ func (c *IdpClient) identify(ctx context.Context, renewed *Agent, r *renewal) (*
 	return c.newAgent(&from, renewed.Tokens), nil
 }
 
-// redeem spends a refresh token, and says so.
+// redeem spends a refresh token, and says so, unless the user has signed out while
+// the flight waited for its store or its turn.
 func (c *IdpClient) redeem(ctx context.Context, have rotate.Tokens, grant string, leader any) (answer rotate.Answer, err error) {
+	if c.sessions.Revoked(have.RefreshToken) {
+		return rotate.Answer{}, rotate.ErrRevoked
+	}
 	began := time.Now()
 	err = refreshFailed(codeTransport, "the refresh ended without an answer", nil) // a panic
 	defer func() {

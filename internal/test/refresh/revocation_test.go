@@ -380,3 +380,47 @@ func TestRevocationReachesASourceOfHours(t *testing.T) {
 		}
 	}
 }
+
+// A user signs out while the refresh waits for its store, or for its turn among the
+// processes: the token is not sent any more.
+func TestSignOutBeforeTheTurn(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		wait func(turn <-chan struct{}, cfg *authpi.Config, opts *authpi.AgentOptions)
+	}{
+		{"for its turn", func(turn <-chan struct{}, cfg *authpi.Config, _ *authpi.AgentOptions) {
+			cfg.Coordinator = testkit.CoordinatorFunc(func(ctx context.Context, _ string, spend func(context.Context) ([]byte, error)) ([]byte, error) {
+				<-turn
+				return spend(ctx)
+			})
+		}},
+		{"for its store", func(turn <-chan struct{}, _ *authpi.Config, opts *authpi.AgentOptions) {
+			reload := opts.Reload
+			opts.Reload = func(ctx context.Context) (authpi.TokenSet, error) {
+				stored, err := reload(ctx)
+				<-turn
+				return stored, err
+			}
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+				tokens := e.Expired()
+				store, turn := &testkit.Store{Current: tokens}, make(chan struct{})
+				opts := store.Reloading()
+				e.Client = e.NewClient(func(cfg *authpi.Config) { tc.wait(turn, cfg, opts) })
+				noteRevocations(e)
+				var err error
+				done := after(func() { _, err = e.Create(tokens, opts) })
+				revoke(e, tokens.RefreshToken)
+				close(turn)
+				<-done
+				if !authpi.SessionEnded(err) || !errors.Is(err, authpi.ErrSessionExpired) {
+					t.Errorf("got %v; want a session that has ended", err)
+				}
+				e.WantSpent(0)
+				store.WantCalls(t, 0, 1)
+			})
+		})
+	}
+}
