@@ -3,8 +3,8 @@
 // A process may be stopped while an answer is on its way to it: its container is
 // paused, its function frozen, its machine asleep. A timer that fired meanwhile
 // would make it give up on waking, with the answer already in its socket. So a
-// [Clock] counts the ticks that it receives: a ticker drops those that it could not
-// deliver, and a stop of any length costs one.
+// [Clock] counts ticks, and begins each when it has seen the one before: a stop of
+// any length costs one.
 package awake
 
 import (
@@ -29,7 +29,7 @@ type Clock struct {
 	stop  chan struct{}      // closed to end the ticking; nil: it does not tick
 }
 
-// Limit is how long one goroutine waits in all, for one thing after another.
+// Limit is how long somebody waits in all, for one thing after another.
 type Limit struct {
 	clock *Clock
 	rung  chan struct{} // closed when it is over; nil: ring is called
@@ -90,14 +90,17 @@ func (c *Clock) start(l *Limit, d time.Duration) {
 }
 
 func (c *Clock) run(stop chan struct{}) {
-	ticker := time.NewTicker(tick)
-	defer ticker.Stop()
+	// A ticker would keep to its own beat, and bring the next tick right after a stop
+	// that ended just before it.
+	timer := time.NewTimer(tick)
+	defer timer.Stop()
 	for {
 		select {
 		case <-stop:
 			return
-		case <-ticker.C:
+		case <-timer.C:
 			c.tick(stop)
+			timer.Reset(tick)
 		}
 	}
 }
