@@ -6,22 +6,26 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/authpi/authpi-idp-go/internal/awake"
 )
 
 // flight is one fetch that callers share.
 type flight[T any] struct {
 	once  sync.Once
 	done  chan struct{} // closed at the end, when value and err are final
-	late  chan struct{} // closed when it has taken longer than a moment
 	value T             // zero if it failed
 	err   error
+
+	// moment is how long callers wait who have an overdue copy; nil: none has one.
+	moment *awake.Limit
 }
 
 // launch starts a fetch, which is given up after timeout. It does not end with ctx:
 // others may wait for it by then, and will want the value later. ended is told how
 // it ended before the callers are let go.
 func launch[T any](ctx context.Context, timeout time.Duration, fetch func(context.Context) (T, error), ended func(context.Context, T, error)) *flight[T] {
-	f := &flight[T]{done: make(chan struct{}), late: make(chan struct{})}
+	f := &flight[T]{done: make(chan struct{})}
 	go f.run(context.WithoutCancel(ctx), timeout, fetch, ended)
 	return f
 }
@@ -44,7 +48,6 @@ func (f *flight[T]) run(ctx context.Context, timeout time.Duration, fetch func(c
 	}
 	var value T
 	err := errNoAnswer
-	go f.countMoment()
 	deafness := time.AfterFunc(timeout+grace, func() {
 		end(*new(T), fmt.Errorf("the fetch did not stop at its deadline: %w", context.DeadlineExceeded))
 	})
@@ -56,23 +59,6 @@ func (f *flight[T]) run(ctx context.Context, timeout time.Duration, fetch func(c
 		end(value, err)
 	}()
 	value, err = fetch(ctx)
-}
-
-// countMoment closes late when the fetch has taken longer than a moment. What counts
-// is time that the process ran, so ticks are counted: a ticker drops those that were
-// missed.
-func (f *flight[T]) countMoment() {
-	const ticks = 10
-	ticker := time.NewTicker(moment / ticks)
-	defer ticker.Stop()
-	for range ticks {
-		select {
-		case <-ticker.C:
-		case <-f.done:
-			return
-		}
-	}
-	close(f.late)
 }
 
 // wait returns how f ended, or an error that wraps ctx.Err().

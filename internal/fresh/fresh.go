@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/authpi/authpi-idp-go/internal/awake"
 	"github.com/authpi/authpi-idp-go/internal/record"
 )
 
@@ -21,8 +22,9 @@ const (
 	// grace is what a fetch gets to return after that. One that does not, because
 	// its round tripper ignores its context, is given up.
 	grace = time.Second
-	// moment is the longest that a caller waits for a newer copy while an overdue
-	// one could serve. Most issuers answer within it.
+	// moment is how old a fetch may be for a caller to wait for it whom an overdue
+	// copy could serve, in time in which the process ran. Most issuers answer within
+	// it.
 	moment = 500 * time.Millisecond
 	// pause is how long no new fetch follows a failed one while a copy serves.
 	pause = 10 * time.Second
@@ -102,6 +104,7 @@ type Terms[T any] interface {
 // Value is one published thing. All methods are safe for concurrent use.
 type Value[T any] struct {
 	opts    Options[T]
+	clock   awake.Clock
 	current atomic.Pointer[Copy[T]] // nil until a fetch has succeeded; replaced under mu
 	begun   atomic.Uint64           // how many fetches have begun; added to under mu
 
@@ -157,12 +160,7 @@ func (v *Value[T]) Copy(ctx context.Context, terms Terms[T]) (*Copy[T], error) {
 	case c == nil:
 		return f.wait(ctx)
 	}
-	select {
-	case <-f.done:
-	case <-f.late:
-	case <-ctx.Done():
-	}
-	if f.ended() && f.err == nil {
+	if f.moment.Wait(ctx, f.done, 0) == nil && f.err == nil {
 		return f.value, nil
 	}
 	return c, nil
@@ -264,6 +262,7 @@ func (v *Value[T]) begin(ctx context.Context, terms Terms[T]) *flight[*Copy[T]] 
 	}, func(ctx context.Context, c *Copy[T], err error) {
 		v.end(ctx, seq, terms, End[T]{Copy: c, Err: err, Took: time.Since(began)})
 	})
+	v.flight.moment = v.clock.Limit(moment)
 	return v.flight
 }
 
@@ -286,6 +285,7 @@ func (v *Value[T]) end(ctx context.Context, seq uint64, terms Terms[T], end End[
 func (v *Value[T]) record(seq uint64, c *Copy[T], err error) (serving *Copy[T]) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.flight.moment.Stop()
 	v.flight, v.err = nil, err
 	if err == nil {
 		v.misses = 0
