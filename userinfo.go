@@ -12,7 +12,6 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/endpoint"
 	"github.com/authpi/authpi-idp-go/internal/fresh"
 	"github.com/authpi/authpi-idp-go/internal/jws"
-	"github.com/authpi/authpi-idp-go/internal/recent"
 	"github.com/authpi/authpi-idp-go/internal/redact"
 	"github.com/authpi/authpi-idp-go/internal/strictjson"
 )
@@ -196,7 +195,7 @@ func (u *UserInfo) readProfile(body string) {
 // identities remembers whom access tokens belong to where no ID token says so. It is
 // keyed by the token's digest, so nothing in here can be used as a token.
 type identities struct {
-	known  *recent.Map[[sha256.Size]byte, *identity]
+	known  *fresh.Map[[sha256.Size]byte, *identity]
 	asking *fresh.Group[question, *identity]
 }
 
@@ -219,7 +218,7 @@ const loginMemory = 12 * time.Hour
 
 func newIdentities(cfg Config) *identities {
 	return &identities{
-		known:  recent.New[[sha256.Size]byte, *identity](recent.Limits{Entries: 16384, Bytes: 64 << 20}, cfg.Now),
+		known:  fresh.NewMap[[sha256.Size]byte, *identity](fresh.Limits{Entries: 16384, Bytes: 64 << 20}, cfg.Now),
 		asking: fresh.NewGroup[question, *identity](cfg.RefreshTimeout),
 	}
 }

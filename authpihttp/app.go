@@ -44,8 +44,8 @@ import (
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/internal/fresh"
 	"github.com/authpi/authpi-idp-go/internal/intent"
-	"github.com/authpi/authpi-idp-go/internal/recent"
 	"github.com/authpi/authpi-idp-go/internal/sibling"
 	"github.com/authpi/authpi-idp-go/internal/signin"
 )
@@ -62,8 +62,8 @@ type App struct {
 	now      func() time.Time
 	book     *signin.Book
 
-	mu       sync.Mutex                   // makes a look at answered and a note there one step
-	answered *recent.Map[string, *answer] // callbacks, by login
+	mu       sync.Mutex                  // makes a look at answered and a note there one step
+	answered *fresh.Map[string, *answer] // callbacks, by login
 }
 
 // Options configure an [App]. A nil *Options and every zero field are good.
@@ -160,7 +160,7 @@ func New(client *authpi.IdpClient, store Store, opts *Options) *App {
 	})
 	a.opts.Keys = nil // nobody prints them
 	a.suffix = a.book.Suffix()
-	a.answered = recent.New[string, *answer](recent.Limits{Entries: 4096, Bytes: 32 << 20}, a.now)
+	a.answered = fresh.NewMap[string, *answer](fresh.Limits{Entries: 4096, Bytes: 32 << 20}, a.now)
 	return a
 }
 

@@ -7,8 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/authpi/authpi-idp-go/internal/fresh"
 	"github.com/authpi/authpi-idp-go/internal/jws"
-	"github.com/authpi/authpi-idp-go/internal/recent"
 )
 
 // Memory remembers tokens whose signature held, by the digest of the signature,
@@ -18,14 +18,14 @@ import (
 type Memory[T any] struct {
 	set    *Set
 	decode func(payload string) (T, error)
-	known  *recent.Map[[sha256.Size]byte, *verified[T]]
+	known  *fresh.Map[[sha256.Size]byte, *verified[T]]
 }
 
 // NewMemory returns an empty Memory of tokens by set's keys, whose payloads decode
 // reads.
 func NewMemory[T any](set *Set, decode func(payload string) (T, error)) *Memory[T] {
-	limits := recent.Limits{Entries: 16384, Bytes: 64 << 20}
-	return &Memory[T]{set: set, decode: decode, known: recent.New[[sha256.Size]byte, *verified[T]](limits, set.now)}
+	limits := fresh.Limits{Entries: 16384, Bytes: 64 << 20}
+	return &Memory[T]{set: set, decode: decode, known: fresh.NewMap[[sha256.Size]byte, *verified[T]](limits, set.now)}
 }
 
 // verified is a remembered token, with the key that it held for.

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
-	"github.com/authpi/authpi-idp-go/internal/recent"
+	"github.com/authpi/authpi-idp-go/internal/fresh"
 	"github.com/authpi/authpi-idp-go/internal/sibling"
 	"github.com/authpi/authpi-idp-go/internal/strictjson"
 )
@@ -35,8 +35,8 @@ type Book struct {
 	skew           time.Duration
 	now            func() time.Time
 	entries        *entries
-	left           *recent.Map[string, string] // hints of sign-outs of a moment ago
-	buffers        sync.Pool                   // for records that are being read
+	left           *fresh.Map[string, string] // hints of sign-outs of a moment ago
+	buffers        sync.Pool                  // for records that are being read
 }
 
 // New makes a Book. The client's facts come from its Facts method.
@@ -57,7 +57,7 @@ func New(client *authpi.IdpClient, facts *sibling.Facts, opts Options) *Book {
 		lifetime: opts.Lifetime, idle: opts.IdleTimeout, resources: opts.Resources,
 		skew: facts.ClockSkew, now: facts.Now,
 		entries: newEntries(opts.Store, facts.Now),
-		left:    recent.New[string, string](recent.Limits{Entries: 4096, Bytes: 16 << 20}, facts.Now),
+		left:    fresh.NewMap[string, string](fresh.Limits{Entries: 4096, Bytes: 16 << 20}, facts.Now),
 	}
 }
 

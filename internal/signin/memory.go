@@ -6,18 +6,18 @@ import (
 	"sync"
 	"time"
 
-	"github.com/authpi/authpi-idp-go/internal/recent"
+	"github.com/authpi/authpi-idp-go/internal/fresh"
 )
 
 // Memory is a store for development and tests, bounded and expiring.
 type Memory struct {
 	mu      sync.Mutex // makes CommitIf one step
-	entries *recent.Map[string, []byte]
+	entries *fresh.Map[string, []byte]
 }
 
 // NewMemory makes a store that reads the time from now.
 func NewMemory(now func() time.Time) *Memory {
-	return &Memory{entries: recent.New[string, []byte](recent.Limits{Entries: 1 << 20, Bytes: 512 << 20}, now)}
+	return &Memory{entries: fresh.NewMap[string, []byte](fresh.Limits{Entries: 1 << 20, Bytes: 512 << 20}, now)}
 }
 
 // Find returns an entry that has not expired.

@@ -1,5 +1,4 @@
-// Package recent remembers a bounded number of values for a bounded time.
-package recent
+package fresh
 
 import (
 	"container/list"
@@ -13,9 +12,9 @@ type Limits struct {
 	Bytes   int
 }
 
-// Map holds values until they expire or newer ones need the room; the oldest
-// leave first. It is safe for concurrent use and starts no goroutine: what has
-// expired is dropped as others come and go.
+// Map remembers a bounded number of values for a bounded time: until they expire, or
+// newer ones need the room; the oldest leave first. It is safe for concurrent use and
+// starts no goroutine: what has expired is dropped as others come and go.
 type Map[K comparable, V any] struct {
 	limits Limits
 	now    func() time.Time
@@ -33,8 +32,8 @@ type entry[K comparable, V any] struct {
 	expiry time.Time
 }
 
-// New makes an empty Map that reads the time from now.
-func New[K comparable, V any](limits Limits, now func() time.Time) *Map[K, V] {
+// NewMap makes an empty Map that reads the time from now.
+func NewMap[K comparable, V any](limits Limits, now func() time.Time) *Map[K, V] {
 	return &Map[K, V]{limits: limits, now: now, byKey: make(map[K]*list.Element)}
 }
 

@@ -1,4 +1,4 @@
-package recent_test
+package fresh_test
 
 import (
 	"strconv"
@@ -6,21 +6,21 @@ import (
 	"testing"
 	"time"
 
-	"github.com/authpi/authpi-idp-go/internal/recent"
+	"github.com/authpi/authpi-idp-go/internal/fresh"
 )
 
 type clock struct{ t time.Time }
 
 func (c *clock) now() time.Time { return c.t }
 
-func newMap(limits recent.Limits) (*recent.Map[string, int], *clock) {
+func newMap(limits fresh.Limits) (*fresh.Map[string, int], *clock) {
 	c := &clock{time.Unix(1760000000, 0)}
-	return recent.New[string, int](limits, c.now), c
+	return fresh.NewMap[string, int](limits, c.now), c
 }
 
 func TestMap(t *testing.T) {
 	t.Parallel()
-	m, c := newMap(recent.Limits{Entries: 10, Bytes: 100})
+	m, c := newMap(fresh.Limits{Entries: 10, Bytes: 100})
 	in := func(d time.Duration) time.Time { return c.t.Add(d) }
 	if v, ok := m.Get("a"); ok || v != 0 {
 		t.Errorf("empty: got %d, %t; want nothing", v, ok)
@@ -48,7 +48,7 @@ func TestMapBounds(t *testing.T) {
 	t.Parallel()
 	t.Run("entries", func(t *testing.T) {
 		t.Parallel()
-		m, c := newMap(recent.Limits{Entries: 3, Bytes: 1000})
+		m, c := newMap(fresh.Limits{Entries: 3, Bytes: 1000})
 		for i := range 10 {
 			m.Put(strconv.Itoa(i), i, 1, c.t.Add(time.Hour))
 			if m.Len() > 3 {
@@ -63,7 +63,7 @@ func TestMapBounds(t *testing.T) {
 	})
 	t.Run("bytes", func(t *testing.T) {
 		t.Parallel()
-		m, c := newMap(recent.Limits{Entries: 100, Bytes: 100})
+		m, c := newMap(fresh.Limits{Entries: 100, Bytes: 100})
 		m.Put("a", 1, 60, c.t.Add(time.Hour))
 		m.Put("b", 2, 40, c.t.Add(time.Hour))
 		if m.Len() != 2 {
@@ -93,7 +93,7 @@ func TestMapBounds(t *testing.T) {
 	})
 	t.Run("expired ones leave as others come", func(t *testing.T) {
 		t.Parallel()
-		m, c := newMap(recent.Limits{Entries: 100, Bytes: 100})
+		m, c := newMap(fresh.Limits{Entries: 100, Bytes: 100})
 		m.Put("a", 1, 1, c.t.Add(time.Second))
 		m.Put("b", 1, 1, c.t.Add(time.Second))
 		c.t = c.t.Add(time.Minute)
@@ -111,7 +111,7 @@ func TestMapBounds(t *testing.T) {
 
 func TestMapIsSafe(t *testing.T) {
 	t.Parallel()
-	m, c := newMap(recent.Limits{Entries: 8, Bytes: 64})
+	m, c := newMap(fresh.Limits{Entries: 8, Bytes: 64})
 	var group sync.WaitGroup
 	for i := range 8 {
 		group.Go(func() {
