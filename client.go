@@ -72,7 +72,6 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/record"
 	"github.com/authpi/authpi-idp-go/internal/redact"
 	"github.com/authpi/authpi-idp-go/internal/rotate"
-	"github.com/authpi/authpi-idp-go/internal/sibling"
 	"github.com/authpi/authpi-idp-go/internal/strictjson"
 )
 
@@ -215,11 +214,11 @@ func (k keySet) VerifySignature(ctx context.Context, jwt string) ([]byte, error)
 
 // Facts is for the other packages of this module: the type of its argument is
 // internal.
-func (c *IdpClient) Facts(to *sibling.Facts) {
+func (c *IdpClient) Facts(to *endpoint.Facts) {
 	if to == nil {
 		return
 	}
-	*to = sibling.Facts{
+	*to = endpoint.Facts{
 		Issuer: strings.TrimRight(c.endpoints.Issuer, "/"), ClientID: c.cfg.ClientID,
 		ClockSkew: c.cfg.ClockSkew, Now: c.now,
 	}

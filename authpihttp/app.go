@@ -44,9 +44,9 @@ import (
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/internal/endpoint"
 	"github.com/authpi/authpi-idp-go/internal/fresh"
 	"github.com/authpi/authpi-idp-go/internal/intent"
-	"github.com/authpi/authpi-idp-go/internal/sibling"
 	"github.com/authpi/authpi-idp-go/internal/signin"
 )
 
@@ -141,7 +141,7 @@ func New(client *authpi.IdpClient, store Store, opts *Options) *App {
 	if client == nil {
 		panic("authpihttp: New needs a client")
 	}
-	var facts sibling.Facts
+	var facts endpoint.Facts
 	client.Facts(&facts)
 	a := &App{client: client, issuer: facts.Issuer, clientID: facts.ClientID, now: facts.Now}
 	if opts != nil {

@@ -11,7 +11,7 @@ import (
 
 	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/internal/bearer"
-	"github.com/authpi/authpi-idp-go/internal/sibling"
+	"github.com/authpi/authpi-idp-go/internal/endpoint"
 	"github.com/authpi/authpi-idp-go/internal/signin"
 )
 
@@ -50,7 +50,7 @@ func BackchannelLogout(client *authpi.IdpClient, end func(context.Context, authp
 		b.replays = opts.Replays
 	}
 	if b.replays == nil {
-		b.replays = signin.Replays{Book: signin.New(client, &sibling.Facts{Now: time.Now}, signin.Options{Store: signin.NewMemory(time.Now)})}
+		b.replays = signin.Replays{Book: signin.New(client, &endpoint.Facts{Now: time.Now}, signin.Options{Store: signin.NewMemory(time.Now)})}
 	}
 	return b
 }

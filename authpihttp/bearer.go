@@ -13,8 +13,8 @@ import (
 
 	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/internal/bearer"
+	"github.com/authpi/authpi-idp-go/internal/endpoint"
 	"github.com/authpi/authpi-idp-go/internal/intent"
-	"github.com/authpi/authpi-idp-go/internal/sibling"
 	"github.com/authpi/authpi-idp-go/internal/weburl"
 )
 
@@ -66,7 +66,7 @@ func NewBearer(client *authpi.IdpClient, opts *BearerOptions) (*Bearer, error) {
 	if client == nil {
 		return nil, errNoClient
 	}
-	var facts sibling.Facts
+	var facts endpoint.Facts
 	client.Facts(&facts)
 	b := &Bearer{client: client, skew: facts.ClockSkew, now: facts.Now}
 	if opts != nil {

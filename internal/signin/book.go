@@ -12,8 +12,8 @@ import (
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/internal/endpoint"
 	"github.com/authpi/authpi-idp-go/internal/fresh"
-	"github.com/authpi/authpi-idp-go/internal/sibling"
 	"github.com/authpi/authpi-idp-go/internal/strictjson"
 )
 
@@ -40,7 +40,7 @@ type Book struct {
 }
 
 // New makes a Book. The client's facts come from its Facts method.
-func New(client *authpi.IdpClient, facts *sibling.Facts, opts Options) *Book {
+func New(client *authpi.IdpClient, facts *endpoint.Facts, opts Options) *Book {
 	var keys []string
 	for _, key := range opts.Keys {
 		keys = append(keys, string(key))

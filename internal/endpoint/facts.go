@@ -1,10 +1,9 @@
-// Package sibling is what the packages of this module may know of each other and
-// nobody else: a type of it in a signature keeps other modules out.
-package sibling
+package endpoint
 
 import "time"
 
-// Facts are what package authpihttp needs of a client's configuration.
+// Facts are how a client stands with its issuer: what package authpihttp needs of a
+// client's configuration. The type is internal to keep other modules out.
 type Facts struct {
 	Issuer, ClientID string
 	// RedirectURIs has Config.RedirectURI first. None: the client signs nobody in.
