@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/authpi/authpi-idp-go/internal/fresh"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 // source is what is fetched: a counter that can be slow or fail.
@@ -65,7 +66,7 @@ func newOverdue(s *source) *fresh.Value[int] {
 	return fresh.New(opts)
 }
 
-func newClocked(s *source, clock *movable) *fresh.Value[int] {
+func newClocked(s *source, clock *testkit.Clock) *fresh.Value[int] {
 	opts := options(s)
 	opts.Now = clock.Now
 	return fresh.New(opts)
@@ -99,17 +100,7 @@ func TestFreshValueIsKept(t *testing.T) {
 // soon is want, at once.
 func soon(t *testing.T, v *fresh.Value[int], value int) {
 	t.Helper()
-	within(t, 0, func() { want(t, v, value) })
-}
-
-// within fails the test unless do takes exactly so long.
-func within(t *testing.T, long time.Duration, do func()) {
-	t.Helper()
-	start := time.Now()
-	do()
-	if got := time.Since(start); got != long {
-		t.Errorf("got an answer after %v; want %v", got, long)
-	}
+	testkit.WantTook(t, 0, func() { want(t, v, value) })
 }
 
 // The issuer that hangs: whoever has a good copy gets it at once, at the first hang
@@ -211,7 +202,7 @@ func TestOverdueCopy(t *testing.T) {
 			time.Sleep(time.Minute)
 			s.set(100*time.Millisecond, nil)
 			time.Sleep(2 * time.Hour)
-			within(t, 100*time.Millisecond, func() { want(t, v, 3) })
+			testkit.WantTook(t, 100*time.Millisecond, func() { want(t, v, 3) })
 		})
 	})
 	t.Run("hangs", func(t *testing.T) {
@@ -223,9 +214,9 @@ func TestOverdueCopy(t *testing.T) {
 			s.set(time.Hour, nil)
 			time.Sleep(2 * time.Hour)
 			var group sync.WaitGroup
-			group.Go(func() { within(t, moment, func() { want(t, v, 1) }) })
+			group.Go(func() { testkit.WantTook(t, moment, func() { want(t, v, 1) }) })
 			time.Sleep(100 * time.Millisecond)
-			group.Go(func() { within(t, moment-100*time.Millisecond, func() { want(t, v, 1) }) })
+			group.Go(func() { testkit.WantTook(t, moment-100*time.Millisecond, func() { want(t, v, 1) }) })
 			group.Wait()
 			for range 1000 { // the rest of this hang, and all later ones
 				soon(t, v, 1)
@@ -260,7 +251,7 @@ func TestOverdueCopy(t *testing.T) {
 			time.Sleep(2 * time.Hour)
 			brief, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 			defer cancel()
-			within(t, time.Millisecond, func() {
+			testkit.WantTook(t, time.Millisecond, func() {
 				if got, err := v.Get(brief); err != nil || got != 1 {
 					t.Errorf("got %d, %v; want the copy", got, err)
 				}
@@ -285,7 +276,7 @@ func TestDeafFetchIsGivenUp(t *testing.T) {
 			return n, err
 		}
 		v := fresh.New(opts)
-		within(t, 11*time.Second, func() {
+		testkit.WantTook(t, 11*time.Second, func() {
 			if _, err := v.Get(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("got %v; want a deadline", err)
 			}
@@ -379,41 +370,21 @@ func TestPanicFreesTheWaiters(t *testing.T) {
 	})
 }
 
-// movable is a clock that a test sets. Its times have no monotonic reading.
-type movable struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (m *movable) Now() time.Time {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.now
-}
-
-func (m *movable) move(d time.Duration) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.now = m.now.Add(d)
-}
-
-func newMovable() *movable { return &movable{now: time.Unix(1_800_000_000, 0)} }
-
 // A clock that was ahead and is set back leaves a value fresh for as long as ever,
 // and not until the clock has caught up.
 func TestClockSetBack(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s, clock := &source{}, newMovable()
+		s, clock := &source{}, testkit.NewClock()
 		v := newClocked(s, clock)
 		want(t, v, 1)
-		clock.move(-365 * 24 * time.Hour)
+		clock.Advance(-365 * 24 * time.Hour)
 		want(t, v, 1)
-		clock.move(time.Hour - 1)
+		clock.Advance(time.Hour - 1)
 		want(t, v, 1)
 		synctest.Wait()
 		want(t, v, 1)
-		clock.move(1)
+		clock.Advance(1)
 		want(t, v, 1)
 		synctest.Wait()
 		want(t, v, 2)
@@ -424,21 +395,21 @@ func TestClockSetBack(t *testing.T) {
 func TestClockSetBackAfterFailure(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s, clock := &source{}, newMovable()
+		s, clock := &source{}, testkit.NewClock()
 		v := newClocked(s, clock)
 		want(t, v, 1)
 		s.set(0, errAway)
-		clock.move(2 * time.Hour)
+		clock.Advance(2 * time.Hour)
 		want(t, v, 1)
 		synctest.Wait()
-		clock.move(-time.Hour + time.Minute) // fetched 61 min ago, failed in 59
+		clock.Advance(-time.Hour + time.Minute) // fetched 61 min ago, failed in 59
 		want(t, v, 1)
 		s.set(0, nil)
-		clock.move(10*time.Second - 1)
+		clock.Advance(10*time.Second - 1)
 		want(t, v, 1)
 		synctest.Wait()
 		want(t, v, 1)
-		clock.move(1)
+		clock.Advance(1)
 		want(t, v, 1)
 		synctest.Wait()
 		want(t, v, 3)
@@ -508,17 +479,17 @@ func TestFailuresWithCopyDoNotCount(t *testing.T) {
 func TestFailuresWithoutCopyAndClockAhead(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s, clock := &source{err: errAway}, newMovable()
+		s, clock := &source{err: errAway}, testkit.NewClock()
 		v := newClocked(s, clock)
 		for range 10 {
 			_, _ = v.Get(t.Context())
 		}
 		s.set(0, nil)
-		clock.move(time.Second - 1)
+		clock.Advance(time.Second - 1)
 		if _, err := v.Get(t.Context()); !errors.Is(err, errAway) {
 			t.Errorf("in the pause: got %v; want the last failure", err)
 		}
-		clock.move(1)
+		clock.Advance(1)
 		want(t, v, 4)
 	})
 }
@@ -531,13 +502,13 @@ func TestFailuresWithoutCopyAndClockAway(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				s, clock := &source{err: errAway}, newMovable()
+				s, clock := &source{err: errAway}, testkit.NewClock()
 				v := newClocked(s, clock)
 				for range 10 {
 					_, _ = v.Get(t.Context())
 				}
 				s.set(0, nil)
-				clock.move(move)
+				clock.Advance(move)
 				if _, err := v.Get(t.Context()); !errors.Is(err, errAway) {
 					t.Errorf("in the pause: got %v; want the last failure", err)
 				}

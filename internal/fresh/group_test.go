@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/authpi/authpi-idp-go/internal/fresh"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 func TestGroupShares(t *testing.T) {
@@ -65,7 +66,7 @@ func TestGroupFailures(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g := fresh.NewGroup[string, int](time.Minute)
 				for range 2 {
-					within(t, tc.after, func() {
+					testkit.WantTook(t, tc.after, func() {
 						if got, err := g.Do(t.Context(), "a", tc.fetch); got != 0 || fmt.Sprint(err) != tc.want {
 							t.Errorf("got %d, %v; want %s", got, err, tc.want)
 						}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/authpi/authpi-idp-go/internal/fresh"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 // terms note what they are asked and told.
@@ -142,7 +143,7 @@ func TestNewerJoins(t *testing.T) {
 		synctest.Wait()
 		old, _ := v.Copy(t.Context(), nil)
 		m := &terms{}
-		within(t, time.Second, func() { newer(t, v, old, v.Begun(), m, 2, nil) })
+		testkit.WantTook(t, time.Second, func() { newer(t, v, old, v.Begun(), m, 2, nil) })
 		m.want(t, 0)
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/authpi/authpi-idp-go/internal/jwks"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 func TestForgedKeyIDs(t *testing.T) {
@@ -236,9 +237,9 @@ func TestSetRenewedMeanwhile(t *testing.T) {
 // A token from the issuer always gets its try, and failures do not use up what it may fetch.
 func TestFailuresCostTheIssuersTokensNothing(t *testing.T) {
 	t.Parallel()
-	var c clock
+	c := testkit.NewClock()
 	i := &issuer{err: errDown}
-	s := jwks.New(i.fetch, c.now, nil)
+	s := jwks.New(i.fetch, c.Now, nil)
 	for range 5 {
 		check(t, s, newKey("a").sign(), jwks.FromIssuer, "unavailable")
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/authpi/authpi-idp-go/internal/jwks"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 func TestColdCallersShareOneFetch(t *testing.T) {
@@ -189,16 +190,7 @@ func TestHangingFetch(t *testing.T) {
 		ed := newKey("a")
 		i := &issuer{doc: published(ed), takes: time.Hour}
 		s := jwks.New(i.fetch, time.Now, nil)
-		took := func(want time.Duration, verify func()) {
-			t.Helper()
-			start := time.Now()
-			verify()
-			if got := time.Since(start); got != want {
-				t.Errorf("got an answer after %v; want %v", got, want)
-			}
-		}
-
-		took(10*time.Second, func() {
+		testkit.WantTook(t, 10*time.Second, func() {
 			_, err := s.Verify(t.Context(), ed.sign(), jwks.Untrusted)
 			if verdict(err) != "unavailable" || !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("cold: got %v; want unavailable, deadline exceeded", err)
@@ -211,17 +203,17 @@ func TestHangingFetch(t *testing.T) {
 		// Aged: the set serves at once, during the first hang and all later ones.
 		i.set(time.Hour, nil)
 		time.Sleep(46 * time.Minute)
-		took(0, func() { check(t, s, ed.sign(), jwks.Untrusted, "") })
+		testkit.WantTook(t, 0, func() { check(t, s, ed.sign(), jwks.Untrusted, "") })
 		synctest.Wait()
-		took(0, func() { check(t, s, ed.sign(), jwks.FromIssuer, "") })
+		testkit.WantTook(t, 0, func() { check(t, s, ed.sign(), jwks.FromIssuer, "") })
 		time.Sleep(3 * time.Second)
-		took(7*time.Second, func() { check(t, s, newKey("b").sign(), jwks.Untrusted, "unavailable") })
+		testkit.WantTook(t, 7*time.Second, func() { check(t, s, newKey("b").sign(), jwks.Untrusted, "unavailable") })
 		i.count(t, 1)
-		took(0, func() { check(t, s, ed.sign(), jwks.Untrusted, "") })
+		testkit.WantTook(t, 0, func() { check(t, s, ed.sign(), jwks.Untrusted, "") })
 		i.count(t, 0)
 		time.Sleep(10 * time.Second)
 		for range 100 { // past the hour, too: it is known that no newer one can be had
-			took(0, func() { check(t, s, ed.sign(), jwks.Untrusted, "") })
+			testkit.WantTook(t, 0, func() { check(t, s, ed.sign(), jwks.Untrusted, "") })
 			time.Sleep(20 * time.Second)
 		}
 		i.count(t, 100)
@@ -229,11 +221,15 @@ func TestHangingFetch(t *testing.T) {
 		// Overdue, and nobody has asked for long: a moment, once.
 		time.Sleep(time.Hour)
 		var wg sync.WaitGroup
-		wg.Go(func() { took(500*time.Millisecond, func() { check(t, s, ed.sign(), jwks.Untrusted, "") }) })
+		wg.Go(func() {
+			testkit.WantTook(t, 500*time.Millisecond, func() { check(t, s, ed.sign(), jwks.Untrusted, "") })
+		})
 		time.Sleep(200 * time.Millisecond)
-		wg.Go(func() { took(300*time.Millisecond, func() { check(t, s, ed.sign(), jwks.Untrusted, "") }) })
+		wg.Go(func() {
+			testkit.WantTook(t, 300*time.Millisecond, func() { check(t, s, ed.sign(), jwks.Untrusted, "") })
+		})
 		time.Sleep(400 * time.Millisecond)
-		took(0, func() { check(t, s, ed.sign(), jwks.Untrusted, "") })
+		testkit.WantTook(t, 0, func() { check(t, s, ed.sign(), jwks.Untrusted, "") })
 		wg.Wait()
 		i.count(t, 1)
 
@@ -241,9 +237,9 @@ func TestHangingFetch(t *testing.T) {
 		time.Sleep(time.Minute)
 		i.set(7*time.Second, nil)
 		i.publish(newKey("b"))
-		took(0, func() { check(t, s, ed.sign(), jwks.Untrusted, "") })
-		took(7*time.Second, func() { check(t, s, newKey("b").sign(), jwks.Untrusted, "") })
-		took(0, func() { check(t, s, newKey("b").sign(), jwks.Untrusted, "") })
+		testkit.WantTook(t, 0, func() { check(t, s, ed.sign(), jwks.Untrusted, "") })
+		testkit.WantTook(t, 7*time.Second, func() { check(t, s, newKey("b").sign(), jwks.Untrusted, "") })
+		testkit.WantTook(t, 0, func() { check(t, s, newKey("b").sign(), jwks.Untrusted, "") })
 		i.count(t, 1)
 	})
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/authpi/authpi-idp-go/internal/jwks"
 	"github.com/authpi/authpi-idp-go/internal/jws"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 func TestNothingIsFetchedAtFirst(t *testing.T) {
@@ -194,11 +195,11 @@ func TestTrusts(t *testing.T) {
 // A fetch that Trusts causes has helped, whatever keys it brings: it costs nothing.
 func TestTrustsPaysNothing(t *testing.T) {
 	t.Parallel()
-	var c clock
+	c := testkit.NewClock()
 	i := &issuer{doc: published(newKey("a"))}
-	s := jwks.New(i.fetch, c.now, nil)
+	s := jwks.New(i.fetch, c.Now, nil)
 	k := check(t, s, newKey("a").sign(), jwks.Untrusted, "")
-	c.move(25 * time.Hour)
+	c.Advance(25 * time.Hour)
 	if !s.Trusts(t.Context(), k) {
 		t.Error("got no trust")
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/authpi/authpi-idp-go/internal/jwks"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 // TestStaleSet has an issuer that is down for longer than a day.
@@ -108,9 +109,9 @@ func TestUnknownKeyWhileDown(t *testing.T) {
 // clock does not move.
 func TestColdFailure(t *testing.T) {
 	t.Parallel()
-	var c clock
+	c := testkit.NewClock()
 	i := &issuer{err: errDown}
-	s := jwks.New(i.fetch, c.now, nil)
+	s := jwks.New(i.fetch, c.Now, nil)
 	down := func(times int, from jwks.Source) {
 		t.Helper()
 		for n := range times {
@@ -124,13 +125,13 @@ func TestColdFailure(t *testing.T) {
 	i.count(t, 1+2) // the one that was due, and the burst
 	down(20, jwks.FromIssuer)
 	i.count(t, 20)
-	c.move(10*time.Second - 1)
+	c.Advance(10*time.Second - 1)
 	down(100, jwks.Untrusted)
 	i.count(t, 0)
-	c.move(1)
+	c.Advance(1)
 	down(100, jwks.Untrusted)
 	i.count(t, 1)
-	c.move(time.Hour)
+	c.Advance(time.Hour)
 	down(100, jwks.Untrusted)
 	i.count(t, 2)
 
@@ -150,9 +151,9 @@ func TestColdFailure(t *testing.T) {
 // ten seconds after the burst at the latest.
 func TestColdFailureEnds(t *testing.T) {
 	t.Parallel()
-	var c clock
+	c := testkit.NewClock()
 	i := &issuer{err: errDown}
-	s := jwks.New(i.fetch, c.now, nil)
+	s := jwks.New(i.fetch, c.Now, nil)
 	for range 5 {
 		check(t, s, newKey("a").sign(), jwks.Untrusted, "unavailable")
 	}
@@ -160,7 +161,7 @@ func TestColdFailureEnds(t *testing.T) {
 	i.publish(newKey("a"))
 	check(t, s, newKey("a").sign(), jwks.Untrusted, "unavailable")
 	i.count(t, 0)
-	c.move(10 * time.Second)
+	c.Advance(10 * time.Second)
 	check(t, s, newKey("a").sign(), jwks.Untrusted, "")
 	for range 5 {
 		check(t, s, newKey("b").sign(), jwks.Untrusted, "kid")
@@ -172,13 +173,13 @@ func TestColdFailureEnds(t *testing.T) {
 // asking after their keys pays like verifying a token.
 func TestTrustsWhileDown(t *testing.T) {
 	t.Parallel()
-	var c clock
+	c := testkit.NewClock()
 	i := &issuer{doc: published(newKey("a"))}
-	s := jwks.New(i.fetch, c.now, nil)
+	s := jwks.New(i.fetch, c.Now, nil)
 	k := check(t, s, newKey("a").sign(), jwks.Untrusted, "")
 	i.answer("", errDown)
 	i.count(t, 1)
-	c.move(25 * time.Hour)
+	c.Advance(25 * time.Hour)
 	for range 100 {
 		if s.Trusts(t.Context(), k) {
 			t.Fatal("got trust in a set older than a day")
@@ -186,7 +187,7 @@ func TestTrustsWhileDown(t *testing.T) {
 	}
 	i.count(t, 1+2)
 	i.publish(newKey("a"))
-	c.move(10 * time.Second)
+	c.Advance(10 * time.Second)
 	if !s.Trusts(t.Context(), k) {
 		t.Error("up again: got no trust")
 	}

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Clock is a clock that a test moves by hand. It starts at a whole second.
+// Clock is a clock that a test moves by hand. It starts at a whole second, and its
+// times have no monotonic reading.
 type Clock struct {
 	mu  sync.Mutex
 	now time.Time
@@ -21,7 +22,7 @@ func (c *Clock) Now() time.Time {
 	return c.now
 }
 
-// Advance puts the clock forward.
+// Advance puts the clock forward; by less than nothing, back.
 func (c *Clock) Advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -147,6 +147,16 @@ func WantNoGoroutines(t testing.TB) {
 // measure of anything: what takes so long never comes.
 const patience = time.Minute
 
+// WantTook fails the test unless do takes exactly so long, in virtual time.
+func WantTook(t testing.TB, want time.Duration, do func()) {
+	t.Helper()
+	start := time.Now()
+	do()
+	if got := time.Since(start); got != want {
+		t.Errorf("took %v; want %v", got, want)
+	}
+}
+
 // Eventually waits until something holds, and ends the test if it never does. Inside
 // a bubble the waiting costs no time.
 func Eventually(t testing.TB, what string, holds func() bool) {
