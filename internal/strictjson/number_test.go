@@ -63,13 +63,11 @@ func TestInt(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			r := strictjson.NewReader("[" + tc.text + " ,7]")
-			e := r.Elements()
-			e.Next()
-			if got, ok := r.Int(); got != tc.want || ok != tc.ok {
-				t.Errorf("got %d, %v; want %d, %v", got, ok, tc.want, tc.ok)
-			}
-			checkSeven(t, &r, &e)
+			inList(t, tc.text, func(r *strictjson.Reader) {
+				if got, ok := r.Int(); got != tc.want || ok != tc.ok {
+					t.Errorf("got %d, %v; want %d, %v", got, ok, tc.want, tc.ok)
+				}
+			})
 		})
 	}
 }
@@ -92,13 +90,11 @@ func TestNumber(t *testing.T) {
 			if tc.ok {
 				want = tc.text
 			}
-			r := strictjson.NewReader("[" + tc.text + " ,7]")
-			e := r.Elements()
-			e.Next()
-			if got, ok := r.Number(); got != want || ok != tc.ok {
-				t.Errorf("got %q, %v; want %q, %v", got, ok, want, tc.ok)
-			}
-			checkSeven(t, &r, &e)
+			inList(t, tc.text, func(r *strictjson.Reader) {
+				if got, ok := r.Number(); got != want || ok != tc.ok {
+					t.Errorf("got %q, %v; want %q, %v", got, ok, want, tc.ok)
+				}
+			})
 		})
 	}
 }

@@ -407,13 +407,11 @@ func TestText(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			r := strictjson.NewReader(" [" + tc.text + " ,7]")
-			e := r.Elements()
-			e.Next()
-			if got, ok := r.Text(); got != tc.want || ok != tc.ok {
-				t.Errorf("got %q, %v; want %q, %v", got, ok, tc.want, tc.ok)
-			}
-			checkSeven(t, &r, &e)
+			inList(t, tc.text, func(r *strictjson.Reader) {
+				if got, ok := r.Text(); got != tc.want || ok != tc.ok {
+					t.Errorf("got %q, %v; want %q, %v", got, ok, tc.want, tc.ok)
+				}
+			})
 		})
 	}
 }
@@ -431,13 +429,11 @@ func TestTextOrNull(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			r := strictjson.NewReader(" [" + tc.text + " ,7]")
-			e := r.Elements()
-			e.Next()
-			if got, ok := r.TextOrNull(); got != tc.want || ok != tc.ok {
-				t.Errorf("got %q, %v; want %q, %v", got, ok, tc.want, tc.ok)
-			}
-			checkSeven(t, &r, &e)
+			inList(t, tc.text, func(r *strictjson.Reader) {
+				if got, ok := r.TextOrNull(); got != tc.want || ok != tc.ok {
+					t.Errorf("got %q, %v; want %q, %v", got, ok, tc.want, tc.ok)
+				}
+			})
 		})
 	}
 	for _, text := range []string{"", "nul", `"a`} {
@@ -465,13 +461,11 @@ func TestTextsOrNull(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			r := strictjson.NewReader(" [" + tc.text + " ,7]")
-			e := r.Elements()
-			e.Next()
-			if got, ok := r.TextsOrNull(); !slices.Equal(got, tc.want) || (got == nil) != (tc.want == nil) || ok != tc.ok {
-				t.Errorf("got %q, %v; want %q, %v", got, ok, tc.want, tc.ok)
-			}
-			checkSeven(t, &r, &e)
+			inList(t, tc.text, func(r *strictjson.Reader) {
+				if got, ok := r.TextsOrNull(); !slices.Equal(got, tc.want) || (got == nil) != (tc.want == nil) || ok != tc.ok {
+					t.Errorf("got %q, %v; want %q, %v", got, ok, tc.want, tc.ok)
+				}
+			})
 		})
 	}
 	for _, text := range []string{"", "nul", `["a"`, `["a",]`} {
@@ -499,13 +493,11 @@ func TestAppendTexts(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			r := strictjson.NewReader(" [" + tc.text + " ,7]")
-			e := r.Elements()
-			e.Next()
-			if got := r.AppendTexts([]string{"before"}); !slices.Equal(got, tc.want) {
-				t.Errorf("got %q; want %q", got, tc.want)
-			}
-			checkSeven(t, &r, &e)
+			inList(t, tc.text, func(r *strictjson.Reader) {
+				if got := r.AppendTexts([]string{"before"}); !slices.Equal(got, tc.want) {
+					t.Errorf("got %q; want %q", got, tc.want)
+				}
+			})
 		})
 	}
 	for _, text := range []string{
@@ -533,21 +525,23 @@ func TestBool(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			r := strictjson.NewReader(" [" + tc.text + " ,7]")
-			e := r.Elements()
-			e.Next()
-			if got, ok := r.Bool(); got != tc.want || ok != tc.ok {
-				t.Errorf("got %v, %v; want %v, %v", got, ok, tc.want, tc.ok)
-			}
-			checkSeven(t, &r, &e)
+			inList(t, tc.text, func(r *strictjson.Reader) {
+				if got, ok := r.Bool(); got != tc.want || ok != tc.ok {
+					t.Errorf("got %v, %v; want %v, %v", got, ok, tc.want, tc.ok)
+				}
+			})
 		})
 	}
 }
 
-// checkSeven checks that what is left of e is the element 7, and that the text ends
-// there.
-func checkSeven(t *testing.T, r *strictjson.Reader, e *strictjson.Elements) {
+// inList lets read take one element of a list, and checks that the reader then stands
+// at the next one, with the end of the text behind it.
+func inList(t *testing.T, element string, read func(*strictjson.Reader)) {
 	t.Helper()
+	r := strictjson.NewReader(" [" + element + " ,7]")
+	e := r.Elements()
+	e.Next()
+	read(&r)
 	if !e.Next() {
 		t.Fatalf("the element after it is missing: %v", r.Err())
 	}
