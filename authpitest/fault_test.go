@@ -34,9 +34,7 @@ func TestFaultAnswers(t *testing.T) {
 			header: map[string]string{"Content-Type": "application/json"}},
 		"malformed": {fault: authpitest.Fault{Malform: func(b []byte) []byte { return b[:1] }}, status: 200, body: "{", spent: true},
 	} {
-		for where, start := range map[string]func(*authpitest.Options) *authpitest.Server{
-			"socket": authpitest.NewServer, "memory": authpitest.NewInMemory,
-		} {
+		for where, start := range servers {
 			t.Run(name+" "+where, func(t *testing.T) {
 				t.Parallel()
 				srv := start(nil)
@@ -72,9 +70,7 @@ func TestFaultCutsConnection(t *testing.T) {
 		"before processing": {authpitest.Fault{Drop: true}, false},
 		"after processing":  {authpitest.Fault{DropAnswer: true}, true},
 	} {
-		for where, start := range map[string]func(*authpitest.Options) *authpitest.Server{
-			"socket": authpitest.NewServer, "memory": authpitest.NewInMemory,
-		} {
+		for where, start := range servers {
 			t.Run(name+" "+where, func(t *testing.T) {
 				t.Parallel()
 				srv := start(nil)

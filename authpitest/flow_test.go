@@ -9,12 +9,15 @@ import (
 	"github.com/authpi/authpi-idp-go/authpitest"
 )
 
+// servers makes the issuer in each way there is.
+var servers = map[string]func(*authpitest.Options) *authpitest.Server{
+	"socket": authpitest.NewServer, "memory": authpitest.NewInMemory,
+}
+
 func TestCodeFlow(t *testing.T) {
 	t.Parallel()
 	for _, alg := range []string{"ES256", "RS256", "EdDSA"} {
-		for name, start := range map[string]func(*authpitest.Options) *authpitest.Server{
-			"socket": authpitest.NewServer, "memory": authpitest.NewInMemory,
-		} {
+		for name, start := range servers {
 			t.Run(alg+" "+name, func(t *testing.T) {
 				t.Parallel()
 				srv := start(&authpitest.Options{Algorithm: alg})
