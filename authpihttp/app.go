@@ -90,6 +90,8 @@ type Options struct {
 	// PostLogoutRedirectURI is where the issuer sends the browser after a logout, as
 	// registered there. Empty: it stays at the issuer. Prefix + "/signed-out" is a
 	// page that says so, and goes home for whoever comes without having signed out.
+	// With several redirect URIs that page stands for the same one on each of their
+	// hosts: register them all.
 	PostLogoutRedirectURI string
 	// CookieDomain lets all hosts of a domain share a sign-in, such as example.com.
 	// Each host under it is trusted with it. Empty: a sign-in is of one host.

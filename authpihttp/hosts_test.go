@@ -45,6 +45,33 @@ func TestSeveralHosts(t *testing.T) {
 	}
 }
 
+// Whoever signs out comes back to the host that they were on: the page there asks for
+// a cookie of that host, and at another one would start a login.
+func TestSignedOutOnSeveralHosts(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct{ name, after, host, want string }{
+		{"first host", origin + "/auth/signed-out", "app.test", origin + "/auth/signed-out"},
+		{"second host", origin + "/auth/signed-out?a=b", "b.test", "https://b.test/auth/signed-out?a=b"},
+		{"its own port", origin + "/auth/signed-out", "c.test:8443", "https://c.test:8443/auth/signed-out"},
+		{"a page of the app's own", origin + "/bye", "b.test", origin + "/bye"},
+		{"another app's page", "https://other.test/auth/signed-out", "b.test", "https://other.test/auth/signed-out"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, func(made *setup) {
+				made.client.RedirectURIs = []string{"https://b.test/auth/callback", "https://c.test:8443/auth/callback"}
+				made.options.PostLogoutRedirectURI = tc.after
+			})
+			b, base := s.browser(), "https://"+tc.host
+			b.get(s.atIssuer(b.get(base+"/auth/login").location, "usr_ada"))
+			a := b.send("POST", base+"/auth/logout", map[string]string{"Sec-Fetch-Site": "same-origin"})
+			if got := param(t, a.location, "post_logout_redirect_uri"); got != tc.want {
+				t.Errorf("got %q; want %q", got, tc.want)
+			}
+		})
+	}
+}
+
 // Hosts that share a cookie domain share the sign-in, and refresh it once.
 func TestCookieDomain(t *testing.T) {
 	t.Parallel()

@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -85,6 +86,7 @@ func (a *App) leave(w http.ResponseWriter, r *http.Request, hint string) {
 	opts := &authpi.LogoutOptions{IDTokenHint: hint, PostLogoutRedirectURI: a.opts.PostLogoutRedirectURI}
 	if after, err := url.Parse(a.opts.PostLogoutRedirectURI); err == nil && after.Path == a.signedOutPath() {
 		opts.State = signin.Base64URL.EncodeToString([]byte(signin.Random()))
+		opts.PostLogoutRedirectURI = a.onHostOf(r, after)
 	}
 	location, err := a.client.CreateLogoutURL(opts)
 	if err != nil {
@@ -110,6 +112,16 @@ func (a *App) leave(w http.ResponseWriter, r *http.Request, hint string) {
 		Title: "Signing out", Message: "You are signed out here. One more step ends your session where you signed in.",
 		Action: endpoint, Fields: fields, Button: "Continue", Submit: true,
 	})
+}
+
+// onHostOf returns an address of one of the app's hosts on the request's own host,
+// where the cookie for it is. Another site's address stays as it is.
+func (a *App) onHostOf(r *http.Request, address *url.URL) string {
+	origin := address.Scheme + "://" + address.Host
+	if !slices.ContainsFunc(a.sites, func(s site) bool { return s.origin == origin }) {
+		return address.String()
+	}
+	return a.siteOf(r).origin + strings.TrimPrefix(address.String(), origin)
 }
 
 func (a *App) signedOutPath() string { return a.opts.BasePath + a.opts.Prefix + "/signed-out" }
