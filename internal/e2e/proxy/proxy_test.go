@@ -31,25 +31,30 @@ import (
 	"github.com/authpi/authpi-idp-go/authpitest"
 )
 
-// A proxy in front ends TLS, takes /portal away, and passes on a Host of its own.
+// A proxy in front ends TLS and takes /portal away. One passes on a Host of its own,
+// the other is set up as docs/production.md shows, and has long addresses to pass.
 func TestBehindProxies(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		name     string
-		start    func(t *testing.T, listen string, app *url.URL, cert tls.Certificate)
+		start    startProxy
 		deepLink string
+		ownHost  bool
 	}{
-		{"net/http/httputil", reverseProxy, "/portal/files/a%2Fb%5Cc?path=%20y&state=s&code=c"},
-		{"nginx", nginx, "/portal/files/x?path=%20y&state=s&code=c"},
+		{"net/http/httputil", reverseProxy, "/portal/files/a%2Fb%5Cc?path=%20y&state=s&code=c", true},
+		{"nginx", nginx, "/portal/files/x?path=%20y&state=s&code=c&long=" + strings.Repeat("x", 2800), false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			checkProxy(t, tc.deepLink, tc.start)
+			checkProxy(t, tc.deepLink, tc.ownHost, tc.start)
 		})
 	}
 }
 
-func checkProxy(t *testing.T, deepLink string, start func(*testing.T, string, *url.URL, tls.Certificate)) {
+// startProxy starts a proxy at listen in front of app.
+type startProxy func(t *testing.T, listen string, app *url.URL, cert tls.Certificate)
+
+func checkProxy(t *testing.T, deepLink string, ownHost bool, start startProxy) {
 	issuer := authpitest.NewServer(&authpitest.Options{ClientID: "c_proxy", ClientSecret: "hush"})
 	t.Cleanup(issuer.Close)
 	issuer.AddUser(authpitest.User{ID: "usr_ada"})
@@ -90,8 +95,8 @@ func checkProxy(t *testing.T, deepLink string, start func(*testing.T, string, *u
 		t.Errorf("came back to %q; want %q", back, deepLink)
 	}
 	text := b.get(deepLink, 200)
-	if !strings.HasPrefix(text, "usr_ada at /files/") || strings.Contains(text, listen) {
-		t.Errorf("got %q; want the path without the prefix, by another host", text)
+	if !strings.HasPrefix(text, "usr_ada at /files/") || strings.Contains(text, listen) == ownHost {
+		t.Errorf("got %q; want the path without the prefix, and the proxy's own host: %t", text, ownHost)
 	}
 	for _, c := range b.cookies {
 		if !strings.HasPrefix(c.Name, "__Host-") || !c.Secure || c.Path != "/" {
@@ -140,16 +145,30 @@ http {
 	fastcgi_temp_path %[1]s/fastcgi;
 	uwsgi_temp_path %[1]s/uwsgi;
 	scgi_temp_path %[1]s/scgi;
+	upstream app { server %[3]s; }
 	server {
 		listen %[2]s ssl;
 		ssl_certificate %[1]s/cert.pem;
 		ssl_certificate_key %[1]s/key.pem;
-		location /portal/ {
-			proxy_pass %[3]s/;
-		}
+		%[4]s
 	}
 }
 `
+
+// shownConf is what docs/production.md says about nginx.
+func shownConf(t *testing.T) string {
+	t.Helper()
+	page, err := os.ReadFile("../../../docs/production.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, found := strings.Cut(string(page), "```nginx\n")
+	block, _, closed := strings.Cut(block, "```")
+	if !found || !closed {
+		t.Fatal("docs/production.md shows nothing of nginx")
+	}
+	return block
+}
 
 func nginx(t *testing.T, listen string, app *url.URL, cert tls.Certificate) {
 	program := needNginx(t)
@@ -161,7 +180,7 @@ func nginx(t *testing.T, listen string, app *url.URL, cert tls.Certificate) {
 	for name, data := range map[string][]byte{
 		"cert.pem": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Certificate[0]}),
 		"key.pem":  pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}),
-		"conf":     fmt.Appendf(nil, nginxConf, dir, listen, app),
+		"conf":     fmt.Appendf(nil, nginxConf, dir, listen, app.Host, shownConf(t)),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
 			t.Fatal(err)
