@@ -140,12 +140,14 @@ func TestFollowedTokensStay(t *testing.T) {
 func TestStoreBehindAFollower(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
+		comes  string // with which somebody else comes first
 		stored string // what the follower's store has
 		want   string
 	}{
-		{"by one set", "a.1", "a.2"},
-		{"by all of them", "a.0", "a.2"},
-		{"ahead, by another process", "b.0", "b.0"},
+		{"by one set", "", "a.1", "a.2"},
+		{"by one set, which is looked up just before", "a.1", "a.1", "a.2"},
+		{"by all of them", "", "a.0", "a.2"},
+		{"ahead, by another process", "", "b.0", "b.0"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			in(t, func(t *testing.T, w *world) {
@@ -155,6 +157,9 @@ func TestStoreBehindAFollower(t *testing.T) {
 				w.chain("a", 2)
 				stored := set(tc.stored)
 				time.Sleep(2 * memory)
+				if tc.comes != "" {
+					w.Follow(set(tc.comes))
+				}
 				c := &caller{
 					load: func(context.Context) (rotate.Tokens, error) { return stored, nil },
 					save: func(context.Context, rotate.Tokens) error { return nil },

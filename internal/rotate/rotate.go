@@ -309,7 +309,7 @@ func (e *Engine) settle(at *entry, fate *Fate, now time.Time) {
 			// The issuer has just handed it out, whatever became of an equal one
 			// before.
 			e.table.dequeue(next)
-			e.table.forget(next, now)
+			e.table.forget(next, nil, now)
 			e.table.requeue(next, now)
 			next = e.table.ensure(next.id)
 		}

@@ -288,32 +288,33 @@ var spent = &Fate{State: Spent}
 // fade forgets what a token became, but not that it is spent: a store that lags
 // behind may still have it. What another store says is no proof of that.
 func (t *table) fade(at *entry, now time.Time) {
-	trace := at.is(Rotated) && !at.fate.Found
 	t.dequeue(at)
-	t.forget(at, now)
-	if trace {
-		at.fate, at.class, at.expiry = spent, traces, now.Add(orphanMemory)
+	if at.is(Rotated) && !at.fate.Found {
+		at.class, at.expiry = traces, now.Add(orphanMemory)
+		t.forget(at, spent, now)
+	} else {
+		t.forget(at, nil, now)
 	}
 }
 
 // evict drops all that is known of a token.
 func (t *table) evict(at *entry, now time.Time) {
 	t.dequeue(at)
-	t.forget(at, now)
+	t.forget(at, nil, now)
 	at.cool = nil
 	t.collect(at)
 }
 
-// forget drops what became of a token. What led to it goes, too: else a late caller
-// would be handed a set that is spent already.
-func (t *table) forget(at *entry, now time.Time) {
+// forget drops what became of a token, but for what is left of it. What led to it
+// goes, too: else a late caller would be handed a set that is spent already.
+func (t *table) forget(at *entry, left *Fate, now time.Time) {
 	if at.fate == nil {
 		return
 	}
 	if at.fate.State == Revoked {
 		t.revoked.Add(-1)
 	}
-	at.fate = nil
+	at.fate = left // before anything else, which might collect the entry
 	for _, from := range slices.Clone(at.before) {
 		if !from.inUse() { // else who uses it needs no more than the entry
 			from.cool = nil

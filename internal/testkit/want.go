@@ -183,3 +183,17 @@ func Heap() uint64 {
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
 }
+
+// WantHeap fails the test if the heap has grown by more than so many MiB, and returns
+// by how many it has. What a cleanup frees may take a while on a busy machine.
+func WantHeap(t testing.TB, what string, before uint64, limit int) (grown int) {
+	t.Helper()
+	for range 50 {
+		if grown = int((max(Heap(), before) - before) >> 20); grown <= limit {
+			return grown
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("%s: the heap grew by %d MiB; want at most %d", what, grown, limit)
+	return grown
+}

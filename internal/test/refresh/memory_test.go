@@ -154,9 +154,7 @@ func TestMemoryOfFailuresIsBounded(t *testing.T) {
 					t.Fatal("got new tokens; want an error")
 				}
 			}
-			if grown := max(testkit.Heap(), before) - before; grown > 4<<20 {
-				t.Errorf("the heap grew by %d MiB for %d sessions; want a few KiB each", grown>>20, sessions)
-			}
+			testkit.WantHeap(t, fmt.Sprint(sessions, " sessions"), before, 4)
 			runtime.KeepAlive(c)
 		})
 	}
@@ -175,9 +173,7 @@ func TestMemoryOfRevocationsIsBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if grown := max(testkit.Heap(), before) - before; grown > 12<<20 {
-		t.Errorf("the heap grew by %d MiB; want at most 12", grown>>20)
-	}
+	testkit.WantHeap(t, "20,000 revocations", before, 12)
 	runtime.KeepAlive(c)
 }
 
@@ -214,10 +210,7 @@ func TestMemoryOfEverythingIsBounded(t *testing.T) {
 			}
 		}
 	}
-	if grown := max(testkit.Heap(), before) - before; grown > (64+16)<<20 {
-		t.Errorf("the heap grew by %d MiB; want at most 64 and a little", grown>>20)
-	} else {
-		t.Logf("%d sessions: the heap grew by %d MiB", 5*each, grown>>20)
-	}
+	grown := testkit.WantHeap(t, "sessions of all kinds", before, 64+16)
+	t.Logf("%d sessions: the heap grew by %d MiB", 5*each, grown)
 	runtime.KeepAlive(c)
 }

@@ -22,7 +22,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		name   string
 		tokens int
 		issuer *rtCheapIssuer
-		limit  uint64 // MiB
+		limit  int // MiB
 	}{
 		{"many small sets", tokens, &rtCheapIssuer{size: 64}, 64},
 		{"large sets", 1500, &rtCheapIssuer{size: 64 << 10}, 64 + 16},
@@ -47,11 +47,8 @@ func TestMemoryIsBounded(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			grown := max(testkit.Heap(), before) - before
-			if grown > tc.limit<<20 {
-				t.Errorf("the heap grew by %d MiB; want at most %d", grown>>20, tc.limit)
-			}
-			t.Logf("%d sets: the heap grew by %d MiB", tc.tokens, grown>>20)
+			grown := testkit.WantHeap(t, tc.name, before, tc.limit)
+			t.Logf("%d sets: the heap grew by %d MiB", tc.tokens, grown)
 			if tc.issuer.n != tc.tokens {
 				t.Errorf("requests: got %d; want %d", tc.issuer.n, tc.tokens)
 			}
