@@ -212,6 +212,26 @@ func (c *IdpClient) CreateAgent(ctx context.Context, tokens TokenSet, opts *Agen
 	return c.hydrate(ctx, agent)
 }
 
+// createRefreshed is CreateAgent where the access token is about to expire.
+func (c *IdpClient) createRefreshed(r *renewal) (*Agent, error) {
+	renewed, err := r.runInTime()
+	if err != nil {
+		return nil, err
+	}
+	if renewed == nil {
+		own, err := r.own()
+		if err != nil {
+			return nil, err
+		}
+		return c.hydrate(r.ctx, own.clone()) // what callers share is nobody's to change
+	}
+	identified, err := c.identify(r.ctx, renewed, r)
+	if err != nil && r.onRefresh == nil {
+		c.reportError(r.ctx, r.onError, err)
+	}
+	return identified, err
+}
+
 func (a *Agent) clock() time.Time {
 	if a.now == nil {
 		return time.Now()

@@ -327,26 +327,6 @@ func (r *renewal) runInTime() (*Agent, error) {
 	return nil, err
 }
 
-// createRefreshed is CreateAgent where the access token is about to expire.
-func (c *IdpClient) createRefreshed(r *renewal) (*Agent, error) {
-	renewed, err := r.runInTime()
-	if err != nil {
-		return nil, err
-	}
-	if renewed == nil {
-		own, err := r.own()
-		if err != nil {
-			return nil, err
-		}
-		return c.hydrate(r.ctx, own.clone()) // what callers share is nobody's to change
-	}
-	identified, err := c.identify(r.ctx, renewed, r)
-	if err != nil && r.onRefresh == nil {
-		c.reportError(r.ctx, r.onError, err)
-	}
-	return identified, err
-}
-
 // reportError passes a failure on to an OnRefreshError, unless it is the caller's
 // own leaving.
 func (c *IdpClient) reportError(ctx context.Context, onError func(context.Context, error), err error) {
