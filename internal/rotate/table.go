@@ -150,6 +150,7 @@ type table struct {
 	heaps  [classes]byExpiry
 	counts int // entries in the heaps
 	bytes  int
+	spent  Fate // of all traces
 	// revoked counts the entries that are Revoked, for who has no time for the lock.
 	revoked atomic.Int64
 }
@@ -282,16 +283,14 @@ func (t *table) expire(at *entry, now time.Time) {
 	t.requeue(at, now)
 }
 
-// spent is the fate of all traces.
-var spent = &Fate{State: Spent}
-
 // fade forgets what a token became, but not that it is spent: a store that lags
 // behind may still have it. What another store says is no proof of that.
 func (t *table) fade(at *entry, now time.Time) {
 	t.dequeue(at)
 	if at.is(Rotated) && !at.fate.Found {
 		at.class, at.expiry = traces, now.Add(orphanMemory)
-		t.forget(at, spent, now)
+		t.spent.State = Spent
+		t.forget(at, &t.spent, now)
 	} else {
 		t.forget(at, nil, now)
 	}
