@@ -117,15 +117,18 @@ func (b *Bearer) Require(next http.Handler) http.Handler {
 		token, malformed := bearer.Token(r)
 		switch {
 		case malformed != "":
-			b.refuse(w, r, refusal{status: http.StatusBadRequest, code: "invalid_request", description: malformed,
-				cause: fmt.Errorf("authpihttp: bearer token: %s", malformed)})
+			b.refuse(w, r, malformedRequest(malformed))
 			return
 		case token == "": // asked for one, without an error code (RFC 6750 section 3.1)
 			b.refuse(w, r, refusal{status: http.StatusUnauthorized, cause: ErrNotSignedIn})
 			return
 		}
 		agent, err := b.verify(r.Context(), token)
-		if err != nil {
+		switch {
+		case err != nil && !bearer.IsToken(token):
+			b.refuse(w, r, malformedRequest(bearer.NoToken))
+			return
+		case err != nil:
 			b.refuse(w, r, refusalFor(err))
 			return
 		}
@@ -169,6 +172,11 @@ type refusal struct {
 	code, description, scope string
 	acr, maxAge              string // of RFC 9470
 	cause                    error
+}
+
+func malformedRequest(why string) refusal {
+	return refusal{status: http.StatusBadRequest, code: "invalid_request", description: why,
+		cause: fmt.Errorf("authpihttp: bearer token: %s", why)}
 }
 
 func refusalFor(err error) refusal {

@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// Token reads a request's token, empty for a request with no bearer token at all.
-// malformed says what is wrong with one that has two, or shows one where logs and
-// proxies keep it.
+// Token reads a request's token, empty for a request with no bearer token at all. It
+// may be no token, see [IsToken]. malformed says what is wrong with a request that
+// has two, or shows one where logs and proxies keep it.
 func Token(r *http.Request) (token, malformed string) {
 	// Not r.URL.Query, which leaves out what it cannot decode.
 	for pair := range strings.FieldsFuncSeq(r.URL.RawQuery, func(c rune) bool { return c == '&' || c == ';' }) {
@@ -29,16 +29,19 @@ func Token(r *http.Request) (token, malformed string) {
 	if !strings.EqualFold(scheme, "Bearer") {
 		return "", ""
 	}
-	token = strings.Trim(token, " ")
-	if token == "" || !isToken(token) {
-		return "", "the Authorization header holds no single token"
+	if token = strings.Trim(token, " "); token == "" {
+		return "", NoToken
 	}
 	return token, ""
 }
 
-// isToken goes by b64token of RFC 6750 section 2.1, and a colon: an API key sent by
-// mistake is then refused by its name. It looks each byte up in a set of bits.
-func isToken(text string) bool {
+// NoToken is what is wrong with a request whose text is no [IsToken].
+const NoToken = "the Authorization header holds no single token"
+
+// IsToken goes by b64token of RFC 6750 section 2.1, and a colon: an API key sent by
+// mistake is then refused by its name. It looks each byte up in a set of bits. What
+// verifies as a JWT is one: only what does not need be asked about.
+func IsToken(text string) bool {
 	const low, high uint64 = 0x27FFE80000000000, 0x47FFFFFE87FFFFFE // below 64, and from there on
 	for i := range len(text) {
 		c := text[i]
