@@ -3,7 +3,6 @@ package signin
 import (
 	"cmp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -29,7 +28,7 @@ func (g Guard) Stricter(age time.Duration) time.Duration {
 func (g Guard) ID() string { return Name("authpihttp guard", string(g.pack())) }
 
 func (g Guard) pack() []byte {
-	return Pack(strconv.FormatInt(int64(g.MaxAge), 10), strings.Join(g.ACR, " "))
+	return Pack(number(int64(g.MaxAge)), strings.Join(g.ACR, " "))
 }
 
 // SealGuard is a guard's wish as it travels through the login's address.
@@ -47,12 +46,9 @@ func (b *Book) OpenGuard(text string) (g Guard, ok bool) {
 	if !ok {
 		return Guard{}, false
 	}
-	p, _, ok := Unpack(plain, 2)
-	if !ok {
-		return Guard{}, false
-	}
-	age, err := strconv.ParseInt(p[0], 10, 64)
-	return Guard{time.Duration(age), strings.Fields(p[1])}, err == nil
+	p := Unpack(plain)
+	g = Guard{time.Duration(p.Number()), strings.Fields(p.Text())}
+	return g, p.Whole()
 }
 
 // freshLife is how long a sign-in that a guard has begun counts for its page.

@@ -64,7 +64,7 @@ func (l *Login) Challenge() string { return Challenge(l.Secret("verifier")) }
 // Challenge is S256 of RFC 7636 section 4.2.
 func Challenge(verifier string) string {
 	sum := sha256.Sum256([]byte(verifier))
-	return Base64URL.EncodeToString(sum[:])
+	return encoded(sum)
 }
 
 // Began is when the login was begun, to the second.
@@ -94,28 +94,23 @@ func (l *Login) Auth(now time.Time) authpi.AuthorizationURL {
 }
 
 func (l *Login) pack() []byte {
-	resources := "" // nil is not the same as none
-	if l.Resources != nil {
-		resources = "r" + string(Pack(l.Resources...))
-	}
-	return Pack(l.Back, l.Org, l.Redirect, strconv.FormatInt(int64(l.MaxAge), 10), strconv.FormatBool(l.Silent),
-		resources, strconv.Itoa(len(l.Resources)), l.Guard, strings.Join(l.ACR, " "), strconv.FormatInt(int64(l.OwnMaxAge), 10))
+	hasResources := strconv.FormatBool(l.Resources != nil) // nil is not the same as none
+	return append(Pack(l.Back, l.Org, l.Redirect, number(int64(l.MaxAge)), number(int64(l.OwnMaxAge)), strconv.FormatBool(l.Silent),
+		l.Guard, strings.Join(l.ACR, " "), hasResources), Pack(l.Resources...)...)
 }
 
 func (l *Login) unpack(plain []byte) (ok bool) {
-	p, _, ok := Unpack(plain, 10)
-	if !ok {
-		return false
+	p := Unpack(plain)
+	l.Back, l.Org, l.Redirect = p.Text(), p.Text(), p.Text()
+	l.MaxAge, l.OwnMaxAge, l.Silent = time.Duration(p.Number()), time.Duration(p.Number()), p.Text() == "true"
+	l.Guard, l.ACR = p.Text(), strings.Fields(p.Text())
+	if p.Text() == "true" {
+		l.Resources = []string{}
 	}
-	l.Back, l.Org, l.Redirect, l.Silent, l.Guard, l.ACR = p[0], p[1], p[2], p[4] == "true", p[7], strings.Fields(p[8])
-	age, _ := strconv.ParseInt(p[3], 10, 64)
-	own, _ := strconv.ParseInt(p[9], 10, 64)
-	l.MaxAge, l.OwnMaxAge = time.Duration(age), time.Duration(own)
-	if packed, has := strings.CutPrefix(p[5], "r"); has {
-		count, _ := strconv.Atoi(p[6])
-		l.Resources, _, ok = Unpack([]byte(packed), count)
+	for p.rest != "" {
+		l.Resources = append(l.Resources, p.Text())
 	}
-	return ok
+	return p.Whole()
 }
 
 // SealState sets the login's state, once the rest is set.

@@ -1,7 +1,6 @@
 package signin
 
 import (
-	"strconv"
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
@@ -23,30 +22,31 @@ type Record struct {
 	raw []byte // as read from the store
 }
 
+// recordVersion changes with what is packed.
+const recordVersion = "2"
+
 func (rec *Record) pack() []byte {
-	tokens, _ := rec.Tokens.MarshalJSON() // texts and a number
-	number := func(n int64) string { return strconv.FormatInt(n, 10) }
-	return append(Pack("1", rec.Subject, number(rec.Begun), number(rec.Seen), number(rec.Replaced), number(rec.AuthTime),
-		rec.ACR, rec.Recent, rec.Failed, rec.Before), tokens...)
+	t := &rec.Tokens
+	return Pack(recordVersion, rec.Subject, number(rec.Begun), number(rec.Seen), number(rec.Replaced), number(rec.AuthTime),
+		rec.ACR, rec.Recent, rec.Failed, rec.Before,
+		t.AccessToken, t.TokenType, number(t.ExpiresAt.Unix()), t.RefreshToken, t.IDToken, t.SubjectHint, t.Scope)
 }
 
 func unpackRecord(plain []byte) *Record {
-	p, stored, ok := Unpack(plain, 10)
-	if !ok || p[0] != "1" {
+	p := Unpack(plain)
+	if p.Text() != recordVersion {
 		return nil
 	}
-	tokens, err := authpi.ParseTokenSet(stored)
-	if err != nil {
+	rec := &Record{Subject: p.Text(), Begun: p.Number(), Seen: p.Number(), Replaced: p.Number()}
+	rec.AuthTime, rec.ACR = p.Number(), p.Text()
+	rec.Recent, rec.Failed, rec.Before = p.Text(), p.Text(), p.Text()
+	t := &rec.Tokens
+	t.AccessToken, t.TokenType, t.ExpiresAt = p.Text(), p.Text(), time.Unix(p.Number(), 0).UTC()
+	t.RefreshToken, t.IDToken, t.SubjectHint, t.Scope = p.Text(), p.Text(), p.Text(), p.Text()
+	if !p.Whole() {
 		return nil
 	}
-	number := func(text string) int64 {
-		n, _ := strconv.ParseInt(text, 10, 64)
-		return n
-	}
-	return &Record{
-		Tokens: tokens, Subject: p[1], Begun: number(p[2]), Seen: number(p[3]), Replaced: number(p[4]),
-		Claims: Claims{p[6], number(p[5])}, Recent: p[7], Failed: p[8], Before: p[9],
-	}
+	return rec
 }
 
 // replacedLife is how long tabs that were under way may read a replaced sign-in.

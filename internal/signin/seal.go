@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"strconv"
 )
 
 // Base64URL is strict: no two texts stand for the same bytes.
@@ -16,9 +17,12 @@ var Base64URL = base64.RawURLEncoding.Strict()
 func Pack(parts ...string) []byte {
 	size := 0
 	for _, part := range parts {
-		size += len(part) + 2
+		size += len(part) + binary.MaxVarintLen64
 	}
-	b := make([]byte, 0, size)
+	return appendPacked(make([]byte, 0, size), parts)
+}
+
+func appendPacked(b []byte, parts []string) []byte {
 	for _, part := range parts {
 		b = binary.AppendUvarint(b, uint64(len(part)))
 		b = append(b, part...)
@@ -26,32 +30,49 @@ func Pack(parts ...string) []byte {
 	return b
 }
 
-// Unpack returns want texts that were packed, as parts of one, and what stands
-// behind them.
-func Unpack(b []byte, want int) (parts []string, rest []byte, ok bool) {
-	ends, at := make([][2]int, want), 0
-	for i := range ends {
-		n, used := binary.Uvarint(b[at:])
-		if used <= 0 || n > uint64(len(b)-at-used) {
-			return nil, nil, false
-		}
-		ends[i] = [2]int{at + used, at + used + int(n)}
-		at = ends[i][1]
-	}
-	text := string(b[:at])
-	parts = make([]string, want)
-	for i, end := range ends {
-		parts[i] = text[end[0]:end[1]]
-	}
-	return parts, b[at:], true
+// Packed reads what Pack joined, from first to last. Each part is one of the whole.
+type Packed struct {
+	rest string
+	bad  bool
 }
 
-func digest(parts ...string) [sha256.Size]byte { return sha256.Sum256(Pack(parts...)) }
+// Unpack begins at the first part.
+func Unpack(packed []byte) Packed { return Packed{rest: string(packed)} }
+
+// Text returns the next part, empty where there is none.
+func (p *Packed) Text() (part string) {
+	size, used := binary.Uvarint([]byte(p.rest[:min(len(p.rest), binary.MaxVarintLen64)]))
+	if used <= 0 || size > uint64(len(p.rest)-used) {
+		p.rest, p.bad = "", true
+		return ""
+	}
+	end := used + int(size)
+	part, p.rest = p.rest[used:end], p.rest[end:]
+	return part
+}
+
+// Number returns the next part, which is a number.
+func (p *Packed) Number() int64 {
+	n, err := strconv.ParseInt(p.Text(), 10, 64)
+	p.bad = p.bad || err != nil
+	return n
+}
+
+// Whole reports whether all parts were there, and no other.
+func (p *Packed) Whole() bool { return !p.bad && p.rest == "" }
+
+func number(n int64) string { return strconv.FormatInt(n, 10) }
+
+// digest packs on the stack: each request takes several.
+func digest(parts ...string) [sha256.Size]byte {
+	return sha256.Sum256(appendPacked(make([]byte, 0, 256), parts))
+}
 
 // Name is a digest as a key of the store: 43 characters.
-func Name(parts ...string) string {
-	sum := digest(parts...)
-	return Base64URL.EncodeToString(sum[:])
+func Name(parts ...string) string { return encoded(digest(parts...)) }
+
+func encoded(sum [sha256.Size]byte) string {
+	return string(Base64URL.AppendEncode(make([]byte, 0, 43), sum[:]))
 }
 
 // Random returns 32 random bytes.

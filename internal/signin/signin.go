@@ -24,8 +24,7 @@ type SignIn struct {
 
 // SignIn returns the one that a cookie's 32 bytes stand for. It reads nothing.
 func (b *Book) SignIn(cookie string) *SignIn {
-	sum := sha256.Sum256([]byte(cookie))
-	return &SignIn{book: b, cookie: cookie, key: Base64URL.EncodeToString(sum[:])}
+	return &SignIn{book: b, cookie: cookie, key: encoded(sha256.Sum256([]byte(cookie)))}
 }
 
 // Find returns the sign-in of the first cookie that has a record, with that. Without
