@@ -14,7 +14,7 @@ import (
 // What people read is short: they read all of it, or nothing.
 func TestPagesAreShort(t *testing.T) {
 	t.Parallel()
-	if n := words(read(t, "../../README.md")); n > 1000 {
+	if n := len(strings.Fields(read(t, "../../README.md"))); n > 1000 {
 		t.Errorf("the README has %d words; want at most 1,000", n)
 	}
 	users, err := filepath.Glob("../../docs/*.md")
@@ -23,7 +23,7 @@ func TestPagesAreShort(t *testing.T) {
 	}
 	total := 0
 	for _, page := range users {
-		total += words(read(t, page))
+		total += len(strings.Fields(read(t, page))) // as wc -w counts
 	}
 	if total > 9000 {
 		t.Errorf("the pages for users have %d words; want at most 9,000", total)
