@@ -6,6 +6,13 @@
 // tokens live two minutes. AUTHPI_ISSUER_URL, AUTHPI_CLIENT_ID and
 // AUTHPI_CLIENT_SECRET name a real one, at which APP_URL/auth/callback is to be
 // registered; APP_URL is where browsers reach the app, if not at http://ADDR.
+//
+// Sign-ins are in memory. With -tags stores they may be in a Redis or a PostgreSQL:
+//
+//	go run -tags stores ./examples/webapp -store redis -store-url redis://127.0.0.1:6379/0
+//
+// To build on it, copy app.go, and page.go with its page.html, style.css, live.js and
+// mark.svg. embedded.go and stage are the issuer.
 package main
 
 import (
@@ -27,7 +34,7 @@ import (
 
 func main() {
 	addr := flag.String("addr", cmp.Or(os.Getenv("ADDR"), "127.0.0.1:8080"), "`address` to listen on")
-	kind := flag.String("store", "memory", "where sessions are kept: memory, redis or postgres")
+	kind := flag.String("store", "memory", "where sign-ins are kept: memory, or with -tags stores redis or postgres")
 	storeURL := flag.String("store-url", "", "`URL` of the store: redis://host:6379/0 or postgres://user@host/database")
 	life := flag.Duration("token-life", 2*time.Minute, "how long the embedded issuer's access tokens live")
 	flag.Parse()
@@ -41,12 +48,13 @@ func main() {
 		log.Fatal(err)
 	}
 	appURL := cmp.Or(os.Getenv("APP_URL"), "http://"+listener.Addr().String())
-	a, err := newApp(authpi.Config{
+	a, err := newSite(authpi.Config{
 		IssuerURL:    os.Getenv("AUTHPI_ISSUER_URL"),
 		ClientID:     os.Getenv("AUTHPI_CLIENT_ID"),
 		ClientSecret: os.Getenv("AUTHPI_CLIENT_SECRET"),
+		Coordinator:  st.refresh,
 		Logger:       slog.Default(),
-	}, appURL, st, *life)
+	}, appURL, st.signIns, *life)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -42,12 +42,12 @@ func newWorldOn(t *testing.T, kind, storeURL string) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := authpi.Config{Now: func() time.Time { return time.Now().Add(time.Duration(w.ahead.Load())) }}
-	a, err := newApp(cfg, w.app.URL, st, 2*time.Minute)
+	cfg := authpi.Config{Coordinator: st.refresh, Now: func() time.Time { return time.Now().Add(time.Duration(w.ahead.Load())) }}
+	a, err := newSite(cfg, w.app.URL, st.signIns, 2*time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.issuer = a.issuer
+	w.issuer = a.embedded.Issuer
 	t.Cleanup(w.issuer.Close)
 	handler = a.handler()
 	return w
@@ -179,7 +179,8 @@ func TestSignInToLogout(t *testing.T) {
 	b := newWorld(t).browser()
 	want(t, b.get(b.app.URL), 200, "Sign in")
 	page := b.signIn("user", "usr_ada")
-	want(t, page, 200, "Ada Lovelace", "ada@example.com", "org_engines", "org_poetry", "None yet", `http-equiv="refresh"`)
+	want(t, page, 200, "Ada Lovelace", "ada@example.com", "Analytical Engines", "org_engines", "Poetry Society", "None yet",
+		`http-equiv="refresh"`, "Expires in", "Refreshes every 10 s")
 	if page.url.Path != "/" || page.url.RawQuery != "" {
 		t.Errorf("signed in at %s; want /", page.url)
 	}
@@ -191,9 +192,14 @@ func TestSignInToLogout(t *testing.T) {
 	if len(before) != 43 || b.sessionID() == before {
 		t.Error("another sign-in did not renew the session ID")
 	}
-	if page := b.get(b.app.URL + "/?pause"); strings.Contains(page.body, "http-equiv") {
-		t.Error("a paused page loads anew all the same")
+	for range 2 {
+		page = b.act("/pause", url.Values{"paused": {"true"}})
+		want(t, b.get(b.app.URL), 200, "Paused", "Resume")
+		if strings.Contains(page.body, "http-equiv") || strings.Contains(page.body, "Refreshes every") {
+			t.Error("a paused page loads anew all the same")
+		}
 	}
+	want(t, b.act("/pause", url.Values{"paused": {"false"}}), 200, "Refreshes every 10 s", "Pause")
 
 	// Rotation, with a membership that has changed.
 	page = b.act("/issuer/membership", url.Values{"org": {"org_observatory"}, "role": {"Reader"}})
@@ -213,7 +219,7 @@ func TestSignInToLogout(t *testing.T) {
 	}
 	wg.Wait()
 	page = b.get(b.app.URL)
-	want(t, page, 200, "org_observatory: now *:read", `href="/orgs/org_observatory/projects"`)
+	want(t, page, 200, "<strong>Royal Observatory</strong> now Reader <code>*:read</code>", `href="/orgs/org_observatory/projects"`)
 	if n := b.issuer.Grants("refresh_token"); n != 1 || rotations(page) != 1 || strings.Contains(page.body, "arrives with the next") {
 		t.Errorf("%d refreshes, %d rotations shown; want 1 of each, and nothing pending", n, rotations(page))
 	}
@@ -225,7 +231,7 @@ func TestSignInToLogout(t *testing.T) {
 	// Logout: not for other sites; then here and at the issuer.
 	want(t, b.post(b.app.URL+"/auth/logout", nil, "cross-site"), 403)
 	want(t, b.get(b.app.URL), 200, "Ada Lovelace")
-	want(t, b.get(b.app.URL+"/auth/logout"), 200, "<button>Sign out</button>")
+	want(t, b.get(b.app.URL+"/auth/logout"), 200, "Sign out?", "Tessera")
 	want(t, b.get(b.app.URL), 200, "Ada Lovelace")
 	page = b.act("/auth/logout", nil)
 	want(t, page, 200, "Sign in", "Who may do what")
@@ -252,7 +258,7 @@ func TestOneOrganization(t *testing.T) {
 func TestPageOfAnOrganization(t *testing.T) {
 	b := newWorld(t).browser()
 	page := b.signInAt("/orgs/org_engines/projects?x=1", "user", "usr_ada")
-	want(t, page, 200, "Projects of org_engines")
+	want(t, page, 200, "Projects of Analytical Engines", "org_engines", "Ada Lovelace")
 	if page.url.RequestURI() != "/orgs/org_engines/projects?x=1" {
 		t.Errorf("signed in at %s; want where it began", page.url)
 	}
@@ -267,12 +273,12 @@ func TestMembership(t *testing.T) {
 	want(t, b.post(b.app.URL+"/issuer/membership", leave, "cross-site"), 403)
 	want(t, b.act("/issuer/membership", leave), 200, "arrives with the next refresh", "/orgs/org_poetry")
 	page := b.act("/refresh", nil)
-	want(t, page, 200, "org_poetry: left")
+	want(t, page, 200, "<strong>Poetry Society</strong> left")
 	if strings.Contains(page.body, "/orgs/org_poetry") || strings.Contains(page.body, "arrives with the next") {
 		t.Error("the membership is still there, or still under way")
 	}
 	want(t, b.act("/issuer/membership", url.Values{"org": {"org_engines"}, "role": {"Reader"}}), 200)
-	want(t, b.act("/refresh", nil), 200, "org_engines: now *:read")
+	want(t, b.act("/refresh", nil), 200, "<strong>Analytical Engines</strong> now Reader <code>*:read</code>")
 	for _, odd := range []url.Values{nil, {"org": {"org_x"}, "role": {"Owner"}}, {"org": {"org_poetry"}, "role": {"King"}}} {
 		want(t, b.act("/issuer/membership", odd), 400, "no such role")
 	}
@@ -331,7 +337,7 @@ func TestRefusedCallbacks(t *testing.T) {
 
 func TestTroubleAtTheIssuer(t *testing.T) {
 	b := newWorld(t).browser()
-	want(t, b.signIn("user", "usr_guest"), 200, "You are in no organization")
+	want(t, b.signIn("user", "usr_luigi"), 200, "You are in no organization")
 
 	b.later(3 * time.Minute)
 	b.issuer.Inject(authpitest.Fault{Endpoint: "token", Status: 503})
@@ -340,14 +346,37 @@ func TestTroubleAtTheIssuer(t *testing.T) {
 	b.issuer.Inject(authpitest.Fault{Endpoint: "token", Status: 503})
 	want(t, b.act("/refresh", nil), 503, "One moment")
 
-	b.issuer.EndSession("usr_guest")
+	b.issuer.EndSession("usr_luigi")
 	b.later(3 * time.Minute)
 	want(t, b.get(b.app.URL), 200, "Your session has ended")
 	want(t, b.get(b.app.URL), 200, "Who may do what")
 
-	want(t, b.signIn("user", "usr_guest"), 200)
-	b.issuer.EndSession("usr_guest")
+	want(t, b.signIn("user", "usr_luigi"), 200)
+	b.issuer.EndSession("usr_luigi")
 	want(t, b.act("/refresh", nil), 200, "Sign in")
+}
+
+// What goes wrong has the app's own look for people, and none for programs.
+func TestErrorPages(t *testing.T) {
+	b := newWorld(t).browser()
+	for _, path := range []string{"/nowhere", "/orgs/org_engines", "/refresh", "/auth/nowhere"} {
+		want(t, b.get(b.app.URL+path), 404, "There is no such page", "Tessera", "To the start page")
+	}
+	want(t, b.post(b.app.URL+"/refresh", nil, "cross-site"), 403, "That did not come from this site", "Tessera")
+	want(t, b.signIn("user", "usr_ada"), 200)
+	want(t, b.get(b.app.URL+"/orgs/org_observatory/projects"), 403, "Not allowed", "Tessera")
+	r, err := http.NewRequest("GET", b.app.URL+"/orgs/org_observatory/projects", nil)
+	if got := b.do(r, err); got.status != 403 || !strings.HasPrefix(got.header.Get("Content-Type"), "application/json") {
+		t.Errorf("a program got %d, %s", got.status, got.header.Get("Content-Type"))
+	}
+}
+
+func TestLife(t *testing.T) {
+	for seconds, want := range map[int]string{-3: "0s", 0: "0s", 59: "59s", 60: "1m 0s", 119: "1m 59s", 3599: "59m 59s", 3600: "1h 0m", 5400: "1h 30m"} {
+		if got := life(time.Duration(seconds) * time.Second); got != want {
+			t.Errorf("%d seconds: got %q; want %q", seconds, got, want)
+		}
+	}
 }
 
 func TestHeaders(t *testing.T) {
@@ -370,6 +399,9 @@ func TestHeaders(t *testing.T) {
 	}
 	if page := b.do(r, err); page.status != 303 || page.header.Get("Location") != b.app.URL+"/" {
 		t.Errorf("another host: %d to %s; want a redirect to %s/", page.status, page.header.Get("Location"), b.app.URL)
+	}
+	for _, name := range []string{"/live.js", "/mark.svg"} {
+		want(t, b.get(b.app.URL+name), 200)
 	}
 	if style := b.get(b.app.URL + "/style.css"); style.status != 200 || !strings.HasPrefix(style.header.Get("Content-Type"), "text/css") {
 		t.Errorf("style.css: %d %s", style.status, style.header.Get("Content-Type"))

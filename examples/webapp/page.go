@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"html/template"
 	"log/slog"
 	"net/http"
@@ -14,48 +16,101 @@ import (
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
-	"github.com/authpi/authpi-idp-go/examples/webapp/stage"
 )
 
-//go:embed page.html style.css
+//go:embed page.html mark.svg style.css live.js
 var files embed.FS
 
-var page = template.Must(template.ParseFS(files, "page.html"))
+var page = template.Must(template.New("").
+	Funcs(template.FuncMap{"name": nameOf, "life": life}).
+	ParseFS(files, "page.html", "mark.svg"))
 
-// view is what the page shows. Where Agent is nil it is a text.
+// names are the app's own: tokens name organizations by their IDs. An app of yours has
+// them in its database.
+var names = map[string]string{
+	"org_engines": "Analytical Engines", "org_observatory": "Royal Observatory", "org_poetry": "Poetry Society",
+}
+
+func nameOf(org string) string { return cmp.Or(names[org], org) }
+
+// question is an action on a resource, asked of each organization.
+type question struct{ Action, Resource, Label string }
+
+var questions = []question{
+	{"read", "projects", "Read projects"},
+	{"write", "projects", "Write projects"},
+	{"delete", "projects.tasks", "Delete tasks"},
+	{"read", "members", "See members"},
+	{"write", "billing", "Change billing"},
+}
+
+// view is what a page shows.
 type view struct {
-	Name, Text   string
-	Back, Paused bool
-	Agent        *authpi.Agent
-	Questions    [][2]string   // actions on resources, asked of each organization
-	Left         time.Duration // of the access token's life
-	Reload       int           // after how many seconds the page asks for itself again
-	History      history
-	Issuer       []stage.Membership // at the embedded issuer
+	Page             string // dashboard, welcome, message or sign-out
+	Title, Text, ID  string
+	Home, SignIn     bool // the ways on from a message
+	Agent            *authpi.Agent
+	Person, Initials string
+
+	// The dashboard's.
+	Questions []question
+	Left      time.Duration // of the access token's life
+	Every     int           // seconds after which the page asks for itself again
+	Paused    bool          // it does not
+	History   history
+	Issuer    any // its panel
 }
 
 func render(w http.ResponseWriter, status int, v view) {
+	if v.Agent != nil {
+		profile := struct{ Name string }{}
+		_ = v.Agent.Claims(&profile) // no name is no trouble
+		v.Person = cmp.Or(profile.Name, v.Agent.Email, v.Agent.ID)
+		v.Initials = initials(v.Person)
+	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
-	if err := page.Execute(w, v); err != nil {
+	if err := page.ExecuteTemplate(w, "page.html", v); err != nil {
 		slog.Warn("page", "error", err)
 	}
 }
 
-func (a *app) dashboard(w http.ResponseWriter, r *http.Request, agent *authpi.Agent) {
-	profile := struct{ Name string }{agent.ID}
-	_ = agent.Claims(&profile) // no name is no trouble
-	v := view{Name: profile.Name, Agent: agent, Left: agent.ExpiresIn().Round(time.Second), Paused: r.URL.Query().Has("pause")}
-	v.Questions = [][2]string{{"read", "projects"}, {"write", "projects"}, {"delete", "projects.tasks"}, {"read", "members"}, {"write", "billing"}}
-	v.History = a.recordHistory(r.Context(), agent)
-	v.Reload = min(10, max(1, v.History.Life/12))
-	if a.issuer != nil {
-		v.Issuer = a.issuer.Memberships(agent, v.History.Chosen)
+// initials are those of the first and the last name.
+func initials(name string) string {
+	words := strings.Fields(name)
+	if len(words) > 1 {
+		words = []string{words[0], words[len(words)-1]}
 	}
-	render(w, http.StatusOK, v)
+	letters := ""
+	for _, word := range words {
+		letters += string([]rune(word)[:1])
+	}
+	return strings.ToUpper(letters)
 }
 
-const historyKey = "history"
+// life is a time as people say it: 1m 59s. live.js has the same.
+func life(d time.Duration) string {
+	seconds := max(0, int(d.Round(time.Second).Seconds()))
+	switch {
+	case seconds >= 3600:
+		return fmt.Sprintf("%dh %dm", seconds/3600, seconds/60%60)
+	case seconds >= 60:
+		return fmt.Sprintf("%dm %ds", seconds/60, seconds%60)
+	}
+	return fmt.Sprintf("%ds", seconds)
+}
+
+func (a *app) dashboard(w http.ResponseWriter, r *http.Request, agent *authpi.Agent) {
+	h := a.recordHistory(r.Context(), agent)
+	render(w, http.StatusOK, view{
+		Page: "dashboard", Title: "What you may do, and where", Agent: agent, Questions: questions,
+		Left: agent.ExpiresIn().Round(time.Second), History: h, Every: min(10, max(1, (h.Life+6)/12)),
+		Paused: a.sessions.GetBool(r.Context(), pausedKey),
+		Issuer: a.embedded.memberships(agent, h.Chosen), // not yours
+	})
+}
+
+const historyKey, pausedKey = "history", "paused"
 
 // history is what this browser has seen of its sign-in's tokens.
 type history struct {
@@ -63,16 +118,19 @@ type history struct {
 	Chosen    string            // the organization that it was narrowed to
 	Token     string            // digest of the access token that was seen last
 	Life      int               // of that token when it was new, in seconds
-	Scopes    map[string]string // what that token says of each organization
-	Rotations []rotation        // the newest first
+	Rights    map[string]change // what that token says of each organization
+	Refreshes []refreshed       // the newest first
 }
 
-type rotation struct {
+type refreshed struct {
 	At   time.Time
-	News []string
+	News []change
 }
 
-// recordHistory notices a rotation by the access token, which is another one then.
+// change is what a token says otherwise of an organization than the one before.
+type change struct{ Name, Now, Scopes string }
+
+// recordHistory notices a refresh by the access token, which is another one then.
 func (a *app) recordHistory(ctx context.Context, agent *authpi.Agent) (h history) {
 	_ = json.Unmarshal([]byte(a.sessions.GetString(ctx, historyKey)), &h) // or a new one
 	if signIn := agent.ID + agent.SessionID + agent.AuthTime.String(); h.SignIn != signIn {
@@ -83,26 +141,32 @@ func (a *app) recordHistory(ctx context.Context, agent *authpi.Agent) (h history
 	if h.Token == token {
 		return h
 	}
-	var news []string
-	scopes := map[string]string{}
+	rights := map[string]change{}
 	for _, o := range agent.Organizations {
-		scopes[o.ID] = "now " + strings.Join(o.Scopes, " ")
-		if h.Scopes[o.ID] != scopes[o.ID] {
-			news = append(news, o.ID+": "+scopes[o.ID])
-		}
+		rights[o.ID] = change{nameOf(o.ID), strings.TrimSpace("now " + o.Title), strings.Join(o.Scopes, ", ")}
 	}
-	for org := range h.Scopes {
-		if scopes[org] == "" {
-			news = append(news, org+": left")
-		}
-	}
-	slices.Sort(news)
 	if h.Token != "" {
-		h.Rotations = slices.Insert(h.Rotations, 0, rotation{time.Now(), news})
-		h.Rotations = h.Rotations[:min(len(h.Rotations), 6)]
+		h.Refreshes = slices.Insert(h.Refreshes, 0, refreshed{time.Now(), changes(h.Rights, rights)})
+		h.Refreshes = h.Refreshes[:min(len(h.Refreshes), 5)]
 	}
-	h.Token, h.Life, h.Scopes = token, int(agent.ExpiresIn().Seconds()), scopes
+	h.Token, h.Life, h.Rights = token, int(agent.ExpiresIn().Seconds()), rights
 	data, _ := json.Marshal(h) // texts, numbers and times
 	a.sessions.Put(ctx, historyKey, string(data))
 	return h
+}
+
+// changes compares the rights of two tokens.
+func changes(before, after map[string]change) (news []change) {
+	for org, rights := range after {
+		if before[org] != rights {
+			news = append(news, rights)
+		}
+	}
+	for org := range before {
+		if _, member := after[org]; !member {
+			news = append(news, change{Name: nameOf(org), Now: "left"})
+		}
+	}
+	slices.SortFunc(news, func(a, b change) int { return strings.Compare(a.Name, b.Name) })
+	return news
 }

@@ -1,4 +1,4 @@
-//go:build unix
+//go:build unix && stores
 
 package main
 
@@ -9,7 +9,7 @@ import (
 	"github.com/authpi/authpi-idp-go/examples/internal/servers"
 )
 
-func TestUnknownStores(t *testing.T) {
+func TestStoresUnknown(t *testing.T) {
 	t.Parallel()
 	for _, wrong := range [][2]string{{"", ""}, {"disk", ""}, {"redis", "http://x"}, {"redis", "redis://127.0.0.1:1"}, {"postgres", "postgres://nobody@127.0.0.1:1/none"}} {
 		if _, err := openStore(t.Context(), wrong[0], wrong[1]); err == nil {
@@ -18,14 +18,14 @@ func TestUnknownStores(t *testing.T) {
 	}
 }
 
-func TestRedis(t *testing.T) {
+func TestStoresRedis(t *testing.T) {
 	t.Parallel()
 	storeURL := servers.Redis(t)
 	signOutEverywhere(t, newWorldOn(t, "redis", storeURL))
 	rotates(t, newWorldOn(t, "redis", storeURL))
 }
 
-func TestPostgres(t *testing.T) {
+func TestStoresPostgres(t *testing.T) {
 	t.Parallel()
 	storeURL := servers.Postgres(t)
 	signOutEverywhere(t, newWorldOn(t, "postgres", storeURL))

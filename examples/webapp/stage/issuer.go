@@ -37,7 +37,7 @@ func NewIssuer(appURL string, tokenLife time.Duration) *Issuer {
 	i := &Issuer{appURL: appURL, roles: map[string]map[string]string{
 		"usr_ada":   {"org_engines": "Editor", "org_poetry": "Owner"},
 		"usr_mary":  {"org_observatory": "Owner", "org_engines": "Reader"},
-		"usr_guest": {},
+		"usr_luigi": {},
 	}}
 	i.Server = authpitest.NewServer(&authpitest.Options{
 		ClientID: "c_webapp", ClientSecret: "only for this run",
@@ -45,7 +45,7 @@ func NewIssuer(appURL string, tokenLife time.Duration) *Issuer {
 		PostLogoutRedirectURIs: []string{appURL + "/"},
 		AccessTokenLifetime:    tokenLife,
 	})
-	for _, u := range [][2]string{{"usr_ada", "Ada Lovelace"}, {"usr_mary", "Mary Somerville"}, {"usr_guest", "A guest without organizations"}} {
+	for _, u := range [][2]string{{"usr_ada", "Ada Lovelace"}, {"usr_mary", "Mary Somerville"}, {"usr_luigi", "Luigi Menabrea"}} {
 		i.AddUser(authpitest.User{ID: u[0], Name: u[1], Email: u[0][4:] + "@example.com", EmailVerified: true})
 		i.publish(u[0])
 	}
@@ -86,7 +86,7 @@ func (i *Issuer) Memberships(agent *authpi.Agent, chosen string) (rows []Members
 	return rows
 }
 
-// SetRole changes what a user is at an organization, and tells whether there is such
+// SetRole changes what a user is at an organization, and reports whether there is such
 // a role. The app hears of it with the next refresh.
 func (i *Issuer) SetRole(user, org, role string) bool {
 	i.mu.Lock()

@@ -33,7 +33,7 @@ func TestSignInAndOut(t *testing.T) {
 	app := startWebapp(t, 2*time.Minute)
 	b := newPerson(t)
 	b.signIn(app, ada)
-	b.see("ada@example.com", "org_engines", "org_poetry", "None yet since you signed in")
+	b.see("ada@example.com", "Analytical Engines", "org_engines", "Poetry Society", "None yet since you signed in")
 	if at := ask[string](b, `location.href`); at != app.url+"/" {
 		t.Errorf("signed in at %s; want %s/", at, app.url)
 	}
@@ -45,8 +45,8 @@ func TestSignInAndOut(t *testing.T) {
 	}
 
 	// A page of one organization, by a link in the matrix, and one that is not hers.
-	b.press("table", "org_engines")
-	b.see("Projects of org_engines")
+	b.press("table", "Analytical Engines")
+	b.see("Projects of Analytical Engines", "org_engines", ada)
 	b.expect("403")
 	b.open(app.url + "/orgs/org_observatory/projects")
 	b.see("Not allowed")
@@ -115,7 +115,7 @@ func TestTwoTabsSignInAtOnce(t *testing.T) {
 	together(func(b *tab) { b.press("fieldset", ada) })
 	together(func(b *tab) { b.see(ada, "What you may do, and where") })
 	together(func(b *tab) { b.press("form[action='/refresh']", "Refresh now") })
-	together(func(b *tab) { b.see(ada, "new tokens, same memberships") })
+	together(func(b *tab) { b.see(ada, "New tokens, same memberships") })
 }
 
 func TestRotationWhileThePageIsOpen(t *testing.T) {
@@ -131,12 +131,12 @@ func TestRotationWhileThePageIsOpen(t *testing.T) {
 		}
 		return nil
 	})
-	b.see("new tokens, same memberships")
+	b.see("New tokens, same memberships")
 
 	// A change of memberships arrives by itself as well.
 	b.press("section.issuer form:nth-of-type(2)", "Reader")
 	b.see("arrives with the next refresh")
-	b.see("org_observatory: now *:read")
+	b.see("Royal Observatory now Reader *:read")
 	b.wait("row of the organization", func() error {
 		if html := b.html(); !strings.Contains(html, `href="/orgs/org_observatory/projects"`) || strings.Contains(html, "arrives with") {
 			return fmt.Errorf("not there, or still under way")
@@ -160,7 +160,7 @@ func TestMembershipChange(t *testing.T) {
 		return nil
 	})
 	b.press("form[action='/refresh']", "Refresh now")
-	b.see("org_engines: now owner *:**", "org_poetry: left")
+	b.see("Analytical Engines now Owner owner, *:**", "Poetry Society left")
 	if n := ask[int](b, `document.querySelectorAll("td .yes").length`); n != 5 {
 		t.Errorf("the matrix says yes %d times; want 5", n)
 	}
@@ -175,22 +175,22 @@ func TestOneOrganization(t *testing.T) {
 	b.do(chromedp.SendKeys(chromedp.ID("org"), "org_engines"))
 	b.press("details form", "Sign in")
 	b.press("fieldset", ada)
-	b.see("org_engines only")
+	b.see("Analytical Engines only")
 	if html := b.html(); strings.Contains(html, "/orgs/org_poetry") || !strings.Contains(html, `value="org_engines" aria-current="true"`) {
 		t.Error("the tokens are not for org_engines alone")
 	}
 	b.press("section", "All organizations")
 	b.press("fieldset", ada)
-	b.see("org_poetry only")
+	b.see("Poetry Society only")
 
 	// One that is not hers: nobody says that she cancelled, and she is still signed in.
 	b.expect("403")
 	b.open(app.url + "/auth/login?org=org_observatory")
 	b.press("fieldset", ada)
-	b.see("You are not signed in there", "your account does not belong to this organization")
+	b.see("You were not signed in", "your account does not belong to this organization")
 	b.looksGood("refused for an organization")
 	b.press("main", "To the start page")
-	b.see("org_poetry only")
+	b.see("Poetry Society only")
 }
 
 func TestSignOutEverywhere(t *testing.T) {
@@ -217,7 +217,7 @@ func TestRefusedCallback(t *testing.T) {
 	b.open(app.url)
 	b.press("main", "Sign in")
 	b.press("form", "Cancel")
-	b.see("Sign-in was cancelled", "Sign in again")
+	b.see("You were not signed in", "It was cancelled", "Sign in again")
 	refused, err := url.Parse(b.lastCallback())
 	if err != nil {
 		t.Fatal(err)
