@@ -3,6 +3,7 @@
 // session whose refresh token comes twice.
 //
 // The processes are this test binary, started again as a worker. How often the
-// long scenarios repeat is set by AUTHPI_OUTAGES, AUTHPI_KILLS and
-// AUTHPI_SHARED_KILLS; AUTHPI_SEED repeats a run's random moments.
+// long scenarios repeat is set by AUTHPI_OUTAGES, AUTHPI_KILLS,
+// AUTHPI_SHARED_KILLS and AUTHPI_SIGNIN_KILLS; AUTHPI_SEED repeats a run's random
+// moments.
 package refresh

@@ -42,6 +42,9 @@ type setup struct {
 	Advisory bool   `json:"advisory,omitempty"` // coordinate over Postgres too
 
 	Folder string `json:"folder,omitempty"` // in place of the sessions table
+
+	Site  bool `json:"site,omitempty"`   // serve a site, over Redis or PostgreSQL
+	DieAt int  `json:"die_at,omitempty"` // at which moment of a callback; 0: never
 }
 
 // order is what a worker is told to do, one JSON object to a line.
@@ -76,6 +79,7 @@ type report struct {
 	Tokens   *authpi.TokenSet  `json:"tokens,omitempty"`
 	Session  string            `json:"session,omitempty"`
 	Token    string            `json:"token,omitempty"` // a label
+	Addr     string            `json:"addr,omitempty"`  // of a site
 	Ended    map[string]string `json:"ended,omitempty"` // sessions, and why
 }
 
@@ -87,6 +91,7 @@ const (
 	evRenewed  = "renewed" // Refresh returned with Token
 	evEnded    = "ended"   // Session has ended, says the answer to Token
 	evFailed   = "failed"  // a passing failure
+	evWrote    = "wrote"   // an entry under Token is in the store
 	evBroken   = "broken"  // the worker itself cannot go on
 )
 
@@ -96,6 +101,7 @@ type worker struct {
 	client *authpi.IdpClient
 	store  store
 	loaded []authpi.TokenSet
+	addr   string // of the site
 
 	mu  sync.Mutex // guards out
 	out *json.Encoder
@@ -129,7 +135,7 @@ func work(config string) int {
 		w.tell(report{Event: evBroken, Failures: []failure{{Text: err.Error()}}})
 		return 1
 	}
-	w.tell(report{Event: evReady})
+	w.tell(report{Event: evReady, Addr: w.addr})
 	in := json.NewDecoder(os.Stdin)
 	for {
 		var o order
@@ -159,6 +165,9 @@ func work(config string) int {
 func (w *worker) begin(config string) error {
 	if err := json.Unmarshal([]byte(config), &w.setup); err != nil {
 		return err
+	}
+	if w.Site {
+		return w.serveSite()
 	}
 	cfg := authpi.Config{
 		IssuerURL: w.Issuer, ClientID: w.ClientID, RefreshBuffer: -1,
