@@ -34,9 +34,7 @@ func (c *call) owns(agent *authpi.Agent) bool {
 // judgeGiven judges a set that a call gives to its caller. w.mu is held.
 func (w *world) judgeGiven(c *call, got *set) {
 	p := c.p
-	// Where the issuer does not rotate, a clock that was set hides which set is newer; both
-	// work.
-	if got.index < c.haveSet.index && (w.h.setup.rotates || !w.jumped) {
+	if w.isOlder(got, c.haveSet) {
 		w.violate(inOrder, p, c, "it gets %v, which is older than its own %v", got, c.haveSet)
 	}
 	if got.means == unusable {
@@ -52,6 +50,14 @@ func (w *world) judgeGiven(c *call, got *set) {
 		w.violate(ownGrant, p, c, "it gets %v of grant %s", got, grantName(got.grant))
 	}
 	w.judgeStored(c, got)
+}
+
+// isOlder reports whether one set is older than another, as far as a process can tell.
+// Where the issuer does not rotate both work, and only dates tell: these have whole
+// seconds, and clocks are set.
+func (w *world) isOlder(one, another *set) bool {
+	tells := w.h.setup.rotates || !w.jumped && another.issuedAt-one.issuedAt > time.Second
+	return one.index < another.index && tells
 }
 
 // signedOut reports whether the last thing that the caller's store said is that nobody is
