@@ -105,6 +105,22 @@ func Example() {
 	// ada@example.com Owner org_poetry true
 }
 
+// Who is signed in, and as what in each organization.
+func ExampleAgent() {
+	srv, client := exampleIssuer(nil)
+	defer srv.Close()
+	agent := exampleSignIn(srv, client)
+
+	fmt.Println(agent.ID, agent.Email)
+	for _, org := range agent.Organizations {
+		fmt.Println(org.ID, org.Title, agent.ScopesFor(org.ID), "owner:", agent.IsOwnerOf(org.ID))
+	}
+	// Output:
+	// usr_ada ada@example.com
+	// org_engines Editor [projects:** members:read] owner: false
+	// org_poetry Owner [owner *:**] owner: true
+}
+
 // An Agent has no display name: the ID token's claims have one, if the login asked for
 // the scope profile.
 func ExampleAgent_Claims() {
@@ -594,6 +610,24 @@ func ExampleSessionEnded() {
 	// Output:
 	// issuer unreachable: false
 	// session revoked: true
+}
+
+// What the issuer said is inside every error of a refresh.
+func ExampleOAuthError() {
+	srv, client := exampleIssuer(&authpitest.Options{AccessTokenLifetime: -time.Minute}) // expired at once
+	defer srv.Close()
+	tokens := exampleSignIn(srv, client).Tokens
+
+	srv.Inject(authpitest.Fault{Endpoint: "token", Status: http.StatusTooManyRequests, RetryAfter: "17"})
+	_, err := client.CreateAgent(context.Background(), tokens, nil)
+	var e *authpi.OAuthError
+	if errors.As(err, &e) {
+		fmt.Println(e.StatusCode, e.Code, e.RetryAfter)
+	}
+	fmt.Println("sign in again:", authpi.SessionEnded(err))
+	// Output:
+	// 429 refresh_error 17s
+	// sign in again: false
 }
 
 func ExampleParseTokenSet() {

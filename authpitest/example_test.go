@@ -1,12 +1,15 @@
 package authpitest_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log"
 	"net/url"
 	"time"
 
+	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/authpitest"
 )
 
@@ -87,6 +90,26 @@ func ExampleNewServer() {
 	// The app under test is configured with srv.URL, srv.ClientID() and srv.ClientSecret().
 	fmt.Println(srv.ClientID(), srv.Sessions("usr_ada"))
 	// Output: c_test 0
+}
+
+// An API under test gets one good token, and one that anybody could have written.
+func ExampleServer_AccessToken() {
+	srv := authpitest.NewServer(nil)
+	defer srv.Close()
+	client, err := authpi.NewIdpClient(authpi.Config{IssuerURL: srv.URL, ClientID: "c_api"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	good := srv.AccessToken(map[string]any{"sub": "usr_ada", "aud": "https://api.example.com"})
+	forged := srv.Sign(map[string]any{"sub": "usr_ada", "aud": "https://api.example.com"}, map[string]any{"alg": "none"})
+
+	agent, err := client.VerifyAccessToken(context.Background(), good, "https://api.example.com")
+	fmt.Println(agent.ID, err)
+	_, err = client.VerifyAccessToken(context.Background(), forged, "https://api.example.com")
+	fmt.Println(errors.Is(err, authpi.ErrInvalidToken))
+	// Output:
+	// usr_ada <nil>
+	// true
 }
 
 // Without a socket only the server's own client reaches it, and testing/synctest can
