@@ -19,8 +19,8 @@ type Agent struct {
 	// machine's is its client ID where [IdpClient.ClientCredentials] made the Agent,
 	// and the token's own subject, agt_..., where an API verified the token.
 	ID string
-	// Type is what kind of principal the ID names by its prefix; a client ID has
-	// none of them, so a machine that knows itself by it reads as a user.
+	// Type is the kind of principal, by the prefix of its ID. A client ID has no
+	// such prefix: an Agent of [IdpClient.ClientCredentials] has the type of a user.
 	Type PrincipalType
 	// Email is empty where the email scope was not granted.
 	Email string
@@ -133,8 +133,8 @@ func (o *Organization) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// AgentOptions are what [IdpClient.CreateAgent] does besides decoding. A nil
-// *AgentOptions refreshes and calls nobody.
+// AgentOptions say what [IdpClient.CreateAgent] does besides decoding. With a nil
+// *AgentOptions it refreshes, and calls no callback.
 type AgentOptions struct {
 	// OnRefresh, if set, is called with the new tokens before CreateAgent returns
 	// them. The old refresh token no longer works by then, so store the set durably,
@@ -144,25 +144,25 @@ type AgentOptions struct {
 	// and does not end with the caller's: it ends after RefreshTimeout, counted
 	// while the process runs.
 	OnRefresh func(ctx context.Context, tokens TokenSet) error
-	// OnRefreshError, if set, is told that fresh tokens could not be had or stored;
-	// the same error is returned. [SessionEnded] reports whether to sign in again.
-	// It is not told about the caller's own cancellation.
+	// OnRefreshError, if set, is called if new tokens could not be received or
+	// stored; the same error is returned. [SessionEnded] reports whether to sign in
+	// again. It is not called for the caller's own cancellation.
 	OnRefreshError func(ctx context.Context, err error)
 	// Reload, if set, reads the session store again. It is asked before a refresh
 	// token is spent or another caller's set is used, and once more when the issuer
 	// refuses: where the store holds another refresh token or a later expiry,
 	// another process was first, and its set is used, or what that has become since.
 	// OnRefresh does not run for it. A zero set means that the user has signed out
-	// meanwhile. An error counts as a passing failure; nothing is spent then.
+	// meanwhile. An error counts as a temporary failure; nothing is spent then.
 	//
 	// A call for the same tokens from inside Reload or OnRefresh, with the context
-	// that they were given, returns at once: with what is known, or a passing
+	// that they were given, returns at once: with what is known, or a temporary
 	// failure.
 	Reload func(ctx context.Context) (TokenSet, error)
 	// AutoRefresh, if not RefreshDefault, overrides Config.AutoRefresh.
 	AutoRefresh RefreshMode
-	// Resources are sent with a refresh (RFC 8707). Nil or empty: none are, and
-	// the issuer keeps the session's. Mind that [RefreshOptions] read nil otherwise.
+	// Resources are sent with a refresh (RFC 8707). Nil or empty: none are, and the
+	// issuer keeps the session's. In [RefreshOptions] nil means something else.
 	Resources []string
 }
 
@@ -178,9 +178,9 @@ type AgentOptions struct {
 //	})
 //
 // It returns an [*OAuthError] for tokens that cannot be read, or expired without a
-// refresh token, and a [*RefreshError] for a refresh that failed. The stored ID token
-// is trusted as stored, unless Config.VerifyStoredTokens is set. Where no ID token is
-// stored the identity comes from the user info endpoint.
+// refresh token, and a [*RefreshError] for a refresh that failed. The stored ID
+// token is trusted as stored, unless Config.VerifyStoredTokens is set. If no ID
+// token is stored, the identity comes from the user info endpoint.
 func (c *IdpClient) CreateAgent(ctx context.Context, tokens TokenSet, opts *AgentOptions) (*Agent, error) {
 	if opts == nil {
 		opts = &AgentOptions{}

@@ -15,8 +15,8 @@ type Scope struct {
 	Action string
 }
 
-// ParseScope splits a scope such as "projects.tasks:read" at its last colon. ok
-// is false for a text that names no resource and action, as a role ("owner") does.
+// ParseScope splits a scope such as "projects.tasks:read" at its last colon. ok is
+// false for a text without resource and action, such as a role ("owner").
 func ParseScope(s string) (scope Scope, ok bool) {
 	colon := strings.LastIndexByte(s, ':')
 	if colon <= 0 || colon == len(s)-1 {

@@ -119,10 +119,10 @@ const (
 // user's own session.
 //
 // It checks the state (in constant time), then the issuer's error, the code and the
-// iss parameter (RFC 9207), none of them repeated; then the ID token, its nonce and,
-// where the login set MaxAge, its auth_time; and the organization, where the login
-// asked for one, since the user can edit the address. No code is sent before the
-// callback holds. An error is the issuer's only if iss, where present, is.
+// iss parameter (RFC 9207), and that none of them is repeated. Only then is the code
+// sent. Then it checks the ID token with its nonce, its auth_time if the login set
+// MaxAge, and the organization if the login asked for one, since the user can edit
+// the address. An error with a wrong iss does not count as the issuer's.
 //
 // It returns an [*OAuthError]: invalid_state, the issuer's own code such as
 // access_denied, invalid_issuer, invalid_organization, invalid_request (also for a
@@ -253,9 +253,9 @@ func sameSecret(got, want string) bool {
 // below.
 const maxCallback = 64 << 10
 
-// ParseCallback reads the parameters out of a callback that is no http.Request:
-// a full URL, or a query with or without its question mark. Semicolons do not
-// separate.
+// ParseCallback reads the parameters of a callback that is not an http.Request: a
+// full URL, or a query with or without its question mark. A semicolon is no
+// separator.
 //
 // What cannot be read is an [*OAuthError] with the code invalid_request.
 func ParseCallback(raw string) (url.Values, error) {

@@ -123,8 +123,8 @@ func NewIdpClient(cfg Config) (*IdpClient, error) {
 }
 
 // Check reports whether the client can work: at start-up, and as a readiness probe.
-// It looks at the discovery document and its issuer, the endpoints and the keys, as
-// the client itself uses them: while good copies are at hand it makes no request.
+// It checks the discovery document and its issuer, the endpoints and the keys, as
+// the client itself uses them: while it has good copies it makes no request.
 //
 // A [*ConfigurationError] names the field that is wrong: IssuerURL for no such host,
 // no discovery document, another issuer's, or no key; Endpoints and a name for an
@@ -240,9 +240,9 @@ const opClientCredentials = "client credentials"
 // section 4.4). Its token is short-lived and comes without a refresh token: ask
 // again, or let [IdpClient.ClientCredentialsSource] do so.
 //
-// The Agent knows no more than its token's scope: its ID is the client ID, so that
-// its Type reads as a user, and it has no organizations. Those show where an API
-// verifies the token.
+// The Agent knows no more than its token's scope: its ID is the client ID, its Type
+// that of a user, and it has no organizations. An API that verifies the token sees
+// the organizations.
 //
 // scopes and resources may be empty; Config.Resources are not sent. It returns a
 // [*ConfigurationError] without Config.ClientSecret, and otherwise an [*OAuthError]:
@@ -295,8 +295,8 @@ func (c *IdpClient) requestMachineToken(ctx context.Context, scopes, resources [
 // token that is not valid any more is no error.
 //
 // In this process the session is over from now on, whatever the issuer answers: no
-// call with the token, or with one before or after it, gets tokens again, and what a
-// refresh on its way brings is revoked as well.
+// call with the token, or with one before or after it, gets tokens again, and the
+// tokens that a refresh under way receives are revoked, too.
 //
 // It returns a [*ConfigurationError] where the issuer has no such endpoint, and an
 // [*OAuthError]: revocation_error, or the issuer's own code.
@@ -305,8 +305,8 @@ func (c *IdpClient) RevokeToken(ctx context.Context, token, tokenTypeHint string
 	return c.revokeAtIssuer(ctx, token, tokenTypeHint)
 }
 
-// Introspection is what the issuer says of a token (RFC 7662 section 2.2). Where
-// Active is false nothing else means anything.
+// Introspection is what the issuer says about a token (RFC 7662 section 2.2). If
+// Active is false, nothing else counts.
 type Introspection struct {
 	// Active is whether the token works now.
 	Active bool

@@ -19,10 +19,10 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/weburl"
 )
 
-// Config is what [NewIdpClient] needs to know. IssuerURL and ClientID are
-// required, RedirectURI for signing people in; everything else may stay zero.
-// Printed, logged or marshalled it does not show the secret, but fmt does show it
-// where a Config stands in an unexported field of another struct.
+// Config is what [NewIdpClient] needs to know. IssuerURL and ClientID are required,
+// RedirectURI for signing people in; everything else may stay zero. Printed, logged
+// or marshalled it does not show the secret, with one exception: fmt shows it if the
+// Config is in an unexported field of another struct.
 type Config struct {
 	// IssuerURL is the issuer's base URL, for example https://idp.authpi.com/i_1.
 	// Trailing slashes make no difference.
@@ -47,14 +47,14 @@ type Config struct {
 	// half of a token's life. 0: 60 s; negative: not before expiry.
 	RefreshBuffer time.Duration
 	// RefreshMemory is how long the successor of a spent refresh token is remembered
-	// for requests that still hold the old one. 0: 60 s; negative: not at all. One
-	// that nobody has stored yet is kept for 24 hours in any case, since it is all
-	// that is left of its session.
+	// for requests that still hold the old one. 0: 60 s; negative: not at all. A
+	// successor that nobody has stored yet is kept for 24 hours in any case: its
+	// session has no other token.
 	RefreshMemory time.Duration
-	// RefreshTimeout bounds the request of one refresh with all that it needs, and
-	// then each caller's OnRefresh, whatever happens to the callers' contexts. It
-	// counts time in which the process runs: one that was stopped still reads the
-	// answer that waits for it. 0: 30 s; negative: a [*ConfigurationError].
+	// RefreshTimeout limits one refresh, and then each caller's OnRefresh, whatever
+	// happens to the callers' contexts. It counts only time in which the process
+	// runs: one that was stopped still reads the answer. 0: 30 s; negative: a
+	// [*ConfigurationError].
 	RefreshTimeout time.Duration
 	// AuthMethod is how a confidential client authenticates. It is never guessed.
 	AuthMethod AuthMethod
@@ -118,10 +118,9 @@ const (
 )
 
 // Endpoints are an issuer's URLs. The zero value means AuthPI's paths under the
-// issuer URL, with the key set's address from discovery. Where any field is set,
-// an empty one is an endpoint that the issuer does not offer: calls that need it
-// return a [*ConfigurationError]. A JWKS that is given is used as it is, without
-// discovery.
+// issuer URL, with the key set's address from discovery. Where any field is set, an
+// empty one is an endpoint that the issuer does not offer: calls that need it return
+// a [*ConfigurationError]. A given JWKS is used as it is, without discovery.
 type Endpoints struct {
 	// Issuer is the exact iss of the tokens; empty: IssuerURL as given.
 	Issuer string
@@ -287,8 +286,8 @@ func (cfg *Config) endpoints() Endpoints {
 
 // DiscoverEndpoints reads the endpoints of an issuer that has other paths than
 // AuthPI's, for [Config].Endpoints (OpenID Connect Discovery 1.0 section 4). The
-// issuer that the document states must equal issuerURL, but for one trailing
-// slash. A nil client means one with a timeout of 30 s.
+// issuer that the document states must equal issuerURL, but for one trailing slash.
+// A nil client means one with a timeout of 30 s.
 //
 // It returns a [*ConfigurationError] for a bad issuerURL, and otherwise an
 // [*OAuthError]: invalid_issuer, invalid_response or transport_error.

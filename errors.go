@@ -16,10 +16,10 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/strictjson"
 )
 
-// OAuthError is what the issuer, or a protocol check of this package, said.
-// Match it by code with [errors.Is] and the Err constants, or read its fields
-// with [errors.As]. No field ever holds a token, code, verifier or secret: an
-// issuer that echoes what it was sent is masked.
+// OAuthError is what the issuer, or a check of this package, said. Match it by code
+// with [errors.Is] and the Err constants, or read its fields with [errors.As]. No
+// field ever holds a token, code, verifier or secret: what an issuer echoes is
+// masked.
 type OAuthError struct {
 	// Code is the error code of RFC 6749 section 5.2, of OpenID Connect Core section
 	// 3.1.2.6, or one of this package where the issuer gave none: token_error,
@@ -189,8 +189,7 @@ type errorCode string
 
 func (c errorCode) Error() string { return "authpi: " + string(c) }
 
-// The signs that callers tell apart with [errors.Is]. Each matches an
-// [*OAuthError] by its code.
+// Constants for [errors.Is]. Each matches an [*OAuthError] with its code.
 const (
 	// ErrTokenExpired: the access token has expired and there is no refresh token.
 	ErrTokenExpired errorCode = "token_expired"
@@ -200,7 +199,7 @@ const (
 	// ErrInvalidState: the callback does not belong to this login (RFC 6749 section
 	// 10.12).
 	ErrInvalidState errorCode = "invalid_state"
-	// ErrInvalidOrganization: the tokens are not of the organization that the login
+	// ErrInvalidOrganization: the tokens are for another organization than the login
 	// asked for.
 	ErrInvalidOrganization errorCode = "invalid_organization"
 	// ErrInvalidNonce: the ID token does not belong to this login (OpenID Connect
@@ -214,7 +213,7 @@ const (
 	// ErrSessionExpired: the session at the issuer, or in the app's own store, is
 	// over.
 	ErrSessionExpired errorCode = "session_expired"
-	// ErrUserBlocked: the issuer lets this user in no more.
+	// ErrUserBlocked: the issuer has blocked this user.
 	ErrUserBlocked errorCode = "user_blocked"
 	// ErrAccountLinkingRequired: the identity must be linked to an account first.
 	ErrAccountLinkingRequired errorCode = "account_linking_required"
@@ -242,15 +241,15 @@ const (
 	codeIntrospectionError = "introspection_error"
 )
 
-// SessionEnded reports whether signing in again is the only way on: the refresh
-// token is spent or revoked, the session is over, the identity was refused. It
-// is false where the same tokens may be tried again, as after a timeout, a 429
-// or a 5xx, and for errors that are not of this package.
+// SessionEnded reports whether the user has to sign in again: the refresh token is
+// spent or revoked, the session is over, the identity was refused. It is false if
+// the same tokens may be tried again, as after a timeout, a 429 or a 5xx, and for
+// errors that are not of this package.
 //
-// On refresh any refusal ends the session, whatever its code, but for those that
-// speak of the client or of what was asked for: invalid_client, unauthorized_client,
+// Any refusal of a refresh ends the session, except for codes that concern the
+// client or the request: invalid_client, unauthorized_client,
 // unsupported_grant_type, invalid_request, invalid_scope, invalid_target, and
-// access_denied where resources or scopes were asked for.
+// access_denied if the request named resources or scopes.
 func SessionEnded(err error) bool {
 	var e *OAuthError
 	if !errors.As(err, &e) || e.passing() {
@@ -269,9 +268,9 @@ func SessionEnded(err error) bool {
 	return false
 }
 
-// RefreshError says that no fresh tokens could be had, verified or stored. It
-// unwraps to an [*OAuthError], through a [*SubjectMismatchError] where the new
-// tokens were somebody else's.
+// RefreshError says that new tokens were not received, verified or stored. It
+// unwraps to an [*OAuthError], through a [*SubjectMismatchError] if the new tokens
+// are another user's.
 type RefreshError struct {
 	cause  error
 	tokens *TokenSet // nil: the issuer sent none
@@ -306,10 +305,10 @@ func (e RefreshError) Format(f fmt.State, verb rune) {
 // Tokens returns the token set that the issuer sent before something failed: the
 // old refresh token is spent, so these are the only tokens of this session.
 //
-// After OnRefresh failed, store them by another way, or just try again: the next
-// CreateAgent with the old tokens passes them to OnRefresh again, for 24 hours. After
+// If OnRefresh failed, store them in another way, or just try again: the next
+// CreateAgent with the old tokens passes them to OnRefresh again, for 24 hours. If
 // an ID token was refused, or the old refresh token revoked, do NOT sign anybody in
-// with them; revoke them. ok is false where the issuer sent no tokens.
+// with them; revoke them. ok is false if the issuer sent no tokens.
 func (e *RefreshError) Tokens() (tokens TokenSet, ok bool) {
 	if e.tokens == nil {
 		return TokenSet{}, false

@@ -57,8 +57,7 @@ type AuthorizationOptions struct {
 	Prompt []string
 	// MaxAge is how long ago the user may have signed in, in whole seconds. Zero: it
 	// is not sent. Negative: max_age=0, a fresh sign-in.
-	// [IdpClient.ExchangeCallback] checks it, while Prompt login alone is only a
-	// wish.
+	// [IdpClient.ExchangeCallback] checks it; Prompt login alone is only a request.
 	MaxAge time.Duration
 	// ACRValues are authentication context classes, most wanted first.
 	ACRValues []string

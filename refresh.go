@@ -26,8 +26,8 @@ type RefreshOptions struct {
 	OnRefresh func(context.Context, TokenSet) error
 	// Reload is as in [AgentOptions].
 	Reload func(context.Context) (TokenSet, error)
-	// Resources are RFC 8707 resource indicators; nil: Config's, empty: none. Mind
-	// that [AgentOptions] read nil otherwise.
+	// Resources are RFC 8707 resource indicators; nil: Config's, empty: none. In
+	// [AgentOptions] nil means something else.
 	Resources []string
 	// Scopes may only narrow what was granted (RFC 6749 section 6). Empty: all.
 	Scopes []string
@@ -67,18 +67,18 @@ func (c *IdpClient) Refresh(ctx context.Context, agent *Agent, opts *RefreshOpti
 	return c.identify(ctx, renewed, r)
 }
 
-// RefreshCoordinator lets several processes spend a refresh token once between
-// them. Within one process nothing is needed: a shared flight always stands in
-// front, so Do is called once for each id and process, with a context of its own
-// that no caller's cancellation ends. Module authpiredis has one over Redis.
+// RefreshCoordinator lets several processes spend a refresh token once between them.
+// One process needs none: its callers share a refresh anyway. So Do is called once
+// for each id and process, with a context that no caller's cancellation ends. Module
+// authpiredis has one over Redis.
 type RefreshCoordinator interface {
 	// Do runs spend at most once for an id among all who share the coordinator, and
-	// returns to each of them the bytes that it returned, for a while after too. An
-	// error of spend is not kept: it means that nothing final happened.
+	// returns its result to each of them, and for a while after. An error of spend
+	// is not kept: it means that nothing final happened.
 	//
-	// id is a digest, safe to store and log. The bytes are sealed: only a holder
-	// of the old refresh token can read them. An error means that nobody could be
-	// asked; the refresh then fails for a passing reason and spends nothing.
+	// id is a digest, safe to store and log. The bytes are sealed: only a holder of
+	// the old refresh token can read them. An error means that the coordinator does
+	// not work; the refresh then fails for now and spends nothing.
 	Do(ctx context.Context, id string, spend func(context.Context) ([]byte, error)) ([]byte, error)
 }
 

@@ -23,16 +23,16 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/weburl"
 )
 
-// TokenSource returns the agent's access token to whatever takes an
-// [oauth2.TokenSource], refreshed ahead of expiry for as long as the session
-// lives. New tokens go to opts.OnRefresh before they are used, as in
-// [IdpClient.CreateAgent], once for all callers of the source. A token that is good
-// is returned without a lock.
+// TokenSource returns a source of the agent's access token, refreshed ahead of
+// expiry for as long as the session lives, for libraries that take an
+// [oauth2.TokenSource]. New tokens go to opts.OnRefresh before they are used, as in
+// [IdpClient.CreateAgent], once for all callers of the source. While the token is
+// good, Token takes no lock.
 //
-// Sources of one session may stand side by side, with or without OnRefresh, and may be
-// made from the same agent at any time: each learns what the others, and CreateAgent,
-// have made of its tokens, for as long as one of them is in use. Without OnRefresh
-// nothing but the source has the newest tokens: keep the source, not the agent.
+// There may be several sources of one session, with or without OnRefresh, made from
+// the same agent at any time. Each picks up the tokens that another one, or
+// CreateAgent, has refreshed, for as long as one of them is in use. Without
+// OnRefresh only the source has the newest tokens: keep the source, not the agent.
 //
 // Its Token method has no context, so a refresh there ends with RefreshTimeout
 // alone. It returns an [*OAuthError] matching [ErrTokenExpired] where the token has
@@ -47,28 +47,29 @@ func (c *IdpClient) TokenSource(agent *Agent, opts *AgentOptions) oauth2.TokenSo
 // HTTPClient calls APIs as the agent: it adds the access token, refreshed where
 // needed, as [IdpClient.TokenSource] does. A request waits for that no longer than
 // its own context lasts; the refresh goes on without it, and the next request has
-// the result. A redirect to another origin, or back from one, goes without the
-// token, and so does nothing over plain http outside loopback: such a request is a
-// [*ConfigurationError] unless Config.AllowInsecureHTTP is set (RFC 6750 section
-// 5.3). Where there is no token the request fails as Token does. It uses
-// Config.HTTPClient's transport.
+// the result. It uses Config.HTTPClient's transport.
+//
+// A redirect to another origin, or back from one, is followed without the token. A
+// request over plain http outside loopback fails with a [*ConfigurationError],
+// unless Config.AllowInsecureHTTP is set (RFC 6750 section 5.3). Without a token the
+// request fails as Token does.
 func (c *IdpClient) HTTPClient(agent *Agent, opts *AgentOptions) *http.Client {
 	return &http.Client{Transport: &bearerTransport{
 		source: c.userSource(agent, opts), base: c.caller.Transport(), insecure: c.cfg.AllowInsecureHTTP,
 	}}
 }
 
-// ClientCredentialsSource returns a machine's access token (see
-// [IdpClient.ClientCredentials]), kept until shortly before it expires and then
-// asked for anew, once for all callers. While the issuer is unreachable a token that
-// is still good goes on being returned, and where the issuer asks for a wait
-// (Retry-After) no source of this client asks before that is over. Its errors are
-// those of ClientCredentials. It is safe for concurrent use; do not change the Token
-// it returns.
+// ClientCredentialsSource returns a source of a machine's access token (see
+// [IdpClient.ClientCredentials]). It keeps the token until shortly before it
+// expires, and then requests the next one, once for all callers. While the issuer is
+// unreachable it returns a token that is still good. After a Retry-After, no source
+// of this client makes a request before its time. Its errors are those of
+// ClientCredentials. It is safe for concurrent use; do not change the Token it
+// returns.
 //
-// With Config.MachineTokens, processes that ask for the same scopes and resources, in
-// the same order, share a token; one of them asks for the next. A store that is
-// unreachable costs some seconds at most, and each process then asks for itself.
+// With Config.MachineTokens, processes that ask for the same scopes and resources,
+// in the same order, share a token; one of them asks for the next. If the store is
+// unreachable, each process requests its own, after some seconds at most.
 func (c *IdpClient) ClientCredentialsSource(scopes []string, resources ...string) oauth2.TokenSource {
 	s := &machineSource{client: c, scopes: slices.Clone(scopes), resources: slices.Clone(resources)}
 	timeout := machineTimeout
@@ -85,12 +86,12 @@ const machineTimeout = 10 * time.Second
 // MachineTokenStore keeps the tokens of [IdpClient.ClientCredentialsSource] for all
 // processes of a client. It needs no lock. Module authpiredis has one over Redis.
 type MachineTokenStore interface {
-	// Load returns what was last saved under id: nil, and no error, where that is
-	// nothing, or has expired.
+	// Load returns what was last saved under id. If there is nothing, or it has
+	// expired, it returns nil and no error.
 	Load(ctx context.Context, id string) ([]byte, error)
 	// Save keeps the bytes under id until expiry, in place of what is there. They
-	// are sealed under the client's secret, and id is a digest that nobody makes
-	// without it, so both are safe to store and to log.
+	// are sealed under the client secret, and id is a digest that takes the secret
+	// to make, so both are safe to store and to log.
 	Save(ctx context.Context, id string, sealed []byte, expiry time.Time) error
 }
 

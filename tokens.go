@@ -24,12 +24,12 @@ import (
 // TokenSet is what a session stores: the tokens of one user or machine. It is a
 // plain value; a refresh makes a new one. The zero TokenSet has expired.
 //
-// Marshalled to JSON it is whole, in the storage form that the Python package
-// authpi-idp reads and writes too; printed in any other way it shows no token.
-// Two exceptions are Go's own. fmt prints an unexported field of another struct
-// without asking this type: keep a TokenSet in an exported field of whatever you
-// print. And slog's JSON handler marshals a slice or struct as a whole, tokens
-// included: log a TokenSet as an attribute of its own.
+// Its JSON holds all of it, in the storage form that the Python package authpi-idp
+// reads and writes, too. Printed in any other way it shows no token. Go has two
+// exceptions. fmt prints an unexported field of another struct without asking its
+// type: keep a TokenSet in an exported field of whatever you print. And slog's JSON
+// handler marshals a slice or struct as a whole, tokens included: log a TokenSet as
+// an attribute of its own.
 type TokenSet struct {
 	// AccessToken is sent to APIs; do not parse it.
 	AccessToken string

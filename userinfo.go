@@ -50,7 +50,7 @@ const opUserInfo = "user info"
 //
 // It returns a [*SubjectMismatchError], or an [*OAuthError]: userinfo_error where
 // the endpoint refuses, invalid_response where its answer cannot be read, and
-// invalid_token where a signed one does not hold.
+// invalid_token for a signed one that fails a check.
 func (c *IdpClient) UserInfo(ctx context.Context, agent *Agent) (*UserInfo, error) {
 	if agent == nil {
 		return nil, invalidRequest(opUserInfo, "the agent is nil")

@@ -56,8 +56,7 @@ func (c *IdpClient) verifyAccessToken(ctx context.Context, raw, audience string)
 
 // LogoutToken is a verified back-channel logout token (OpenID Connect Back-Channel
 // Logout 1.0 section 2.4). SessionID or Subject, or both, say whose sessions to end;
-// the one that is not said is empty. Remember JTI until ExpiresAt and refuse it the
-// second time.
+// either may be empty. Remember JTI until ExpiresAt and refuse it the second time.
 type LogoutToken struct {
 	Issuer, Subject, SessionID, JTI string
 	Audience                        []string
@@ -65,8 +64,8 @@ type LogoutToken struct {
 }
 
 // VerifyLogoutToken checks the logout_token that the issuer posted (OpenID Connect
-// Back-Channel Logout 1.0 section 2.6). It keeps no record of jti: that is the
-// caller's, who knows how many processes there are.
+// Back-Channel Logout 1.0 section 2.6). It does not remember jti: the caller does,
+// for all its processes.
 //
 // The error of a refused token is an [*OAuthError] matching [ErrInvalidToken].
 func (c *IdpClient) VerifyLogoutToken(ctx context.Context, raw string) (*LogoutToken, error) {

@@ -6,20 +6,20 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/intent"
 )
 
-// RequireAccess lets through who may do action on resource in the organization that
-// the request is about, which org reads out of the route:
+// RequireAccess lets a request pass if its sender may do action on resource in the
+// organization that the request is about; org reads that from the route:
 //
 //	org := func(r *http.Request) string { return r.PathValue("org") }
 //	mux.Handle("POST /orgs/{org}/projects",
 //		app.RequireAgent(authpihttp.RequireAccess("write", "projects", org)(create)))
 //
 // It works behind [App.RequireAgent] and [Bearer.Require] alike. Everybody else gets
-// 403: the answer is the same for an organization that does not exist, and where org
-// gives an empty text. No request is ever let through for what its sender may do in
-// another organization. A machine whose token names no organizations therefore never
-// passes: check its own scope with BearerOptions.Scopes or Agent.HasAccess. Without
-// somebody in front to say who it is, the answer is 500, but a CORS preflight
-// passes. RequireAccess panics where action, resource or org is missing.
+// 403: the answer is the same for an organization that does not exist, and if org
+// returns an empty string. What the sender may do in another organization never
+// counts. A machine whose token names no organizations therefore never passes: check
+// its own scope with BearerOptions.Scopes or Agent.HasAccess. Without a guard in
+// front the answer is 500, but a CORS preflight passes. RequireAccess panics if
+// action, resource or org is missing.
 func RequireAccess(action, resource string, org func(*http.Request) string) func(http.Handler) http.Handler {
 	if action == "" || resource == "" || org == nil {
 		panic("authpihttp: RequireAccess needs an action, a resource and where to read the organization")

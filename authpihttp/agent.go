@@ -48,13 +48,13 @@ func (c caller) serve(next http.Handler, w http.ResponseWriter, r *http.Request)
 // Tokens that are about to expire are refreshed and stored on the way. Pages get
 // Cache-Control: no-store, which next may replace where a page is for everybody.
 //
-// Nobody is signed in: a page goes to the login and comes back, a posted form to the
-// page that it was on, a program gets 401 with JSON. The issuer or the store is
-// unreachable, and the tokens have expired: 503 with Retry-After, and nobody is
-// signed out for it. A CORS preflight passes without an agent: the CORS layer may
-// stand inside or outside. Its answer has no body. A callback that should have gone
-// to [App.Callback] gets 500 with an error that names both paths: sent to the login
-// it would come back for ever.
+// If nobody is signed in, a page goes to the login and comes back, a posted form
+// comes back to the page that it was on, and a program gets 401 with JSON. If the
+// store is unreachable, or the issuer is and the tokens have expired, the answer is
+// 503 with Retry-After, and nobody is signed out. A CORS preflight passes without an
+// agent: the CORS layer may stand inside or outside. Its answer has no body. A
+// callback that should have gone to [App.Callback] gets 500 with an error that names
+// both paths; it would otherwise lead from login to login.
 func (a *App) RequireAgent(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if intent.Preflight(r) {
@@ -90,10 +90,10 @@ func (a *App) askToSignIn(w http.ResponseWriter, r *http.Request, login string) 
 	redirect(w, login)
 }
 
-// Agent returns the user that the request is from, for a page that also people who
-// are not signed in may see. The error is [ErrNotSignedIn] for those; any other is
-// as RequireAgent's 503. It reads the store at each call: a WebSocket or a stream
-// asks again from time to time, and so learns that the sign-in has ended.
+// Agent returns the user of the request, for a page that people may also see without
+// signing in. The error is [ErrNotSignedIn] if nobody is signed in; any other means
+// 503, as in [App.RequireAgent]. Each call reads the store: a WebSocket or a stream
+// calls it from time to time, to learn that the sign-in has ended.
 func (a *App) Agent(r *http.Request) (*authpi.Agent, error) {
 	agent, _, err := a.agentOf(r)
 	return agent, err
@@ -111,12 +111,12 @@ func (a *App) agentOf(r *http.Request) (*authpi.Agent, *signin.SignIn, error) {
 	return agent, s, err
 }
 
-// AgentOptions store what is refreshed in the request's sign-in, for
-// [authpi.IdpClient.HTTPClient], TokenSource and Refresh:
+// AgentOptions returns options that store refreshed tokens in the request's sign-in,
+// for [authpi.IdpClient.HTTPClient], TokenSource and Refresh:
 //
 //	api := client.HTTPClient(agent, app.AgentOptions(r))
 //
-// They are good for as long as the sign-in is, also after the request.
+// They work for as long as the sign-in lasts, also after the request.
 func (a *App) AgentOptions(r *http.Request) *authpi.AgentOptions {
 	if c, ok := r.Context().Value(callerKey{}).(caller); ok && c.signIn != nil {
 		return c.signIn.DetachedOptions()

@@ -16,13 +16,13 @@
 // # What is kept where
 //
 // A sign-in is one cookie and one record in the store. The cookie holds 32 random
-// bytes. The record lies under their digest, sealed by a key that takes the cookie
-// and [Options].Keys: neither the store nor the cookie alone gives any token. Your
-// own sessions, of whatever library, stand beside it; Options.SignedIn and SignedOut
-// let them follow.
+// bytes. The record is stored under their digest, sealed with a key made of the
+// cookie and [Options].Keys, so neither store nor cookie alone holds a usable token.
+// Your own sessions, of whatever library, are separate; Options.SignedIn and
+// SignedOut keep them in step.
 //
-// A login that is under way is a cookie of its own, for ten minutes, and nothing in
-// the store. So tabs do not disturb each other, and crawlers leave nothing behind.
+// A login under way is a cookie of its own, for ten minutes, and nothing in the
+// store. So tabs do not disturb each other, and crawlers leave nothing behind.
 //
 // Only the handlers set cookies. A guarded page may stream, or be a WebSocket.
 //
@@ -66,40 +66,39 @@ type App struct {
 	answered *fresh.Map[string, *answer] // callbacks, by login
 }
 
-// Options configure an [App]. A nil *Options and every zero field are good.
+// Options configure an [App]. A nil *Options is fine, and so is every zero field.
 type Options struct {
 	// Prefix is the path that [App.Register] mounts the handlers under, "/auth" by
 	// default. The login handler must be at Prefix + "/login": people are sent
 	// there.
 	Prefix string
-	// BasePath is what a proxy in front takes from the start of each path, such as
-	// "/portal". It is put back into every address that leaves the app.
+	// BasePath is what a proxy in front strips from the start of each path, such as
+	// "/portal". Every address that leaves the app has it again.
 	BasePath string
 	// Home is the local path, without BasePath, where a login without return_to
-	// ends, and a logout that has no issuer to go to. Empty: "/".
+	// ends, and a logout if the issuer has none. Empty: "/".
 	Home string
 	// Scopes are asked for at login and must contain "openid". Empty: openid,
 	// profile and email.
 	Scopes []string
 	// Authorize, if set, returns a login's further parameters, for example the
-	// organization that the request names. It may return nil. State and Nonce are
-	// not its to set.
+	// organization that the request names. It may return nil, and may not set State
+	// or Nonce.
 	Authorize func(r *http.Request) *authpi.AuthorizationOptions
 	// Resources are sent with each refresh, as [authpi.AgentOptions] has them.
 	Resources []string
 	// PostLogoutRedirectURI is where the issuer sends the browser after a logout, as
 	// registered there. Empty: it stays at the issuer. Prefix + "/signed-out" is a
-	// page that says so, and goes home for whoever comes without having signed out.
-	// With several redirect URIs that page stands for the same one on each of their
-	// hosts: register them all.
+	// page that says so, and sends home whoever has not signed out. With several
+	// redirect URIs it is on the host of the sign-out: register it for each.
 	PostLogoutRedirectURI string
 	// CookieDomain lets all hosts of a domain share a sign-in, such as example.com.
 	// Each host under it is trusted with it. Empty: a sign-in is of one host.
 	CookieDomain string
 	// Keys seal what is in the store and in login cookies: the first seals, all of
 	// them open. Each has at least 32 bytes. Empty: one from the client secret. A
-	// public client has none, so that its sign-ins end with the process; with
-	// several processes it needs Keys.
+	// public client has no secret: without Keys its sign-ins end with the process,
+	// and several processes cannot share them.
 	Keys [][]byte
 	// Lifetime is how long a sign-in lasts, IdleTimeout how long without a request.
 	// 0: 7 days and 12 hours, as at AuthPI.
@@ -114,8 +113,9 @@ type Options struct {
 	// SignedOut, if set, is called after a sign-out by [App.SignOut] or
 	// [App.Logout].
 	SignedOut func(http.ResponseWriter, *http.Request)
-	// CrossOrigin tells which POST requests to the logout handler come from another
-	// site. Nil: those of every origin but the request's and the redirect URIs'.
+	// CrossOrigin decides which POST requests to the logout handler come from
+	// another site. Nil: those of every origin but the request's and the redirect
+	// URIs'.
 	CrossOrigin *http.CrossOriginProtection
 	// Error answers requests that fail. Nil: [WriteError], with a line in
 	// [slog.Default] for each 5xx and each refused callback, but for those that the
@@ -221,8 +221,8 @@ func (a *App) checkSites() {
 // button), signed-out and backchannel-logout. It panics where the client cannot
 // start a login, for example without RedirectURI.
 //
-// Where the path of RedirectURI is not the callback's it warns in [slog.Default]:
-// the user would come back to a page that does not exist.
+// If the path of RedirectURI is not the callback's, it logs a warning to
+// [slog.Default]: the user would come back to a page that does not exist.
 func (a *App) Register(mux *http.ServeMux) {
 	if _, err := a.client.CreateAuthorizationURL(a.opts.Scopes, nil); err != nil {
 		panic("authpihttp: Register: the client cannot start a login: " + err.Error())

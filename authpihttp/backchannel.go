@@ -40,10 +40,10 @@ type Replays interface {
 // Subject where it has no SessionID.
 //
 // The issuer sends neither cookie nor origin: [http.CrossOriginProtection] lets it
-// pass, and protection against forged requests that asks for a token must leave it
-// out. The answer is 200 once end has returned nil, and otherwise 400 as section 2.8
-// has it, for a failure here too; the token may then come again. Its context ends
-// when the issuer hangs up.
+// pass, but middleware that wants a CSRF token must exempt it. The answer is 200
+// once end has returned nil. Otherwise it is 400 (section 2.8), also for a failure
+// of end, and the token may then come again. The context of end ends when the issuer
+// hangs up.
 func BackchannelLogout(client *authpi.IdpClient, end func(context.Context, authpi.LogoutToken) error, opts *BackchannelOptions) http.Handler {
 	b := &backchannel{client: client, end: end, now: time.Now}
 	if opts != nil {

@@ -106,8 +106,8 @@ func isSecure(u *url.URL) bool {
 //
 // Others are refused by RFC 6750 section 3: 401 for no token or a bad one, 400 for a
 // request that shows its token in another way, 403 for a token without the scopes.
-// Where the issuer's keys cannot be had it is 503 with Retry-After. A CORS
-// preflight, which carries no token, passes; its answer has no body.
+// If the issuer's keys are unavailable it is 503 with Retry-After. A CORS preflight,
+// which carries no token, passes; its answer has no body.
 func (b *Bearer) Require(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if intent.Preflight(r) {

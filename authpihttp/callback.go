@@ -16,12 +16,12 @@ import (
 
 // Callback is where the issuer sends the browser back to: the client's RedirectURI.
 // It checks the answer against the login that this browser has under way, stores the
-// sign-in under a cookie that nobody knew before, and goes on to where the login
-// came from. It answers GET.
+// sign-in under a new cookie, and redirects to where the login came from. It answers
+// GET.
 //
-// A login answers one callback; a second one with the same state shares its outcome.
-// A callback that answers none any more sends a signed-in user to where they wanted,
-// anybody else to a new login once.
+// A login takes one callback; a second one with the same state shares its outcome. A
+// callback whose login is gone sends a signed-in user to where they wanted to go,
+// and anybody else to a new login, once.
 func (a *App) Callback(w http.ResponseWriter, r *http.Request) {
 	noStore(w)
 	w.Header().Set("Referrer-Policy", "no-referrer") // the address holds the code

@@ -23,14 +23,13 @@ import (
 //		authpihttp.WriteError(w, r, status, err)
 //	}
 //
-// Where a login failed, the address that it would have come back to is the result of
-// ReturnTo:
+// If a login failed, ReturnTo returns the address that it would have come back to:
 //
 //	var way interface{ ReturnTo() string }
 //	if errors.As(err, &way) && way.ReturnTo() != "" { ... }
 type ErrorFunc func(w http.ResponseWriter, r *http.Request, status int, err error)
 
-// What requests are refused for, besides the errors of package authpi.
+// Reasons for refusing a request, besides the errors of package authpi.
 const (
 	// ErrNotSignedIn: nobody is signed in here, or no longer.
 	ErrNotSignedIn = signin.ErrNotSignedIn

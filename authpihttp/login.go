@@ -28,7 +28,7 @@ const (
 //
 // It answers GET, and POST for a login that a third party initiates (OpenID Connect
 // Core 1.0 section 4): iss must be the client's issuer, target_link_uri an address
-// of this site. HEAD starts nothing, nor does a browser that fetches in advance.
+// of this site. HEAD starts nothing, nor does a prefetch.
 func (a *App) Login(w http.ResponseWriter, r *http.Request) {
 	noStore(w)
 	if !a.allow(w, r, http.MethodGet, http.MethodHead, http.MethodPost) {

@@ -13,14 +13,14 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/signin"
 )
 
-// Logout signs the user out: here, of the refresh token, and at the issuer, where
-// the browser is sent with the ID token as hint. It answers POST requests of this
-// site only, so mount it behind a form:
+// Logout ends the sign-in here, revokes the refresh token, and sends the browser to
+// the issuer's logout, with the ID token as hint. It answers only POST requests of
+// this site, so it needs a form:
 //
 //	<form method="post" action="/auth/logout"><button>Sign out</button></form>
 //
-// GET shows a page with that button. Signing out at the issuer works as well after
-// the tokens died, and after the issuer has ended the sign-in itself.
+// GET shows a page with that button. Logout also works after the tokens have
+// expired, and after the issuer has ended the sign-in.
 func (a *App) Logout(w http.ResponseWriter, r *http.Request) {
 	noStore(w)
 	if !a.allow(w, r, http.MethodPost, http.MethodGet, http.MethodHead) {
@@ -50,8 +50,8 @@ func (a *App) Logout(w http.ResponseWriter, r *http.Request) {
 
 // SignOut ends the request's sign-in, removes its cookie, and revokes the refresh
 // token. The user stays signed in at the issuer; [App.Logout] goes there. An error
-// means that the user is still signed in: the store could not be asked. Where nobody
-// is signed in it does nothing but call Options.SignedOut.
+// means that the store is unreachable and the user still signed in. If nobody is
+// signed in, it only calls Options.SignedOut.
 func (a *App) SignOut(w http.ResponseWriter, r *http.Request) error {
 	_, _, err := a.signOut(w, r)
 	return err

@@ -16,9 +16,9 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/intent"
 )
 
-// WriteError is the answer of this package where Options.Error is nil: a plain page
-// for people, JSON for programs, told apart by Accept or Options.IsPage. It says
-// what to do, and nothing of err. It does not log.
+// WriteError answers a refused request as this package does if Options.Error is nil:
+// by a plain page for people, by JSON for programs, as Accept or Options.IsPage
+// says. The answer says what to do, and nothing about err. WriteError does not log.
 func WriteError(w http.ResponseWriter, r *http.Request, status int, err error) {
 	text, isPage := messageOf(status, err), intent.Page(r)
 	var f *failure

@@ -12,16 +12,16 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/signin"
 )
 
-// RequireRecent lets those through, behind [App.RequireAgent], who have signed in to
-// the issuer no longer than maxAge ago, and by one of the authentication contexts
-// acr. It goes by auth_time and acr of the ID token.
+// RequireRecent, behind [App.RequireAgent], lets users pass who have signed in to
+// the issuer within maxAge, and by one of the authentication contexts acr. It reads
+// auth_time and acr of the ID token.
 //
 //	mux.Handle("POST /orgs/{org}/delete", app.RequireAgent(app.RequireRecent(5*time.Minute)(del)))
 //
-// A maxAge of 0 does not look at the age. A negative one asks the user to sign in
-// for this page, which then is good for a minute. Others are sent to the issuer
-// once; where that does not bring what is wanted, the answer is 403 until they sign
-// in anew. A program gets 401. It panics where it would want nothing.
+// Others are sent to the issuer once; if that does not help, the answer is 403 until
+// they sign in anew. A program gets 401. A maxAge of 0 means any age. A negative one
+// asks for a sign-in for this page, which then counts for a minute. RequireRecent
+// panics if it is to require nothing.
 func (a *App) RequireRecent(maxAge time.Duration, acr ...string) func(http.Handler) http.Handler {
 	g := signin.Guard{MaxAge: maxAge, ACR: slices.Clone(acr)}
 	if maxAge == 0 && len(acr) == 0 {
@@ -63,14 +63,14 @@ func wish(g signin.Guard, l *signin.Login, opts *authpi.AuthorizationOptions) {
 	opts.Prompt = slices.DeleteFunc(slices.Clone(opts.Prompt), func(p string) bool { return p == "none" })
 }
 
-// RequireRecent refuses, behind [Bearer.Require], access tokens whose user has
-// signed in longer ago than maxAge, or by none of the authentication contexts acr,
-// with 401 and insufficient_user_authentication (RFC 9470 section 3).
+// RequireRecent, behind [Bearer.Require], refuses access tokens whose user signed in
+// longer ago than maxAge, or by none of the authentication contexts acr, with 401
+// and insufficient_user_authentication (RFC 9470 section 3).
 //
-// A maxAge of 0 does not look at the age. It panics for another one unless
-// BearerOptions.AccessTokensCarryLoginTime is set: auth_time of AuthPI's access
-// tokens is their own iat. It also panics for a negative age, and where it would
-// want nothing.
+// A maxAge of 0 means any age. Any other one panics unless
+// BearerOptions.AccessTokensCarryLoginTime is set, since auth_time of AuthPI's
+// access tokens is their own iat. RequireRecent also panics for a negative age, and
+// if it is to require nothing.
 func (b *Bearer) RequireRecent(maxAge time.Duration, acr ...string) func(http.Handler) http.Handler {
 	switch {
 	case maxAge < 0:

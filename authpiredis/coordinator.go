@@ -18,8 +18,8 @@
 //
 // One process at a time spends a refresh token, however slow the issuer is, and all
 // others get its result. Redis is required: while it is unreachable, refreshes fail
-// for a passing reason and nothing is spent. A Redis that is slow, or a pool whose
-// connections are all in use, is waited for and never mistaken for an outage.
+// for now and nothing is spent. A Redis that is slow, or a pool whose connections
+// are all in use, is waited for and never mistaken for an outage.
 //
 // # What it cannot
 //
@@ -61,7 +61,7 @@ type Coordinator struct {
 	keeper  *keeper
 }
 
-// Options of a [Coordinator]. Durations of zero or less take the default.
+// Options configure a [Coordinator]. Durations of zero or less take the default.
 type Options struct {
 	// Prefix begins every key and names the channel; it must not contain braces.
 	// Empty: "authpi:refresh:".
@@ -78,8 +78,8 @@ type Options struct {
 	// unreachable, with one warning for each outage. Another process may then
 	// spend the same refresh token. A Redis that is only slow is still waited for.
 	AllowWithoutRedis bool
-	// Logger is told about outages and lost leases. It is given twelve characters
-	// of an id, and nothing of a result. Nil: silent.
+	// Logger is told about outages and lost leases. It gets twelve characters of an
+	// id, and nothing of a result. Nil: silent.
 	Logger *slog.Logger
 }
 

@@ -23,7 +23,7 @@ type Store struct {
 	prefix string
 }
 
-// StoreOptions of a [Store].
+// StoreOptions configure a [Store].
 type StoreOptions struct {
 	// Prefix begins every key; it must not contain braces. Empty: "authpi:store:".
 	Prefix string

@@ -63,8 +63,8 @@ func (s *Server) Grants(grant string) int {
 	return s.counts.grants[grant]
 }
 
-// Redemptions returns how many token requests with this grant_type gave tokens, including
-// those whose answer was lost.
+// Redemptions returns how many token requests with this grant_type were answered
+// with tokens, including those whose answer was lost.
 func (s *Server) Redemptions(grant string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -60,7 +60,7 @@ type Options struct {
 	AnnounceIss bool
 
 	// ReuseGrace is how long a spent refresh token is answered with another new set
-	// instead of the end of its session. The default is no time at all.
+	// instead of the end of its session. The default is zero.
 	ReuseGrace time.Duration
 }
 

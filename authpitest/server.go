@@ -26,12 +26,13 @@
 //
 // # Making things fail
 //
-// [Server.Inject] queues a [Fault]: a delay, an HTTP status, a cut connection before or after
-// the request was processed, a malformed answer, an ID token with wrong contents. Users can
-// be blocked or removed, sessions ended ([Server.EndSession], [Server.RevokeSession]) and keys
-// rotated ([Server.RotateKeys]). [Server.Sign], [Server.AccessToken] and [Server.LogoutToken] make
-// tokens without a login, good ones and forged ones. [Server.Requests], [Server.Grants] and
-// [Server.Redemptions] count how often the client under test asked.
+// [Server.Inject] queues a [Fault]: a delay, an HTTP status, a cut connection before
+// or after the request was processed, a malformed answer, an ID token with wrong
+// contents. Users can be blocked or removed, sessions ended ([Server.EndSession],
+// [Server.RevokeSession]) and keys rotated ([Server.RotateKeys]). [Server.Sign],
+// [Server.AccessToken] and [Server.LogoutToken] make tokens without a login, good
+// ones and forged ones. [Server.Requests], [Server.Grants] and [Server.Redemptions]
+// count the requests of the client under test.
 //
 // # What it imitates
 //
@@ -43,8 +44,8 @@
 // behaviour open, such as what reuse of a refresh token triggers, this issuer follows the RFCs
 // and what other providers do; AuthPI itself may differ.
 //
-// It is for tests and local development. Anybody who reaches it may sign in as anyone. The
-// command in authpitest/issuer serves it to develop an app against.
+// It is for tests and local development: whoever reaches it may sign in as anyone.
+// The command authpitest/issuer serves it to a browser.
 package authpitest
 
 import (
@@ -165,8 +166,8 @@ func (s *Server) Close() {
 	})
 }
 
-// Advance puts the issuer's clock forward by d, on top of [Options.Now]. A negative d puts it
-// back. Delays of faults are not shortened by it.
+// Advance moves the issuer's clock forward by d, on top of [Options.Now]. A negative
+// d moves it back. Delays of faults stay as long as they are.
 func (s *Server) Advance(d time.Duration) { s.offset.Add(int64(d)) }
 
 // Now is the issuer's clock. A client under test that has it as its own, as in

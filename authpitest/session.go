@@ -97,9 +97,10 @@ func (s *Server) LiveSessions() []Session {
 	return live
 }
 
-// SessionAlive reports whether the session that a refresh, access or ID token belongs to still
-// lives, be the token itself spent or expired. It is false once the session was revoked,
-// logged out, ended by reuse of a refresh token or has run out, and for any other token.
+// SessionAlive reports whether the session that a refresh, access or ID token
+// belongs to still lives, even if the token itself is spent or expired. It is false
+// once the session was revoked, logged out, ended by reuse of a refresh token or has
+// run out, and for any other token.
 func (s *Server) SessionAlive(token string) bool {
 	claims, _, ok := s.verify(token)
 	if !ok {

@@ -69,7 +69,7 @@ type account struct {
 	blocked bool
 }
 
-// AddUser adds a user, or replaces the one with its ID, who is then not blocked any more.
+// AddUser adds a user, or replaces the one with its ID, and lifts a block.
 // Organizations and sessions stay.
 func (s *Server) AddUser(u User) {
 	if u.ID == "" {
@@ -87,11 +87,10 @@ func (s *Server) AddUser(u User) {
 	s.users[u.ID] = &account{User: u}
 }
 
-// SetOrganizations replaces a user's memberships. Tokens show them from the next one on, as
-// AuthPI computes them anew at every refresh; userinfo shows them at once. A userID of
-// "agt_" and a client's ID without its "c_" sets those of the client's own tokens. No userID
-// is refused, since those have no user: memberships may also be set before AddUser, and one
-// that is misspelt changes nothing.
+// SetOrganizations replaces a user's memberships. Tokens show them from the next one
+// on, as AuthPI computes them anew at every refresh; userinfo shows them at once. A
+// userID of "agt_" and a client's ID without its "c_" sets those of the client's own
+// tokens. Any userID is accepted, also before AddUser; a misspelt one has no effect.
 func (s *Server) SetOrganizations(userID string, orgs ...Organization) {
 	now := s.now()
 	kept := slices.Clone(orgs)
