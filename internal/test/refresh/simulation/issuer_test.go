@@ -339,6 +339,9 @@ func (w *world) settle(x *send, means meaning) {
 	if means == unusable {
 		x.set.session.unusable = true
 	}
+	if hold := x.plan.holdBack(); hold > 0 {
+		w.trouble(x.set.session, w.now()+hold) // from here on, if the process was stopped
+	}
 	s := x.next
 	if s == nil || means != usable && means != unusable {
 		return

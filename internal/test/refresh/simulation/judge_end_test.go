@@ -76,7 +76,7 @@ func (w *world) checkEnd() {
 // checkRefused wants a set that cannot be used in the error of whoever sent for it, unless
 // the user has signed out.
 func (w *world) checkRefused(x *send) {
-	if x.c == nil || x.p.killed || x.means != unusable || x.next == nil || x.next.has((*set).isInError) || x.next.has((*set).isRevoked) {
+	if x.c == nil || x.p.killed || x.means != unusable || x.next == nil || !x.next.isRefused() || x.next.has((*set).isInError) || x.next.has((*set).isRevoked) {
 		return
 	}
 	told := x.c.err != nil && x.c.leftAt < 0 && x.settledAt < x.c.ended

@@ -37,7 +37,7 @@ func (w *world) judgeGiven(c *call, got *set) {
 	if w.isOlder(got, c.haveSet) {
 		w.violate(inOrder, p, c, "it gets %v, which is older than its own %v", got, c.haveSet)
 	}
-	if got.means == unusable {
+	if got.isRefused() {
 		w.violate(refusedStays, p, c, "it gets %v", got)
 	}
 	if c.signedOut() {
@@ -59,6 +59,10 @@ func (w *world) isOlder(one, another *set) bool {
 	tells := w.h.setup.rotates || !w.jumped && another.issuedAt-one.issuedAt > time.Second
 	return one.index < another.index && tells
 }
+
+// isRefused reports whether a set must not be used. Where its process was stopped since it
+// came there was no time to fetch the keys: then it is used without its ID token.
+func (s *set) isRefused() bool { return s.means == unusable && s.receivedBy.stopUntil < s.receivedAt }
 
 // signedOut reports whether the last thing that the caller's store said is that nobody is
 // signed in.
@@ -178,9 +182,10 @@ func (w *world) judgeRetryAfter(c *call) {
 		return
 	}
 	left := w.retryAfter(c)
+	var failed *authpi.RefreshError
 	e := &authpi.OAuthError{}
 	_ = errors.As(c.err, &e)
-	if left > 0 && (e.RetryAfter <= 0 || e.RetryAfter > left+time.Second) {
+	if errors.As(c.err, &failed) && left > 0 && (e.RetryAfter <= 0 || e.RetryAfter > left+time.Second) {
 		w.violate(retryTold, c.p, c, "the error says otherwise than to wait for %v: %v", left, c.err)
 	}
 }

@@ -24,7 +24,9 @@ func (w *world) judgeSend(x *send) {
 		if x.excuse == "" || earlier.next != nil {
 			x.excuse = why
 		}
-		w.judgeHoldBack(earlier, x)
+	}
+	if n := len(w.sends[s]); n > 0 {
+		w.judgeHoldBack(w.sends[s][n-1], x)
 	}
 }
 
@@ -221,6 +223,9 @@ func (w *world) checkSeenThrough(x *send) {
 func (w *world) judgeUserInfo(p *process, c *call, s *set) {
 	if c != nil {
 		c.asked++
+	}
+	if c != nil && s != nil {
+		s.returned = true // as good as
 	}
 	if s != nil && p.asked[s] && !w.jumped && w.now() < s.expiresAt()-2*time.Second {
 		w.violate(askedOnce, p, c, "the user info of %v is asked for again", s)

@@ -45,7 +45,7 @@ func (w *world) judgeOnRefresh(run *refreshing) {
 			w.violate(inOrder, p, c, "OnRefresh gets %v after %v", s, earlier.set)
 		}
 	}
-	if s.means == unusable {
+	if s.isRefused() {
 		w.violate(refusedStays, p, c, "OnRefresh gets %v", s)
 	}
 	if why := w.revokedHere(p, s); why != nil {
