@@ -345,8 +345,18 @@ func (c *IdpClient) Introspect(ctx context.Context, token, tokenTypeHint string)
 	if answer.Status != http.StatusOK {
 		return nil, c.refusal(op, codeIntrospectionError, answer, token)
 	}
-	result := &Introspection{claims: answer.Body}
-	r := strictjson.NewReader(answer.Body)
+	result, ok := readIntrospection(answer.Body)
+	if !ok {
+		return nil, invalidResponse(op, "active must be true or false", answer.Status, nil)
+	}
+	return result, nil
+}
+
+// readIntrospection is not ok for an answer that does not say whether the token is
+// active.
+func readIntrospection(body string) (result *Introspection, ok bool) {
+	result = &Introspection{claims: body}
+	r := strictjson.NewReader(body)
 	said := false
 	for m := r.Members(); m.Next(); {
 		switch m.Name {
@@ -366,10 +376,7 @@ func (c *IdpClient) Introspect(ctx context.Context, token, tokenTypeHint string)
 			result.IssuedAt = claims.ReadMoment(&r)
 		}
 	}
-	if r.End() != nil || !said {
-		return nil, invalidResponse(op, "active must be true or false", answer.Status, nil)
-	}
-	return result, nil
+	return result, r.End() == nil && said
 }
 
 // LogoutOptions are the parameters of a logout. Each may be empty.

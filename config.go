@@ -138,6 +138,15 @@ const (
 
 // check goes from what is missing to what is malformed, as the Python package does.
 func (cfg *Config) check() error {
+	for _, check := range [...]func() error{cfg.checkNames, cfg.checkRedirects, cfg.checkChoices, cfg.checkEndpoints} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (cfg *Config) checkNames() error {
 	refuse := func(field, reason string) error { return &ConfigurationError{field, reason} }
 	if strings.TrimSpace(cfg.IssuerURL) == "" {
 		return refuse("IssuerURL", "is required")
@@ -151,9 +160,11 @@ func (cfg *Config) check() error {
 	if reason := weburl.Issuer(cfg.IssuerURL, cfg.AllowInsecureHTTP); reason != "" {
 		return refuse("IssuerURL", reason)
 	}
-	if err := cfg.checkRedirects(); err != nil {
-		return err
-	}
+	return nil
+}
+
+func (cfg *Config) checkChoices() error {
+	refuse := func(field, reason string) error { return &ConfigurationError{field, reason} }
 	for _, resource := range cfg.Resources {
 		if reason := weburl.Resource(resource); reason != "" {
 			return refuse("Resources", reason)
@@ -173,7 +184,7 @@ func (cfg *Config) check() error {
 	if cfg.AutoRefresh < RefreshDefault || cfg.AutoRefresh > RefreshOff {
 		return refuse("AutoRefresh", "must be RefreshDefault, RefreshOn or RefreshOff")
 	}
-	return cfg.checkEndpoints()
+	return nil
 }
 
 func (cfg *Config) checkRedirects() error {

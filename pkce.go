@@ -257,30 +257,27 @@ func (a *AuthorizationURL) UnmarshalJSON(data []byte) error {
 	const op = "stored authorization"
 	r := strictjson.NewReader(string(data))
 	var parsed AuthorizationURL
-	var haveURL, haveVerifier, haveState, haveNonce bool
+	texts := 0 // of the four; no name comes twice
 	redirectOK, resourcesOK := true, true
 	for m := r.Members(); m.Next(); {
+		if field := parsed.text(m.Name); field != nil {
+			var ok bool
+			if *field, ok = r.Text(); ok {
+				texts++
+			}
+			continue
+		}
 		switch m.Name {
-		case "url":
-			parsed.URL, haveURL = r.Text()
-		case "code_verifier":
-			parsed.CodeVerifier, haveVerifier = r.Text()
-		case "state":
-			parsed.State, haveState = r.Text()
-		case "nonce":
-			parsed.Nonce, haveNonce = r.Text()
 		case "redirect_uri":
 			parsed.RedirectURI, redirectOK = r.TextOrNull()
 		case "resources":
 			parsed.Resources, resourcesOK = r.TextsOrNull()
-		default:
-			r.Skip()
 		}
 	}
 	switch err := r.End(); {
 	case err != nil:
 		return invalidRequest(op, err.Error())
-	case !haveURL || !haveVerifier || !haveState || !haveNonce:
+	case texts < 4:
 		return invalidRequest(op, "must be a JSON object whose url, code_verifier, state and nonce are text")
 	case !redirectOK:
 		return invalidRequest(op, "redirect_uri must be text")
@@ -288,6 +285,21 @@ func (a *AuthorizationURL) UnmarshalJSON(data []byte) error {
 		return invalidRequest(op, "resources must be a list of texts")
 	}
 	*a = parsed
+	return nil
+}
+
+// text returns the field of a text that every login has, nil for every other name.
+func (a *AuthorizationURL) text(name string) *string {
+	switch name {
+	case "url":
+		return &a.URL
+	case "code_verifier":
+		return &a.CodeVerifier
+	case "state":
+		return &a.State
+	case "nonce":
+		return &a.Nonce
+	}
 	return nil
 }
 

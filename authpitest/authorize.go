@@ -76,9 +76,13 @@ func (s *Server) authorize(x *exchange) *answer {
 	if fail := checkAuthorization(p); fail != nil {
 		return s.refuse(x, p, fail.code, fail.description)
 	}
-	prompt := strings.Fields(p.Get("prompt"))
+	return s.answerLogin(x, c, p)
+}
+
+// answerLogin is what becomes of an authorization request that holds.
+func (s *Server) answerLogin(x *exchange, c Client, p url.Values) *answer {
 	switch {
-	case slices.Contains(prompt, "none"):
+	case slices.Contains(strings.Fields(p.Get("prompt")), "none"):
 		b := s.findBrowser(x)
 		if b == nil || tooOld(s.now().Sub(b.since), p.Get("max_age")) {
 			return s.refuse(x, p, "login_required", "nobody is signed in")
@@ -96,13 +100,9 @@ func (s *Server) authorize(x *exchange) *answer {
 
 // checkAuthorization refuses what may be answered by redirect.
 func checkAuthorization(p url.Values) *oauthError {
-	for name, values := range p {
-		if len(values) > 1 && name != "resource" {
-			return badRequest("invalid_request", "repeated parameter")
-		}
-	}
-	prompt := strings.Fields(p.Get("prompt"))
 	switch {
+	case repeats(p):
+		return badRequest("invalid_request", "repeated parameter")
 	case p.Has("request"):
 		return badRequest("request_not_supported", "request objects are not supported")
 	case p.Has("request_uri"):
@@ -115,16 +115,31 @@ func checkAuthorization(p url.Values) *oauthError {
 		return badRequest("invalid_request", "a code_challenge is required")
 	case p.Get("code_challenge_method") != "S256":
 		return badRequest("invalid_request", "code_challenge_method must be S256")
-	case !subset(prompt, promptValues) || (slices.Contains(prompt, "none") && len(prompt) > 1):
+	case !validPrompt(strings.Fields(p.Get("prompt"))):
 		return badRequest("invalid_request", "prompt is not valid")
-	}
-	if age := p.Get("max_age"); age != "" {
-		if n, err := strconv.Atoi(age); err != nil || n < 0 {
-			return badRequest("invalid_request", "max_age is not a number of seconds")
-		}
+	case !validAge(p.Get("max_age")):
+		return badRequest("invalid_request", "max_age is not a number of seconds")
 	}
 	_, fail := chooseResources(p["resource"], nil)
 	return fail
+}
+
+func repeats(p url.Values) bool {
+	for name, values := range p {
+		if len(values) > 1 && name != "resource" {
+			return true
+		}
+	}
+	return false
+}
+
+func validPrompt(prompt []string) bool {
+	return subset(prompt, promptValues) && (len(prompt) == 1 || !slices.Contains(prompt, "none"))
+}
+
+func validAge(maxAge string) bool {
+	n, err := strconv.Atoi(maxAge)
+	return maxAge == "" || err == nil && n >= 0
 }
 
 func tooOld(age time.Duration, maxAge string) bool {

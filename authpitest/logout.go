@@ -25,17 +25,7 @@ func (s *Server) logout(x *exchange) *answer {
 	}
 	sub, _ := claims["sub"].(string)
 	sid, _ := claims["sid"].(string)
-	s.mu.Lock()
-	if ses := s.sessions[sid]; ses != nil {
-		ses.ended = true
-	}
-	for id, b := range s.browsers {
-		if b.userID == sub {
-			delete(s.browsers, id)
-		}
-	}
-	s.mu.Unlock()
-
+	s.endSession(sid, sub)
 	if target == "" {
 		return messagePage(http.StatusOK, "Signed out", "You are signed out. You may close this page.")
 	}
@@ -44,6 +34,20 @@ func (s *Server) logout(x *exchange) *answer {
 		query.Set("state", state)
 	}
 	return redirectTo(x.Request, target, query)
+}
+
+// endSession ends a session, and the sign-ins of its user's browsers.
+func (s *Server) endSession(sid, sub string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if ses := s.sessions[sid]; ses != nil {
+		ses.ended = true
+	}
+	for id, b := range s.browsers {
+		if b.userID == sub {
+			delete(s.browsers, id)
+		}
+	}
 }
 
 func (s *Server) mayReturnTo(uri string) bool {

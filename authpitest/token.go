@@ -65,26 +65,9 @@ func (s *Server) grant(grant string, c Client, form url.Values, now time.Time) (
 // redeemCode trades a code, RFC 6749 section 4.1.3 and RFC 7636 section 4.6. A failed attempt
 // does not spend the code; a second redemption revokes what the first one gave.
 func (s *Server) redeemCode(c Client, form url.Values, now time.Time) (*issue, *oauthError) {
-	verifier := form.Get("code_verifier")
-	code := s.codes[form.Get("code")]
-	switch {
-	case form.Get("code") == "":
-		return nil, badRequest("invalid_request", "code is missing")
-	case code == nil:
-		return nil, badRequest("invalid_grant", "unknown authorization code")
-	case code.session.clientID != c.ID:
-		return nil, badRequest("invalid_grant", "the code was issued to another client")
-	case code.used:
-		code.session.ended = true
-		return nil, badRequest("invalid_grant", "the code was used before")
-	case !now.Before(code.expires):
-		return nil, badRequest("invalid_grant", "the code has expired")
-	case form.Get("redirect_uri") != code.redirectURI:
-		return nil, badRequest("invalid_grant", "redirect_uri is not the authorization request's")
-	case !verifierFits(verifier, code.challenge):
-		return nil, badRequest("invalid_grant", "code_verifier does not fit the code_challenge")
-	case code.session.ended:
-		return nil, badRequest("invalid_grant", "the session has ended")
+	code, fail := s.findCode(c, form, now)
+	if fail != nil {
+		return nil, fail
 	}
 	ses := code.session
 	resources, fail := chooseResources(form["resource"], ses.resources)
@@ -108,23 +91,37 @@ func (s *Server) redeemCode(c Client, form url.Values, now time.Time) (*issue, *
 	return is, nil
 }
 
+// findCode returns the code that a client may redeem now.
+func (s *Server) findCode(c Client, form url.Values, now time.Time) (*authCode, *oauthError) {
+	code := s.codes[form.Get("code")]
+	switch {
+	case form.Get("code") == "":
+		return nil, badRequest("invalid_request", "code is missing")
+	case code == nil:
+		return nil, badRequest("invalid_grant", "unknown authorization code")
+	case code.session.clientID != c.ID:
+		return nil, badRequest("invalid_grant", "the code was issued to another client")
+	case code.used:
+		code.session.ended = true
+		return nil, badRequest("invalid_grant", "the code was used before")
+	case !now.Before(code.expires):
+		return nil, badRequest("invalid_grant", "the code has expired")
+	case form.Get("redirect_uri") != code.redirectURI:
+		return nil, badRequest("invalid_grant", "redirect_uri is not the authorization request's")
+	case !verifierFits(form.Get("code_verifier"), code.challenge):
+		return nil, badRequest("invalid_grant", "code_verifier does not fit the code_challenge")
+	case code.session.ended:
+		return nil, badRequest("invalid_grant", "the session has ended")
+	}
+	return code, nil
+}
+
 // refresh spends a refresh token, RFC 6749 section 6. Whatever is wrong with the rest of the
 // request is refused before the token is spent.
 func (s *Server) refresh(c Client, form url.Values, now time.Time) (*issue, *oauthError) {
-	token := form.Get("refresh_token")
-	rt := s.refreshes[hashToken(token)]
-	switch {
-	case token == "":
-		return nil, badRequest("invalid_request", "refresh_token is missing")
-	case rt == nil || rt.session.clientID != c.ID:
-		return nil, badRequest("invalid_grant", "unknown refresh token")
-	case rt.session.ended:
-		return nil, badRequest("invalid_grant", "the session has ended")
-	case !rt.spent.IsZero() && (s.opts.ReuseGrace <= 0 || now.Sub(rt.spent) > s.opts.ReuseGrace):
-		rt.session.ended = true
-		return nil, badRequest("invalid_grant", "the refresh token was used before")
-	case !now.Before(rt.expires):
-		return nil, badRequest("invalid_grant", "the refresh token has expired")
+	rt, fail := s.findRefreshToken(c, form.Get("refresh_token"), now)
+	if fail != nil {
+		return nil, fail
 	}
 	ses := rt.session
 	u, fail := s.activeUser(ses)
@@ -153,6 +150,25 @@ func (s *Server) refresh(c Client, form url.Values, now time.Time) (*issue, *oau
 		s.addRefreshToken(is, now)
 	}
 	return is, nil
+}
+
+// findRefreshToken returns the refresh token that a client may spend now.
+func (s *Server) findRefreshToken(c Client, token string, now time.Time) (*refreshToken, *oauthError) {
+	rt := s.refreshes[hashToken(token)]
+	switch {
+	case token == "":
+		return nil, badRequest("invalid_request", "refresh_token is missing")
+	case rt == nil || rt.session.clientID != c.ID:
+		return nil, badRequest("invalid_grant", "unknown refresh token")
+	case rt.session.ended:
+		return nil, badRequest("invalid_grant", "the session has ended")
+	case !rt.spent.IsZero() && (s.opts.ReuseGrace <= 0 || now.Sub(rt.spent) > s.opts.ReuseGrace):
+		rt.session.ended = true
+		return nil, badRequest("invalid_grant", "the refresh token was used before")
+	case !now.Before(rt.expires):
+		return nil, badRequest("invalid_grant", "the refresh token has expired")
+	}
+	return rt, nil
 }
 
 // clientCredentials gives an agent its access token and nothing else, RFC 6749 section 4.4.

@@ -217,16 +217,17 @@ func (p *IDTokenPolicy) continuity(c *Claims) error {
 	if c.AuthTime.Present && before.AuthTime.Present && c.AuthTime != before.AuthTime {
 		return refuse("auth_time", differs)
 	}
-	if bothSay(c.AuthorizedParty, before.AuthorizedParty) && c.AuthorizedParty != before.AuthorizedParty {
+	if contradict(c.AuthorizedParty, before.AuthorizedParty) {
 		return refuse("azp", differs)
 	}
-	if bothSay(c.Nonce, before.Nonce) && !same(c.Nonce.Value, before.Nonce.Value) {
+	if contradict(c.Nonce, before.Nonce) {
 		return refuse("nonce", differs)
 	}
 	return nil
 }
 
-func bothSay(a, b Text) bool { return a.Present && b.Present }
+// contradict reports whether both say something, and not the same.
+func contradict(a, b Text) bool { return a.Present && b.Present && !same(a.Value, b.Value) }
 
 // accessTokenHash is OpenID Connect Core section 3.1.3.6: the left half of the
 // access token's digest, by the digest of the signature's algorithm.

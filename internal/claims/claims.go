@@ -88,33 +88,10 @@ func Parse[O Organization](text string) (Claims, []O, error) {
 		return Claims{}, nil, errNoObject
 	}
 	for m := r.Members(); m.Next(); {
-		if field := c.text(m.Name); field != nil {
-			*field, _ = r.Text()
-			continue
-		}
-		if field := c.date(m.Name); field != nil {
-			*field = parseDate(&r)
-			continue
-		}
-		switch m.Name {
-		case "aud":
-			c.Audience = parseAudience(&r)
-		case "azp":
-			c.AuthorizedParty = parseOptional(&r)
-		case "nonce":
-			c.Nonce = parseOptional(&r)
-		case "at_hash":
-			c.AccessTokenHash = parseOptional(&r)
-		case "email_verified":
-			c.EmailVerified.Value, c.EmailVerified.Present = r.Bool()
-		case "org_id":
-			c.OrgID, c.HasOrgID = r.Text()
-		case "organizations":
+		if m.Name == "organizations" {
 			orgs = ReadOrganizations[O](&r, text)
-		case "events":
-			c.Logout = parseEvents(&r)
-		default:
-			r.Skip()
+		} else {
+			c.read(m.Name, &r)
 		}
 	}
 	if err := r.End(); err != nil {
@@ -122,6 +99,34 @@ func Parse[O Organization](text string) (Claims, []O, error) {
 	}
 	c.hasOrganizations = orgs != nil
 	return c, orgs, nil
+}
+
+// read reads the claim of a name, if it is one of those that count here.
+func (c *Claims) read(name string, r *strictjson.Reader) {
+	if field := c.text(name); field != nil {
+		*field, _ = r.Text()
+		return
+	}
+	if field := c.date(name); field != nil {
+		*field = parseDate(r)
+		return
+	}
+	switch name {
+	case "aud":
+		c.Audience = parseAudience(r)
+	case "azp":
+		c.AuthorizedParty = parseOptional(r)
+	case "nonce":
+		c.Nonce = parseOptional(r)
+	case "at_hash":
+		c.AccessTokenHash = parseOptional(r)
+	case "email_verified":
+		c.EmailVerified.Value, c.EmailVerified.Present = r.Bool()
+	case "org_id":
+		c.OrgID, c.HasOrgID = r.Text()
+	case "events":
+		c.Logout = parseEvents(r)
+	}
 }
 
 // text returns the field of a claim that is a text, nil for any other.

@@ -151,47 +151,13 @@ func (sn *snapshot) add(k *publicKey) {
 // key that package jws can verify with, and for one that comes with private or
 // symmetric parts.
 func parseKey(raw string) (*publicKey, bool) {
-	var (
-		k              = &publicKey{verifying: true}
-		kty, n, e      string
-		r              = strictjson.NewReader(raw)
-		broken, noText bool
-	)
-	text := func() string {
-		s, ok := r.Text()
-		noText = noText || !ok
-		return s
-	}
-	for m := r.Members(); m.Next(); {
-		switch m.Name {
-		case "kty":
-			kty = text()
-		case "kid":
-			k.handle.id, k.hasID = strings.Clone(text()), true
-		case "alg":
-			k.handle.alg = strings.Clone(text())
-			k.verifying = k.handle.alg != "" && k.verifying // empty is not the same as absent
-		case "use":
-			k.verifying = text() == "sig" && k.verifying
-		case "key_ops":
-			broken = broken || r.Kind() != strictjson.Array
-			k.verifying = hasVerify(&r) && k.verifying
-		case "n":
-			n = text()
-		case "e":
-			e = text()
-		case "d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv":
-			// Private material that is published belongs to everybody.
-			broken = true
-		}
-	}
-	if broken || noText { // that it is JSON is known from the whole document
+	jwk := readJWK(raw)
+	if jwk.refused {
 		return nil, false
 	}
-
-	var ok bool
-	if kty == "RSA" {
-		k.key, ok = parseRSA(n, e)
+	k, ok := &jwk.publicKey, false
+	if jwk.kty == "RSA" {
+		k.key, ok = parseRSA(jwk.n, jwk.e)
 	} else {
 		k.key, ok = parseJOSE(raw)
 	}
@@ -205,6 +171,51 @@ func parseKey(raw string) (*publicKey, bool) {
 	copy(k.handle.thumbprint[:], sum)
 	return k, true
 }
+
+// jwk is what a JWK says.
+type jwk struct {
+	publicKey
+	kty, n, e string
+	refused   bool // it is no public key, or not as it should be
+}
+
+// readJWK reads a text that is known to be JSON.
+func readJWK(raw string) *jwk {
+	j := &jwk{publicKey: publicKey{verifying: true}}
+	r := strictjson.NewReader(raw)
+	for m := r.Members(); m.Next(); {
+		switch m.Name {
+		case "kty":
+			j.kty = j.text(&r)
+		case "kid":
+			j.handle.id, j.hasID = strings.Clone(j.text(&r)), true
+		case "alg":
+			j.handle.alg = strings.Clone(j.text(&r))
+			j.needs(j.handle.alg != "") // empty is not the same as absent
+		case "use":
+			j.needs(j.text(&r) == "sig")
+		case "key_ops":
+			j.refuse(r.Kind() != strictjson.Array)
+			j.needs(hasVerify(&r))
+		case "n":
+			j.n = j.text(&r)
+		case "e":
+			j.e = j.text(&r)
+		case "d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv":
+			j.refuse(true) // private material that is published belongs to everybody
+		}
+	}
+	return j
+}
+
+func (j *jwk) text(r *strictjson.Reader) string {
+	text, ok := r.Text()
+	j.refuse(!ok)
+	return text
+}
+
+func (j *jwk) refuse(wrong bool)  { j.refused = j.refused || wrong }
+func (j *jwk) needs(allowed bool) { j.verifying = j.verifying && allowed }
 
 // hasVerify reads a value and reports whether it is an array that holds "verify".
 func hasVerify(r *strictjson.Reader) bool {

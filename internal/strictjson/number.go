@@ -11,27 +11,40 @@ func (r *Reader) number() string {
 	}
 	end := digits(text, i)
 	ok := end > i && (text[i] != '0' || end == i+1) // no leading zero
-	i = end
-	if ok && i < len(text) && text[i] == '.' {
-		end = digits(text, i+1)
-		ok = end > i+1
-		i = end
+	if ok {
+		end, ok = fraction(text, end)
 	}
-	if ok && i < len(text) && (text[i] == 'e' || text[i] == 'E') {
-		i++
-		if i < len(text) && (text[i] == '+' || text[i] == '-') {
-			i++
-		}
-		end = digits(text, i)
-		ok = end > i
-		i = end
+	if ok {
+		end, ok = power(text, end)
 	}
-	if !ok || !delimited(text, i) {
+	if !ok || !delimited(text, end) {
 		r.fault(start, "invalid number")
 		return ""
 	}
-	r.pos = i
-	return text[start:i]
+	r.pos = end
+	return text[start:end]
+}
+
+// fraction returns the offset after the fraction at offset i, if there is one.
+func fraction(text string, i int) (end int, ok bool) {
+	if i == len(text) || text[i] != '.' {
+		return i, true
+	}
+	end = digits(text, i+1)
+	return end, end > i+1
+}
+
+// power returns the offset after the exponent at offset i, if there is one.
+func power(text string, i int) (end int, ok bool) {
+	if i == len(text) || text[i] != 'e' && text[i] != 'E' {
+		return i, true
+	}
+	i++
+	if i < len(text) && (text[i] == '+' || text[i] == '-') {
+		i++
+	}
+	end = digits(text, i)
+	return end, end > i
 }
 
 // digits returns the offset after the digits that begin at offset i.
@@ -69,10 +82,6 @@ func (r *Reader) short() (n int64, ok bool) {
 const maxDigits = 19
 
 // whole returns the value of a valid number literal if it is a whole int64.
-//
-// It never builds a power of ten: the exponent only says where among the digits the
-// decimal point stands, and no more than maxDigits of them, from the first that is
-// not 0, may stand before it.
 func whole(literal string) (n int64, ok bool) {
 	negative := literal[0] == '-'
 	if negative {
@@ -84,9 +93,21 @@ func whole(literal string) (n int64, ok bool) {
 		end = digits(rest, 1)
 		fraction, rest = rest[1:end], rest[end:]
 	}
-	point := int64(len(integer)) + exponent(rest)
+	u, ok := magnitude(integer, fraction, int64(len(integer))+exponent(rest))
+	switch {
+	case ok && negative && u <= 1<<63:
+		return int64(-u), true
+	case ok && !negative && u <= math.MaxInt64:
+		return int64(u), true
+	}
+	return 0, false
+}
 
-	var u uint64 // maxDigits nines fit
+// magnitude returns the number that these digits are with the decimal point at
+// offset point among them, if it is whole and has at most maxDigits.
+//
+// It never builds a power of ten: an exponent only moves the point.
+func magnitude(integer, fraction string, point int64) (u uint64, ok bool) {
 	var done int64
 	length := int64(0) // of the digits in u
 	for _, part := range [...]string{integer, fraction} {
@@ -113,13 +134,7 @@ func whole(literal string) (n int64, ok bool) {
 	for ; done < point; done++ {
 		u *= 10
 	}
-	switch {
-	case negative && u <= 1<<63:
-		return int64(-u), true
-	case !negative && u <= math.MaxInt64:
-		return int64(u), true
-	}
-	return 0, false
+	return u, true
 }
 
 // exponent returns the value of the exponent part of a number, which may be empty.

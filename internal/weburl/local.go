@@ -12,12 +12,8 @@ import (
 // tabs and newlines, or decode more than once. local is it in ASCII, place the path
 // alone as a router sees it.
 func Local(raw string, longest int) (local, place string, ok bool) {
-	way, query, _ := strings.Cut(raw, "?") // a browser sends a backslash in a query as it is
-	if len(raw) > longest || !utf8.ValidString(raw) || strings.ContainsFunc(way, isTreacherous) || strings.ContainsFunc(query, isBlank) {
-		return "", "", false
-	}
-	u, err := url.Parse(raw)
-	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || u.Opaque != "" {
+	u := parseLocal(raw, longest)
+	if u == nil {
 		return "", "", false
 	}
 	layer := u.EscapedPath()
@@ -32,6 +28,20 @@ func Local(raw string, longest int) (local, place string, ok bool) {
 		layer = decoded
 	}
 	return "", "", false
+}
+
+// parseLocal returns nil for what names another site, or does not say plainly that it
+// names none.
+func parseLocal(raw string, longest int) *url.URL {
+	way, query, _ := strings.Cut(raw, "?") // a browser sends a backslash in a query as it is
+	if len(raw) > longest || !utf8.ValidString(raw) || strings.ContainsFunc(way, isTreacherous) || strings.ContainsFunc(query, isBlank) {
+		return nil
+	}
+	u, err := url.Parse(raw)
+	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || u.Opaque != "" {
+		return nil
+	}
+	return u
 }
 
 // maxLayers is how often a path may have been encoded.
