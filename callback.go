@@ -13,6 +13,7 @@ import (
 
 	"github.com/authpi/authpi-idp-go/internal/endpoint"
 	"github.com/authpi/authpi-idp-go/internal/record"
+	"github.com/authpi/authpi-idp-go/internal/tokens"
 )
 
 // ExchangeOptions are what the answer to a code is checked against.
@@ -88,6 +89,11 @@ func (c *IdpClient) exchangeOnce(ctx context.Context, code, codeVerifier string,
 	if err != nil {
 		return nil, err
 	}
+	return c.exchanged(ctx, resp, opts)
+}
+
+// exchanged returns the Agent of an answer to a code.
+func (c *IdpClient) exchanged(ctx context.Context, resp tokens.Answer, opts *ExchangeOptions) (*Agent, error) {
 	answer := TokenSet(resp.Set)
 	switch {
 	case !resp.Usable():
@@ -95,8 +101,7 @@ func (c *IdpClient) exchangeOnce(ctx context.Context, code, codeVerifier string,
 	case slices.Contains(resp.Odd, "id_token"):
 		c.discard(ctx, resp.Set) // a session that nobody may have
 		return nil, invalidResponse(opExchange, resp.Fault(), http.StatusOK, nil)
-	}
-	if answer.IDToken == "" {
+	case answer.IDToken == "":
 		return nil, invalidToken(opExchange, "id_token", "is missing from the answer", nil)
 	}
 	claims, err := c.verifyIDToken(ctx, answer.IDToken, idTokenPolicy{
