@@ -85,18 +85,16 @@ func (a *Agent) ExpiresWithin(buffer time.Duration) bool { return a.ExpiresIn() 
 // Claims decodes every claim of the token that the Agent was made from into v, as
 // [encoding/json.Unmarshal] does: acr, amr, client_id or the issuer's own. An
 // Agent made without ID token has those of the user info; a machine has none.
-// Mind that encoding/json matches names whatever their case; in a map they stay
-// apart.
+// encoding/json matches the fields of a struct whatever their case: decode into a
+// map to keep such names apart.
 func (a *Agent) Claims(v any) error { return decodeClaims(a.claims, v) }
 
-// String describes the Agent without its tokens and claims.
-func (a *Agent) String() string {
-	return fmt.Sprintf("authpi.Agent{ID:%q Type:%q OrgID:%q Organizations:%d Tokens:%s}",
-		a.ID, a.Type, a.OrgID, len(a.Organizations), a.Tokens)
+// Format describes the Agent without its tokens and claims, whatever the verb and
+// flags.
+func (a Agent) Format(f fmt.State, _ rune) {
+	redact.Print(f, fmt.Sprintf("authpi.Agent{ID:%q Type:%q OrgID:%q Organizations:%d Tokens:%s}",
+		a.ID, a.Type, a.OrgID, len(a.Organizations), a.Tokens))
 }
-
-// Format prints String for every verb and flag.
-func (a Agent) Format(f fmt.State, _ rune) { redact.Print(f, a.String()) }
 
 // LogValue is ID, type and organization, for log/slog.
 func (a Agent) LogValue() slog.Value {

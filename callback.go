@@ -131,8 +131,7 @@ const (
 //
 // It returns an [*OAuthError]: invalid_state, the issuer's own code such as
 // access_denied, invalid_issuer, invalid_organization, invalid_request (also for a
-// callback above 64 KiB, in which nothing is looked at), or as
-// [IdpClient.ExchangeCode] does.
+// callback above 64 KiB, which is not read), or as [IdpClient.ExchangeCode] does.
 func (c *IdpClient) ExchangeCallback(ctx context.Context, callback url.Values, auth AuthorizationURL) (*Agent, error) {
 	if tooLong(callback) {
 		return nil, invalidRequest(opCallback, "is longer than 64 KiB")
@@ -181,8 +180,8 @@ func tooLong(callback url.Values) bool {
 	return false
 }
 
-// checkState is RFC 6749 section 10.12: whoever made another browser come here does
-// not know the state of its login.
+// checkState is RFC 6749 section 10.12: an attacker who makes a browser come here
+// does not know the state of its login.
 func checkState(callback url.Values, auth AuthorizationURL) error {
 	got := callback["state"]
 	if auth.State != "" && len(got) == 1 && sameSecret(got[0], auth.State) {
@@ -201,10 +200,10 @@ func quoteError(e *OAuthError, callback url.Values, auth AuthorizationURL) *OAut
 	return e
 }
 
-// callbackRefusal is the issuer's error, unless iss names another one: RFC 9207
-// section 2.4 lets nobody take an error for the issuer's that was asked. No request
-// is made for it, so the issuer is known but for the one trailing slash that
-// discovery may state.
+// callbackRefusal returns the issuer's error, unless iss names another issuer, whose
+// error must not pass for this one's (RFC 9207 section 2.4). No request is made to
+// find out who that is, so the one trailing slash that discovery may state is
+// ignored.
 func (c *IdpClient) callbackRefusal(callback url.Values, auth AuthorizationURL) *OAuthError {
 	got, want := callback.Get("iss"), c.endpoints.Issuer
 	if c.discovers() {
@@ -222,7 +221,7 @@ func callbackError(callback url.Values, auth AuthorizationURL) *OAuthError {
 		callback.Get("error_uri"), loginSecrets(callback, auth)...)
 }
 
-// loginSecrets are what a callback may hold, and no error may show.
+// loginSecrets returns what a callback may hold and no error may show.
 func loginSecrets(callback url.Values, auth AuthorizationURL) []string {
 	return []string{auth.CodeVerifier, auth.State, auth.Nonce, callback.Get("code"), callback.Get("state")}
 }

@@ -126,11 +126,11 @@ func NewIdpClient(cfg Config) (*IdpClient, error) {
 // It checks the discovery document and its issuer, the endpoints and the keys, as
 // the client itself uses them: while it has good copies it makes no request.
 //
-// A [*ConfigurationError] names the field that is wrong: IssuerURL for no such host,
-// no discovery document, another issuer's, or no key; Endpoints and a name for an
-// endpoint that the document has elsewhere, or a key set that cannot be used;
-// SigningAlgorithms where none is that of a key. An issuer that is unreachable for
-// now is an [*OAuthError]: try again.
+// A [*ConfigurationError] names the field that is wrong: IssuerURL where there is no
+// such host, no discovery document, another issuer's, or no key; Endpoints.Token and
+// the like where the document has another address, Endpoints.JWKS where its key set
+// cannot be used; SigningAlgorithms where no key is for any of them. An issuer that
+// is unreachable for now is an [*OAuthError]: try again.
 func (c *IdpClient) Check(ctx context.Context) error {
 	field := "Endpoints.JWKS"
 	if c.discovers() {
@@ -159,8 +159,8 @@ func (c *IdpClient) Check(ctx context.Context) error {
 	return addressError(field, "keys", err)
 }
 
-// checkStated wants each endpoint that the document states to be the one that is
-// used. One that it leaves out may be there all the same.
+// checkStated refuses an endpoint that is not the one which the document states. One
+// that the document leaves out may exist all the same.
 func (c *IdpClient) checkStated(m discovery.Metadata) error {
 	for _, e := range []struct{ name, used, stated string }{
 		{"Authorization", c.endpoints.Authorization, m.Authorization},
@@ -178,8 +178,8 @@ func (c *IdpClient) checkStated(m discovery.Metadata) error {
 	return nil
 }
 
-// addressError is a *ConfigurationError about field where the address in it is
-// wrong, and a passing failure where the issuer is unreachable for now.
+// addressError returns a *ConfigurationError where the address in the field is wrong,
+// and a passing failure where the issuer is unreachable for now.
 func addressError(field, op string, err error) error {
 	var host *net.DNSError
 	if errors.As(err, &host) && host.IsNotFound {
@@ -279,8 +279,8 @@ func (c *IdpClient) requestMachineToken(ctx context.Context, scopes, resources [
 	}
 	answer := TokenSet(resp.Set)
 	if answer.IDToken != "" {
-		// None is due here, but CreateAgent would believe it, so one that cannot
-		// be verified is left out.
+		// None is due here. CreateAgent would trust a stored one, so it stays only
+		// if it can be verified.
 		if _, err := c.verifyIDToken(ctx, answer.IDToken, idTokenPolicy{op: opClientCredentials, tokens: answer}); err != nil {
 			record.MachineIDTokenLeftOut(ctx, c.log, err)
 			answer.IDToken = ""

@@ -107,8 +107,8 @@ func (e *OAuthError) wait() time.Duration {
 	return min(e.RetryAfter, maxWait)
 }
 
-// retryIn is the same error while a wait goes on, with what is left of that in whole
-// seconds.
+// retryIn returns the same error for while a wait goes on, with what is left of it in
+// whole seconds.
 func (e *OAuthError) retryIn(left time.Duration) *OAuthError {
 	own := *e
 	own.RetryAfter = max((left + time.Second - 1).Truncate(time.Second), time.Second)
@@ -160,7 +160,8 @@ func hasLeft(ctx context.Context, err error) bool {
 	return ctx.Err() != nil && errors.Is(err, ctx.Err())
 }
 
-// endOf is how something ended, for the log. began is when it began, ctx the caller's.
+// endOf describes for the log how an operation ended that began at began for the
+// caller with ctx.
 func endOf(ctx context.Context, began time.Time, err error) record.End {
 	end := record.End{Took: time.Since(began), Outcome: record.OK}
 	if err == nil {
@@ -286,16 +287,13 @@ func (e *RefreshError) Error() string {
 // Unwrap returns the [*OAuthError] or [*SubjectMismatchError].
 func (e *RefreshError) Unwrap() error { return e.cause }
 
-// GoString keeps %#v to what Error shows.
-func (e *RefreshError) GoString() string { return fmt.Sprintf("&authpi.RefreshError{%q}", e.Error()) }
-
 // Format keeps every verb to what Error shows: where a verb does not fit, fmt
 // follows pointers, and so would print the tokens.
 func (e RefreshError) Format(f fmt.State, verb rune) {
 	text := e.Error()
 	switch {
 	case verb == 'v' && f.Flag('#'):
-		text = e.GoString()
+		text = fmt.Sprintf("&authpi.RefreshError{%q}", text)
 	case verb == 'q':
 		text = strconv.Quote(text)
 	}
@@ -324,7 +322,7 @@ type SubjectMismatchError struct {
 	Expected, Actual string
 }
 
-// subjectMismatch hides what was sent in the subject that came: that may be an echo.
+// subjectMismatch masks what was sent in the subject that came, which may be an echo.
 func subjectMismatch(expected, actual string, secrets ...string) *SubjectMismatchError {
 	return &SubjectMismatchError{Expected: expected, Actual: redact.Text(actual, secrets...)}
 }

@@ -38,7 +38,8 @@ type AuthorizationURL struct {
 }
 
 // AuthorizationOptions are the parts of an authorization request that differ
-// from login to login. Every zero value leaves its parameter out.
+// from login to login. A zero value leaves its parameter out, unless the field says
+// otherwise.
 type AuthorizationOptions struct {
 	printed
 	// State and Nonce, where empty, are made of 32 random bytes each, in base64url.
@@ -145,8 +146,7 @@ func authorizationBase(cfg Config, e Endpoints, redirectURI string) string {
 	return q.String()
 }
 
-// authorizationQuery writes the URL into one buffer: this is on the way of
-// every login.
+// authorizationQuery writes the URL into one buffer: every login passes here.
 func (c *IdpClient) authorizationQuery(scopes []string, auth *AuthorizationURL, challenge string, opts *AuthorizationOptions) string {
 	base := c.authorization
 	if auth.RedirectURI != "" {

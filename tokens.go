@@ -135,15 +135,15 @@ func (t TokenSet) buffer(configured time.Duration) time.Duration {
 	return configured
 }
 
-// isDue reports whether a set with so much of its life left is to be refreshed. One
-// without a refresh token serves to its end.
+// isDue reports whether a set whose access token lives for remaining is to be
+// refreshed. One without a refresh token serves to its end.
 func (t TokenSet) isDue(remaining, configured time.Duration) bool {
 	return remaining <= 0 || t.RefreshToken != "" && remaining <= configured && remaining <= t.buffer(configured)
 }
 
-// compare is below zero where a set was issued before another, and above where after: by
-// when the user signed in, then by when the tokens were issued, as far as they say so,
-// and else by when they expire.
+// compare returns a number below zero where t was issued before another set, and above
+// zero where after: by when the user signed in, then by when the tokens were issued,
+// and where they do not say, by when they expire.
 func (t TokenSet) compare(another TokenSet) int {
 	for _, by := range [...]struct{ claim, own, other string }{
 		{"auth_time", t.IDToken, another.IDToken},
@@ -159,8 +159,8 @@ func (t TokenSet) compare(another TokenSet) int {
 	return cmp.Compare(t.ExpiresAt.Unix(), another.ExpiresAt.Unix())
 }
 
-// dateOf reads a date of a token, where that is a JWT. Nothing is verified: this decides
-// over nothing but when, and with which of its own sets, a caller refreshes.
+// dateOf reads a date of a token, where that is a JWT. Nothing is verified: all that
+// depends on it is when a caller refreshes, and with which of its own sets.
 func dateOf(raw, claim string) (at time.Time, ok bool) {
 	payload, err := jws.UnverifiedPayload(raw)
 	if err != nil {
@@ -239,7 +239,7 @@ func principalType(id string) PrincipalType {
 	return PrincipalUser
 }
 
-// clone returns a copy that shares nothing the receiver could change.
+// clone returns a copy that shares nothing that its owner could change.
 func (a *Agent) clone() *Agent {
 	own := *a
 	own.Organizations = claims.CloneOrganizations(a.Organizations)

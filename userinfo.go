@@ -24,7 +24,7 @@ type UserInfo struct {
 	// email.
 	Subject, Email string
 	EmailVerified  bool
-	// Picture is a URL, Locale a BCP 47 tag such as "en-GB", PhoneNumber best in
+	// Picture is a URL, Locale a BCP 47 tag such as "en-GB", PhoneNumber ideally in
 	// E.164 form such as "+44 20 7946 0000" (section 5.1).
 	Name, GivenName, FamilyName, Picture, Locale, PhoneNumber string
 	PhoneNumberVerified                                       bool
@@ -224,10 +224,10 @@ func newIdentities(cfg Config) *identities {
 }
 
 // identity returns whose a set without ID token is. The user info endpoint is asked
-// once in an access token's life, by one request for all callers. Before, if not
-// nil, is the agent before the refresh: what the endpoint leaves out of e-mail
-// address and organization, and the facts of the login, which it does not know, stay
-// as they were. Memberships never do.
+// once in an access token's life, by one request for all callers. before, if not
+// nil, is the agent before the refresh: e-mail address and organization, where the
+// endpoint leaves them out, stay as they were, and so do the facts of the login,
+// which it does not know. Memberships never do.
 func (c *IdpClient) identity(ctx context.Context, tokens TokenSet, before *Agent) (tokenClaims, error) {
 	key, subject := jws.SHA256(tokens.AccessToken), tokens.SubjectHint
 	known := c.identities.of(key, c.now())
@@ -297,8 +297,9 @@ func (c *IdpClient) sessionOf(accessToken, subject string) string {
 	return strings.Clone(got.SessionID) // a part would keep the whole in memory
 }
 
-// carryOver fills in what the user info endpoint left out. Where the agent was itself
-// made without ID token, more may be remembered of its access token than it knows.
+// carryOver fills in what the user info endpoint left out. Where that agent was itself
+// made without ID token, more may be remembered about its access token than the
+// agent shows.
 func (c *IdpClient) carryOver(from *tokenClaims, before *Agent) {
 	was := claimsOf(before)
 	if known, ok := c.identities.known.Get(jws.SHA256(before.Tokens.AccessToken)); ok && known.claims.Subject == before.ID {
@@ -333,7 +334,8 @@ func claimsOf(agent *Agent) tokenClaims {
 	return was
 }
 
-// asUserInfoError types what is no error of ours: the caller's leaving, or a panic.
+// asUserInfoError makes an *OAuthError of what is no error of ours: the caller has
+// left, or something panicked.
 func asUserInfoError(err error) error {
 	for _, ours := range []any{new(*OAuthError), new(*SubjectMismatchError), new(*ConfigurationError)} {
 		if errors.As(err, ours) {

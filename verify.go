@@ -159,9 +159,9 @@ func (c *IdpClient) idTokenClaims(ctx context.Context, raw string, want idTokenP
 	return got, nil
 }
 
-// issuersClaims are the claims of an ID token, or of a user info answer, that came
-// straight from the issuer: its signature holds, and its type. Of an empty subject
-// it may be anybody's.
+// issuersClaims returns the claims of an ID token, or of a user info answer, that came
+// straight from the issuer: its signature and type hold. An empty subject allows
+// any.
 func (c *IdpClient) issuersClaims(ctx context.Context, op string, token *jws.Token, subject string) (tokenClaims, error) {
 	if err := claims.Untyped(token.Type); err != nil {
 		return tokenClaims{}, refusedClaims(op, err)
@@ -173,9 +173,10 @@ func (c *IdpClient) issuersClaims(ctx context.Context, op string, token *jws.Tok
 	return got, err
 }
 
-// laggingKeys is the error of such a token whose key the issuer does not publish. It
-// came straight from the issuer, so the key may only be too new: a passing failure,
-// if the token says, without proof, what it should. Anything else is refused.
+// laggingKeys returns the error for such a token whose key the issuer does not
+// publish. It came straight from the issuer, so the key may only be too new: that is
+// a passing failure, if the token says, unproved, what it should. Any other is
+// refused.
 func (c *IdpClient) laggingKeys(ctx context.Context, op, payload, subject string, refused error) error {
 	got, err := parseClaims(payload)
 	if err != nil {
@@ -194,10 +195,10 @@ func (c *IdpClient) laggingKeys(ctx context.Context, op, payload, subject string
 var errLagging = errors.New("kid: the issuer does not publish this key yet; try again")
 
 // verifyStored checks what does not change in a stored set, however long ago it
-// expired. The scope beside the tokens is nobody's word: it becomes the access
-// token's own, if that is the same user's as the ID token. A set with neither ID
-// token nor subject hint, as a machine's, must hold an access token of this client;
-// a hint is checked by user info anyway.
+// expired. The scope beside the tokens proves nothing: the access token's own takes
+// its place, if that token is the ID token's user's, and else none does. A set with
+// neither ID token nor subject hint, as a machine's, must hold an access token of
+// this client; a hint is checked by user info anyway.
 func (c *IdpClient) verifyStored(ctx context.Context, tokens *TokenSet) error {
 	began := c.verifying(ctx)
 	err := c.checkStored(ctx, tokens)
@@ -222,8 +223,8 @@ func (c *IdpClient) checkStored(ctx context.Context, tokens *TokenSet) error {
 	return nil
 }
 
-// storedScope is what a stored access token says itself, where it is a JWT of this
-// client. An empty subject is not compared.
+// storedScope returns the scope that a stored access token itself states, where it is
+// a JWT of this client. An empty subject is not compared.
 func (c *IdpClient) storedScope(ctx context.Context, raw, subject string) (string, error) {
 	const op = "stored access token"
 	got, typ, err := c.bearerClaims(ctx, op, raw)
@@ -256,8 +257,8 @@ func (c *IdpClient) verifyStoredIDToken(ctx context.Context, raw string) (subjec
 	return got.Subject, nil
 }
 
-// bearerClaims are the claims of a token that anybody may have sent, or changed
-// in a store: its signature holds, nothing else is checked yet. The caller may
+// bearerClaims returns the claims of a token that anybody may have sent, or changed
+// in a store: its signature holds, and nothing else is checked yet. The caller may
 // change them.
 func (c *IdpClient) bearerClaims(ctx context.Context, op, raw string) (got tokenClaims, typ string, err error) {
 	if known, typ := c.verified.Recall(ctx, raw); known != nil {
@@ -279,7 +280,8 @@ func (c *IdpClient) bearerClaims(ctx context.Context, op, raw string) (got token
 	return got, token.Type, nil
 }
 
-// unreadable is the error of a text that is no JWT, by the name of what it is.
+// unreadable returns the error for a text that is no JWT. It names what the text looks
+// like instead.
 func unreadable(op, raw string, err error) error {
 	reason := ""
 	switch {
@@ -312,7 +314,8 @@ func (c *IdpClient) signedClaims(ctx context.Context, op string, token *jws.Toke
 	return got, key, nil
 }
 
-// refusedToken is the error of a token that is wrong, or of keys that cannot be had.
+// refusedToken returns the error for a token that is wrong, or for keys that cannot be
+// had.
 func refusedToken(op string, err error) error {
 	var refused *jws.Error
 	if errors.As(err, &refused) {
@@ -321,7 +324,7 @@ func refusedToken(op string, err error) error {
 	return noAnswer(op+": keys", err)
 }
 
-// isNoJWT reports whether a text is no JWT at all, which is not the same as one that
+// isNoJWT reports whether err says that a text is no JWT at all, rather than one that
 // does not hold.
 func isNoJWT(err error) bool {
 	var refused *jws.Error
@@ -383,7 +386,7 @@ func (c *IdpClient) policy(ctx context.Context) (claims.Policy, error) {
 	return claims.Policy{Issuer: issuer.id, ClientID: c.cfg.ClientID, Now: c.now(), Skew: c.cfg.ClockSkew}, nil
 }
 
-// refusedClaims is the error of a token whose claims do not hold; nil if they do.
+// refusedClaims returns the error for a token whose claims do not hold, nil if they do.
 func refusedClaims(op string, err error, secrets ...string) error {
 	if err == nil {
 		return nil
