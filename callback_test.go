@@ -108,8 +108,8 @@ func TestProviderErrorInCallback(t *testing.T) {
 	testkit.WantHidden(t, e.Error()+e.URI, auth.State, auth.Nonce, auth.CodeVerifier, callback.Get("code"))
 }
 
-// An error that another issuer sends is not taken for this one's (RFC 9207 section 2.4), and none
-// costs a request.
+// An error that another issuer sends is not taken for this one's (RFC 9207 section
+// 2.4), and none costs a request.
 func TestErrorOfAnotherIssuer(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -302,7 +302,8 @@ func TestCallbackErrorsSayWhatIsWrong(t *testing.T) {
 	testkit.WantCode(t, err, "invalid_state", "it also says", "access_denied")
 }
 
-// A stored login whose URL was spoilt asked for no max_age, as far as anybody can tell.
+// A stored login whose URL was spoilt asked for no max_age, as far as anybody can
+// tell.
 func TestExchangeCallbackOfASpoiltURL(t *testing.T) {
 	t.Parallel()
 	for name, query := range map[string]string{
@@ -608,7 +609,8 @@ func TestExchangeWithoutRedirectURI(t *testing.T) {
 	}
 }
 
-// Organizations reach the agent with the fields that the issuer sent, odd ones left out.
+// Organizations reach the agent with the fields that the issuer sent, odd ones left
+// out.
 func TestOddOrganizationsDoNotEndASignIn(t *testing.T) {
 	t.Parallel()
 	issuer, client := testkit.New(t, nil, nil)

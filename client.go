@@ -178,8 +178,8 @@ func (c *IdpClient) checkStated(m discovery.Metadata) error {
 	return nil
 }
 
-// addressError returns a *ConfigurationError where the address in the field is wrong,
-// and a passing failure where the issuer is unreachable for now.
+// addressError returns a *ConfigurationError where the address in the field is
+// wrong, and a passing failure where the issuer is unreachable for now.
 func addressError(field, op string, err error) error {
 	var host *net.DNSError
 	if errors.As(err, &host) && host.IsNotFound {

@@ -607,7 +607,8 @@ func TestIntrospect(t *testing.T) {
 	}
 }
 
-// Check names what is wrong, and tells it from an issuer that is unreachable for now.
+// Check names what is wrong, and tells it from an issuer that is unreachable for
+// now.
 func TestCheck(t *testing.T) {
 	t.Parallel()
 	replaced := func(old, text string) authpitest.Fault {
@@ -719,8 +720,8 @@ func TestCheckNoSuchHost(t *testing.T) {
 	}
 }
 
-// A readiness probe asks as often as it likes: it makes no request while good copies are at
-// hand, and the issuer may be away for hours.
+// A readiness probe asks as often as it likes: it makes no request while good copies
+// are at hand, and the issuer may be away for hours.
 func TestCheckAsProbe(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -752,8 +753,8 @@ func TestCheckAsProbe(t *testing.T) {
 	})
 }
 
-// KeySet verifies signatures as the client does: by accepted algorithms, with keys that are
-// fetched once, within the budget.
+// KeySet verifies signatures as the client does: by accepted algorithms, with keys
+// that are fetched once, within the budget.
 func TestKeySet(t *testing.T) {
 	t.Parallel()
 	issuer := testkit.NewIssuer(t, nil)

@@ -419,6 +419,6 @@ func (c *IdpClient) resourcesOr(resources []string) []string {
 	return slices.Clone(resources)
 }
 
-// printed is all that fmt and log/slog show of a type that embeds it. It is an alias,
-// so that its methods do not stand in the documentation of each such type.
+// printed is all that fmt and log/slog show of a type that embeds it. It is an
+// alias, so that its methods do not stand in the documentation of each such type.
 type printed = redact.Printed

@@ -324,7 +324,8 @@ func TestNativeRedirect(t *testing.T) {
 	}
 }
 
-// What a document may say stands in the refusal table; these are no documents at all.
+// What a document may say stands in the refusal table; these are no documents at
+// all.
 func TestDiscoverEndpoints(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {

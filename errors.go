@@ -107,8 +107,8 @@ func (e *OAuthError) wait() time.Duration {
 	return min(e.RetryAfter, maxWait)
 }
 
-// retryIn returns the same error for while a wait goes on, with what is left of it in
-// whole seconds.
+// retryIn returns the same error for while a wait goes on, with what is left of it
+// in whole seconds.
 func (e *OAuthError) retryIn(left time.Duration) *OAuthError {
 	own := *e
 	own.RetryAfter = max((left + time.Second - 1).Truncate(time.Second), time.Second)
@@ -322,7 +322,8 @@ type SubjectMismatchError struct {
 	Expected, Actual string
 }
 
-// subjectMismatch masks what was sent in the subject that came, which may be an echo.
+// subjectMismatch masks what was sent in the subject that came, which may be an
+// echo.
 func subjectMismatch(expected, actual string, secrets ...string) *SubjectMismatchError {
 	return &SubjectMismatchError{Expected: expected, Actual: redact.Text(actual, secrets...)}
 }

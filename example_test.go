@@ -66,7 +66,8 @@ func Example() {
 	defer srv.Close()
 	ctx := context.Background()
 
-	// The login handler keeps *auth in the browser's session and redirects to auth.URL.
+	// The login handler keeps *auth in the browser's session and redirects to
+	// auth.URL.
 	auth, err := client.CreateAuthorizationURL([]string{"openid", "email"}, nil)
 	if err != nil {
 		log.Fatal(err)
@@ -121,8 +122,8 @@ func ExampleAgent() {
 	// org_poetry Owner [owner *:**] owner: true
 }
 
-// An Agent has no display name: the ID token's claims have one, if the login asked for
-// the scope profile.
+// An Agent has no display name: the ID token's claims have one, if the login asked
+// for the scope profile.
 func ExampleAgent_Claims() {
 	srv, client := exampleIssuer(nil)
 	defer srv.Close()

@@ -141,9 +141,9 @@ func (t TokenSet) isDue(remaining, configured time.Duration) bool {
 	return remaining <= 0 || t.RefreshToken != "" && remaining <= configured && remaining <= t.buffer(configured)
 }
 
-// compare returns a number below zero where t was issued before another set, and above
-// zero where after: by when the user signed in, then by when the tokens were issued,
-// and where they do not say, by when they expire.
+// compare returns a number below zero where t was issued before another set, and
+// above zero where after: by when the user signed in, then by when the tokens were
+// issued, and where they do not say, by when they expire.
 func (t TokenSet) compare(another TokenSet) int {
 	for _, by := range [...]struct{ claim, own, other string }{
 		{"auth_time", t.IDToken, another.IDToken},

@@ -297,9 +297,9 @@ func (c *IdpClient) sessionOf(accessToken, subject string) string {
 	return strings.Clone(got.SessionID) // a part would keep the whole in memory
 }
 
-// carryOver fills in what the user info endpoint left out. Where that agent was itself
-// made without ID token, more may be remembered about its access token than the
-// agent shows.
+// carryOver fills in what the user info endpoint left out. Where that agent was
+// itself made without ID token, more may be remembered about its access token than
+// the agent shows.
 func (c *IdpClient) carryOver(from *tokenClaims, before *Agent) {
 	was := claimsOf(before)
 	if known, ok := c.identities.known.Get(jws.SHA256(before.Tokens.AccessToken)); ok && known.claims.Subject == before.ID {

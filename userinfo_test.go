@@ -101,8 +101,8 @@ func TestUserInfoAnswers(t *testing.T) {
 	}
 }
 
-// An answer that is a signed JWT (OpenID Connect Core section 5.3.2) is verified as an ID
-// token is, and used by UserInfo and for a set without ID token.
+// An answer that is a signed JWT (OpenID Connect Core section 5.3.2) is verified as
+// an ID token is, and used by UserInfo and for a set without ID token.
 func TestSignedUserInfo(t *testing.T) {
 	t.Parallel()
 	const access = "the-access-token"
@@ -219,8 +219,8 @@ func TestUserInfoContentTypes(t *testing.T) {
 	}
 }
 
-// withoutIDToken is a session at an issuer whose refresh brings none, with the set as it
-// was stored after the first refresh.
+// withoutIDToken is a session at an issuer whose refresh brings none, with the set
+// as it was stored after the first refresh.
 func withoutIDToken(t *testing.T) (*authpitest.Server, *authpi.IdpClient, *authpi.Agent, authpi.TokenSet) {
 	t.Helper()
 	issuer, client := testkit.New(t, &authpitest.Options{OmitIDTokenOnRefresh: true}, nil)
@@ -248,8 +248,8 @@ func wantSame(t *testing.T, got, want *authpi.Agent) {
 	}
 }
 
-// Where a refresh brought no ID token, 1,000 page views on one access token ask the user
-// info endpoint once, go on while it is down, and keep SessionID and AuthTime.
+// Where a refresh brought no ID token, 1,000 page views on one access token ask the
+// user info endpoint once, go on while it is down, and keep SessionID and AuthTime.
 func TestIdentityIsAskedForOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -298,8 +298,9 @@ func TestIdentityIsAskedForOnce(t *testing.T) {
 	})
 }
 
-// A process that knows nothing yet, 1,000 views at once: one request. When the user signed
-// in only the first process knows; the session is named by the access token too.
+// A process that knows nothing yet, 1,000 views at once: one request. When the user
+// signed in only the first process knows; the session is named by the access token
+// too.
 func TestIdentityIsSharedByAllCallers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -336,8 +337,8 @@ func TestIdentityIsSharedByAllCallers(t *testing.T) {
 	})
 }
 
-// A set with another subject beside the same access token does not spoil the request of
-// the others.
+// A set with another subject beside the same access token does not spoil the request
+// of the others.
 func TestIdentityOfAnotherSubject(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -400,8 +401,8 @@ func TestIdentityMemoryEnds(t *testing.T) {
 	})
 }
 
-// A process that did not see the login reads the session from the access token, if that is
-// this user's at this issuer. What user info says itself comes first.
+// A process that did not see the login reads the session from the access token, if
+// that is this user's at this issuer. What user info says itself comes first.
 func TestSessionOfAccessToken(t *testing.T) {
 	t.Parallel()
 	const says = `{"sub":"usr_1"}`
@@ -430,8 +431,8 @@ func TestSessionOfAccessToken(t *testing.T) {
 	}
 }
 
-// What a refresh without ID token keeps of the agent before, at an issuer whose access
-// tokens are opaque: the facts of the login, and what user info leaves out.
+// What a refresh without ID token keeps of the agent before, at an issuer whose
+// access tokens are opaque: the facts of the login, and what user info leaves out.
 func TestRefreshKeepsTheLogin(t *testing.T) {
 	t.Parallel()
 	const idToken = `{"iss":"https://idp.example/i_1","aud":"c_1","sub":"usr_1","sid":"s_1","auth_time":1700000000,
@@ -483,8 +484,8 @@ func TestRefreshKeepsTheLogin(t *testing.T) {
 	}
 }
 
-// A caller that knows less than an earlier one of the same refresh does not take away what
-// that one brought along.
+// A caller that knows less than an earlier one of the same refresh does not take
+// away what that one brought along.
 func TestLateCallerKnowsLess(t *testing.T) {
 	t.Parallel()
 	client := testkit.Scripted(t, nil, func(r *http.Request) (*http.Response, error) {
@@ -505,8 +506,8 @@ func TestLateCallerKnowsLess(t *testing.T) {
 	}
 }
 
-// A process that starts with an expired set without ID token knows nothing of the login,
-// and says so. What user info says counts then.
+// A process that starts with an expired set without ID token knows nothing of the
+// login, and says so. What user info says counts then.
 func TestRefreshWithoutAPast(t *testing.T) {
 	t.Parallel()
 	client := testkit.Scripted(t, nil, func(r *http.Request) (*http.Response, error) {

@@ -159,9 +159,9 @@ func (c *IdpClient) idTokenClaims(ctx context.Context, raw string, want idTokenP
 	return got, nil
 }
 
-// issuersClaims returns the claims of an ID token, or of a user info answer, that came
-// straight from the issuer: its signature and type hold. An empty subject allows
-// any.
+// issuersClaims returns the claims of an ID token, or of a user info answer, that
+// came straight from the issuer: its signature and type hold. An empty subject
+// allows any.
 func (c *IdpClient) issuersClaims(ctx context.Context, op string, token *jws.Token, subject string) (tokenClaims, error) {
 	if err := claims.Untyped(token.Type); err != nil {
 		return tokenClaims{}, refusedClaims(op, err)
@@ -223,8 +223,8 @@ func (c *IdpClient) checkStored(ctx context.Context, tokens *TokenSet) error {
 	return nil
 }
 
-// storedScope returns the scope that a stored access token itself states, where it is
-// a JWT of this client. An empty subject is not compared.
+// storedScope returns the scope that a stored access token itself states, where it
+// is a JWT of this client. An empty subject is not compared.
 func (c *IdpClient) storedScope(ctx context.Context, raw, subject string) (string, error) {
 	const op = "stored access token"
 	got, typ, err := c.bearerClaims(ctx, op, raw)
@@ -280,8 +280,8 @@ func (c *IdpClient) bearerClaims(ctx context.Context, op, raw string) (got token
 	return got, token.Type, nil
 }
 
-// unreadable returns the error for a text that is no JWT. It names what the text looks
-// like instead.
+// unreadable returns the error for a text that is no JWT. It names what the text
+// looks like instead.
 func unreadable(op, raw string, err error) error {
 	reason := ""
 	switch {
@@ -314,8 +314,8 @@ func (c *IdpClient) signedClaims(ctx context.Context, op string, token *jws.Toke
 	return got, key, nil
 }
 
-// refusedToken returns the error for a token that is wrong, or for keys that cannot be
-// had.
+// refusedToken returns the error for a token that is wrong, or for keys that cannot
+// be had.
 func refusedToken(op string, err error) error {
 	var refused *jws.Error
 	if errors.As(err, &refused) {
@@ -324,8 +324,8 @@ func refusedToken(op string, err error) error {
 	return noAnswer(op+": keys", err)
 }
 
-// isNoJWT reports whether err says that a text is no JWT at all, rather than one that
-// does not hold.
+// isNoJWT reports whether err says that a text is no JWT at all, rather than one
+// that does not hold.
 func isNoJWT(err error) bool {
 	var refused *jws.Error
 	return errors.As(err, &refused) && slices.Contains([]string{"format", "length", "header", "payload"}, refused.Part)
@@ -386,7 +386,8 @@ func (c *IdpClient) policy(ctx context.Context) (claims.Policy, error) {
 	return claims.Policy{Issuer: issuer.id, ClientID: c.cfg.ClientID, Now: c.now(), Skew: c.cfg.ClockSkew}, nil
 }
 
-// refusedClaims returns the error for a token whose claims do not hold, nil if they do.
+// refusedClaims returns the error for a token whose claims do not hold, nil if they
+// do.
 func refusedClaims(op string, err error, secrets ...string) error {
 	if err == nil {
 		return nil

@@ -181,7 +181,8 @@ func TestVerifiedTokenIsNotRemembered(t *testing.T) {
 	t.Run("for another token under its signature", func(t *testing.T) {
 		t.Parallel()
 		issuer, client := testkit.New(t, nil, nil)
-		// The memory is asked in one way the second time, and in another from then on.
+		// The memory is asked in one way the second time, and in another from then
+		// on.
 		for seen := range 4 {
 			token := issuer.AccessToken(map[string]any{"jti": fmt.Sprint("seen ", seen)})
 			for range seen {
@@ -325,8 +326,8 @@ func TestEndpointsWithoutJWKS(t *testing.T) {
 	testkit.WantField(t, err, "Endpoints.JWKS")
 }
 
-// A verified token that is remembered keeps no key document in memory: forged key IDs
-// have one fetched every ten seconds.
+// A verified token that is remembered keeps no key document in memory: forged key
+// IDs have one fetched every ten seconds.
 func TestRememberedTokenKeepsNoKeyDocument(t *testing.T) {
 	clock := testkit.NewClock()
 	issuer := testkit.NewIssuer(t, &authpitest.Options{Now: clock.Now})
@@ -361,7 +362,8 @@ func TestRememberedTokenKeepsNoKeyDocument(t *testing.T) {
 	runtime.KeepAlive(client)
 }
 
-// The error says what was sent in an access token's place, as far as its claims tell.
+// The error says what was sent in an access token's place, as far as its claims
+// tell.
 func TestKindOfAnotherToken(t *testing.T) {
 	t.Parallel()
 	issuer, client := testkit.New(t, nil, nil)
@@ -392,7 +394,8 @@ func TestIDTokenAlgorithms(t *testing.T) {
 		t.Parallel()
 		issuer, client := testkit.New(t, &authpitest.Options{Algorithm: "EdDSA"}, nil)
 		callback, auth := testkit.StartLogin(t, client, issuer, nil)
-		// Only the answer holds the access token, so the ID token is made anew from it.
+		// Only the answer holds the access token, so the ID token is made anew from
+		// it.
 		issuer.Inject(authpitest.Fault{Endpoint: "token", Malform: func(body []byte) []byte {
 			var answer map[string]any
 			if err := json.Unmarshal(body, &answer); err != nil {
@@ -446,8 +449,9 @@ func TestVerifyStoredTokens(t *testing.T) {
 	}
 }
 
-// With VerifyStoredTokens the scope is the access token's own word. One that is no access token
-// of this client and user allows nothing; where nothing else names the user, it is refused.
+// With VerifyStoredTokens the scope is the access token's own word. One that is no
+// access token of this client and user allows nothing; where nothing else names the
+// user, it is refused.
 func TestVerifyStoredAccessToken(t *testing.T) {
 	t.Parallel()
 	issuer := testkit.NewIssuer(t, nil)
@@ -509,7 +513,8 @@ func verifyingClient(t *testing.T, issuer *authpitest.Server, edit func(*authpi.
 	})
 }
 
-// A scope that cannot be checked now is no empty one: the call fails, and may be tried again.
+// A scope that cannot be checked now is no empty one: the call fails, and may be
+// tried again.
 func TestStoredScopeWithoutKeys(t *testing.T) {
 	t.Parallel()
 	issuer := testkit.NewIssuer(t, nil)

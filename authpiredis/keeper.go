@@ -122,7 +122,8 @@ func (k *keeper) closeSpare() {
 	k.spare = nil
 }
 
-// next is what a hold needs: its lease renewed, and its result offered. k.mu is held.
+// next is what a hold needs: its lease renewed, and its result offered. k.mu is
+// held.
 func (k *keeper) next(h *hold, now time.Time) []*command {
 	commands := []*command{k.renew(h, now)}
 	if h.spent && (!h.offering || now.Sub(h.offeredAt) > k.c.opts.quiet()) {
@@ -132,7 +133,8 @@ func (k *keeper) next(h *hold, now time.Time) []*command {
 }
 
 // renew also takes the lease again if Redis has lost it. If another process holds it
-// by now, that changes nothing for the refresh, whose request was sent. k.mu is held.
+// by now, that changes nothing for the refresh, whose request was sent. k.mu is
+// held.
 func (k *keeper) renew(h *hold, now time.Time) *command {
 	h.renewals++
 	cmd := k.c.claim(h.id, h.token, h.renewals, "")

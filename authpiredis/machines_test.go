@@ -13,8 +13,8 @@ import (
 
 var _ authpi.MachineTokenStore = (*authpiredis.Store)(nil)
 
-// Twenty processes that start at once share a machine's token, Redis never sees it, and
-// without Redis each asks for itself.
+// Twenty processes that start at once share a machine's token, Redis never sees it,
+// and without Redis each asks for itself.
 func TestMachineTokens(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
@@ -47,7 +47,8 @@ func TestMachineTokens(t *testing.T) {
 		wg.Wait()
 		return got
 	}
-	// On a machine with other work to do, some may not see each other's claims in time.
+	// On a machine with other work to do, some may not see each other's claims in
+	// time.
 	if first := tokens(); len(first) > 5 || issuer.Grants("client_credentials") != len(first) {
 		t.Errorf("got %d tokens by %d requests; want one, or a few", len(first), issuer.Grants("client_credentials"))
 	}

@@ -13,8 +13,8 @@ import (
 
 // Store keeps bytes under keys until they expire. It is a ConditionalStore of
 // package authpihttp, for sign-ins that several processes share, a MachineTokenStore
-// of package authpi, and has the methods of a store of github.com/alexedwards/scs/v2.
-// It is safe for concurrent use.
+// of package authpi, and has the methods of a store of
+// github.com/alexedwards/scs/v2. It is safe for concurrent use.
 //
 // Finding takes one round trip, and so does writing. A write that was sent twice,
 // because its answer was lost, is one write.
@@ -113,7 +113,8 @@ func (s *Store) CommitIf(ctx context.Context, key string, old, b []byte, expiry 
 
 // DeleteCtx removes what is stored under key.
 func (s *Store) DeleteCtx(ctx context.Context, key string) error {
-	// Not the token of a call, which may be sent again: it would bring the value back.
+	// Not the token of a call, which may be sent again: it would bring the value
+	// back.
 	if err := s.client.Del(ctx, s.key(key)).Err(); err != nil {
 		return fmt.Errorf("authpiredis: delete: %w", err)
 	}

@@ -32,14 +32,16 @@ type visitor struct {
 	userID string // empty: presses Cancel
 }
 
-// SignIn does what a browser would with an authorization URL, the user userID signing in, and
-// returns the URL that the issuer redirects to, with code, state and session_state. A
-// refusal by redirect, such as user_blocked, is such a URL too, with error and state. An
-// empty userID presses Cancel: access_denied. With prompt=none in authURL the answer is
-// login_required unless the user has signed in here before and not been signed out.
+// SignIn does what a browser would with an authorization URL, the user userID
+// signing in, and returns the URL that the issuer redirects to, with code, state and
+// session_state. A refusal by redirect, such as user_blocked, is such a URL too,
+// with error and state. An empty userID presses Cancel: access_denied. With
+// prompt=none in authURL the answer is login_required unless the user has signed in
+// here before and not been signed out.
 //
-// It returns an error where a browser would be left with an error page: the client or its
-// redirect URI are unknown, the user does not exist, or authURL is not this issuer's.
+// It returns an error where a browser would be left with an error page: the client
+// or its redirect URI are unknown, the user does not exist, or authURL is not this
+// issuer's.
 func (s *Server) SignIn(authURL, userID string) (callback string, err error) {
 	r, err := http.NewRequest(http.MethodGet, authURL, nil)
 	if err != nil {
@@ -61,7 +63,8 @@ func (s *Server) SignIn(authURL, userID string) (callback string, err error) {
 	return "", errors.New("authpitest: sign in: " + a.problem)
 }
 
-// authorize is the authorization endpoint, RFC 6749 section 3.1 and OIDC Core section 3.1.2.
+// authorize is the authorization endpoint, RFC 6749 section 3.1 and OIDC Core
+// section 3.1.2.
 func (s *Server) authorize(x *exchange) *answer {
 	p := cloneValues(x.Form)
 	delete(p, userField)
@@ -150,7 +153,8 @@ func tooOld(age time.Duration, maxAge string) bool {
 	return n == 0 || age > time.Duration(n)*time.Second
 }
 
-// findBrowser returns the sign-in that a request's cookie, or SignIn's user, already has.
+// findBrowser returns the sign-in that a request's cookie, or SignIn's user, already
+// has.
 func (s *Server) findBrowser(x *exchange) *browser {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -170,7 +174,8 @@ func (s *Server) findBrowser(x *exchange) *browser {
 	return newest
 }
 
-// admit gives a user a code for the client. A nil b is somebody who signs in just now.
+// admit gives a user a code for the client. A nil b is somebody who signs in just
+// now.
 func (s *Server) admit(x *exchange, p url.Values, userID string, b *browser) *answer {
 	now := s.now()
 	login := now
@@ -212,7 +217,8 @@ func (s *Server) admit(x *exchange, p url.Values, userID string, b *browser) *an
 	return a
 }
 
-// rememberBrowser starts a sign-in at the issuer and returns its cookie. The caller holds s.mu.
+// rememberBrowser starts a sign-in at the issuer and returns its cookie. The caller
+// holds s.mu.
 func (s *Server) rememberBrowser(userID string, since time.Time) string {
 	id := random()
 	s.browsers[id] = &browser{userID, since}

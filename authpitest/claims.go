@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// userTokens collects the claims of the access token and, where openid was granted, of the ID
-// token. The ID token follows the whole grant, whatever a refresh narrows. The caller holds s.mu.
+// userTokens collects the claims of the access token and, where openid was granted,
+// of the ID token. The ID token follows the whole grant, whatever a refresh narrows.
+// The caller holds s.mu.
 func (s *Server) userTokens(u *account, ses *session, scopes, resources []string, now time.Time) *issue {
 	scope := strings.Join(scopes, " ")
 	access := s.accessClaims(ses.clientID, u.ID, "user", scope, resources, s.opts.AccessTokenLifetime, now)
@@ -61,7 +62,8 @@ func (s *Server) accessClaims(clientID, subject, kind, scope string, resources [
 	}
 }
 
-// addRefreshToken adds the claims of a refresh token to an issue. The caller holds s.mu.
+// addRefreshToken adds the claims of a refresh token to an issue. The caller holds
+// s.mu.
 func (s *Server) addRefreshToken(is *issue, now time.Time) {
 	ses := is.session
 	is.refreshExpires = now.Add(s.opts.RefreshTokenLifetime)
@@ -115,7 +117,8 @@ func (s *Server) signIDToken(claims map[string]any, access string, c Client, f *
 	header := map[string]any{"alg": c.Algorithm, "kid": kid}
 	f.IDToken(header, claims)
 	if alg, _ := header["alg"].(string); alg != c.Algorithm && slices.Contains(algorithms, alg) {
-		// A hook that only wants another algorithm gets a token that is right otherwise.
+		// A hook that only wants another algorithm gets a token that is right
+		// otherwise.
 		if header["kid"] == kid {
 			s.mu.Lock()
 			header["kid"] = s.keys.current[alg].id
@@ -128,18 +131,19 @@ func (s *Server) signIDToken(claims map[string]any, access string, c Client, f *
 	return s.signExactly(c.Algorithm, claims, header)
 }
 
-// AccessToken returns a valid access token that no login led to, for tests of an API: typ
-// at+jwt, iss, aud and client_id the first client's, sub "usr_test", dat with type user, scope
-// "openid profile email", and exp, iat, auth_time and jti. Each of claims replaces one, or
-// removes it if it is nil.
+// AccessToken returns a valid access token that no login led to, for tests of an
+// API: typ at+jwt, iss, aud and client_id the first client's, sub "usr_test", dat
+// with type user, scope "openid profile email", and exp, iat, auth_time and jti.
+// Each of claims replaces one, or removes it if it is nil.
 func (s *Server) AccessToken(claims map[string]any) string {
 	all := s.accessClaims(s.opts.ClientID, defaultSubject, "user", "openid profile email", nil, s.opts.AccessTokenLifetime, s.now())
 	return s.Sign(override(all, claims), map[string]any{"typ": "at+jwt"})
 }
 
-// LogoutToken returns a valid back-channel logout token (OIDC Back-Channel Logout 1.0 section
-// 2.4): typ logout+jwt, iss, aud the first client, sub "usr_test", iat, exp in two minutes,
-// jti and events. Each of claims replaces one, or removes it if it is nil.
+// LogoutToken returns a valid back-channel logout token (OIDC Back-Channel Logout
+// 1.0 section 2.4): typ logout+jwt, iss, aud the first client, sub "usr_test", iat,
+// exp in two minutes, jti and events. Each of claims replaces one, or removes it if
+// it is nil.
 func (s *Server) LogoutToken(claims map[string]any) string {
 	now := s.now()
 	all := map[string]any{

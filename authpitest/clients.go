@@ -78,8 +78,8 @@ func redirectable(uri string) bool {
 	return true
 }
 
-// authenticate finds the client that sent a form, by HTTP Basic or by form parameters
-// (RFC 6749 section 2.3.1). A non-nil answer is the refusal.
+// authenticate finds the client that sent a form, by HTTP Basic or by form
+// parameters (RFC 6749 section 2.3.1). A non-nil answer is the refusal.
 func (s *Server) authenticate(r *http.Request) (Client, *answer) {
 	form := r.PostForm
 	id, secret := form.Get("client_id"), form.Get("client_secret")

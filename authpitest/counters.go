@@ -41,8 +41,8 @@ func (s *Server) arrive(endpoint string, r *http.Request) *Fault {
 	return f
 }
 
-// Requests returns how many requests reached an endpoint, named as in [Fault.Endpoint],
-// including those that failed. An empty name counts all endpoints.
+// Requests returns how many requests reached an endpoint, named as in
+// [Fault.Endpoint], including those that failed. An empty name counts all endpoints.
 func (s *Server) Requests(endpoint string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -56,7 +56,8 @@ func (s *Server) Requests(endpoint string) int {
 	return sum
 }
 
-// Grants returns how many token requests with this grant_type arrived, including refused ones.
+// Grants returns how many token requests with this grant_type arrived, including
+// refused ones.
 func (s *Server) Grants(grant string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -78,14 +79,16 @@ func (s *Server) ResetCounters() {
 	s.counts = newCounters()
 }
 
-// LastForm returns the form of the last token, revocation or introspection request, or nil.
+// LastForm returns the form of the last token, revocation or introspection request,
+// or nil.
 func (s *Server) LastForm() url.Values {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return cloneValues(s.counts.lastForm)
 }
 
-// LastHeader returns the header of the last token, revocation or introspection request, or nil.
+// LastHeader returns the header of the last token, revocation or introspection
+// request, or nil.
 func (s *Server) LastHeader() http.Header {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -89,8 +89,8 @@ func sessionID(r *http.Request) string {
 	return cookie.Value
 }
 
-// A whole application under test: it listens on a port, a browser with cookies visits it,
-// and only the sign-in page at the issuer is skipped.
+// A whole application under test: it listens on a port, a browser with cookies
+// visits it, and only the sign-in page at the issuer is skipped.
 func Example_application() {
 	srv := authpitest.NewServer(nil)
 	defer srv.Close()

@@ -87,7 +87,8 @@ func ExampleNewServer() {
 		authpitest.Organization{ID: "org_poetry", Title: "Owner", Scopes: []string{"owner", "*:**"}},
 	)
 
-	// The app under test is configured with srv.URL, srv.ClientID() and srv.ClientSecret().
+	// The app under test is configured with srv.URL, srv.ClientID() and
+	// srv.ClientSecret().
 	fmt.Println(srv.ClientID(), srv.Sessions("usr_ada"))
 	// Output: c_test 0
 }

@@ -12,20 +12,20 @@ import (
 	"time"
 )
 
-// Fault is something that goes wrong once or several times. What is set of it happens in this
-// order: Refuse; Delay; Drop; Status or Body in place of the answer, else the request is
-// processed, with IDToken; Malform; DelayAnswer; DropAnswer.
+// Fault is something that goes wrong once or several times. What is set of it
+// happens in this order: Refuse; Delay; Drop; Status or Body in place of the answer,
+// else the request is processed, with IDToken; Malform; DelayAnswer; DropAnswer.
 type Fault struct {
-	// Endpoint is the one it hits: "authorize", "token", "userinfo", "jwks", "discovery",
-	// "revoke", "introspect" or "logout". Empty: any.
+	// Endpoint is the one it hits: "authorize", "token", "userinfo", "jwks",
+	// "discovery", "revoke", "introspect" or "logout". Empty: any.
 	Endpoint string
 
 	// Grant narrows it to token requests with this grant_type: "authorization_code",
 	// "refresh_token" or "client_credentials". Empty: any request.
 	Grant string
 
-	// Times is how many matching requests it hits. Zero: one. Negative: all of them until
-	// [Server.ClearFaults].
+	// Times is how many matching requests it hits. Zero: one. Negative: all of them
+	// until [Server.ClearFaults].
 	Times int
 
 	// Refuse fails an in-memory server's client as if nobody listened: a dial error,
@@ -35,14 +35,15 @@ type Fault struct {
 	// Delay passes before the request is processed, unless its context ends first.
 	Delay time.Duration
 
-	// Drop cuts the connection before the request is processed. Over a socket, Go's HTTP
-	// client itself sends a GET again if its connection had been in use before.
+	// Drop cuts the connection before the request is processed. Over a socket, Go's
+	// HTTP client itself sends a GET again if its connection had been in use before.
 	Drop bool
 
 	// Status answers in place of the issuer, with Body.
 	Status int
 
-	// Body is the answer's body when Status is set; on its own it comes with status 200.
+	// Body is the answer's body when Status is set; on its own it comes with status
+	// 200.
 	Body string
 
 	// ContentType of Status and Body; application/json by default.
@@ -51,20 +52,22 @@ type Fault struct {
 	// RetryAfter is the answer's Retry-After header, for example "7".
 	RetryAfter string
 
-	// IDToken changes the ID token before it is signed, the header as [Server.Sign] takes
-	// it: alg may also be "none" or "HS256", and the member _signature with the value "bad" spoils
-	// the signature. A kid that is left alone follows a changed alg. A fault with an
-	// IDToken hits only token requests by authorization code or refresh token.
+	// IDToken changes the ID token before it is signed, the header as [Server.Sign]
+	// takes it: alg may also be "none" or "HS256", and the member _signature with
+	// the value "bad" spoils the signature. A kid that is left alone follows a
+	// changed alg. A fault with an IDToken hits only token requests by authorization
+	// code or refresh token.
 	IDToken func(header, claims map[string]any)
 
 	// Malform changes the answer's body. The request was processed.
 	Malform func(body []byte) []byte
 
-	// DelayAnswer passes after the request was processed, unless its context ends first.
+	// DelayAnswer passes after the request was processed, unless its context ends
+	// first.
 	DelayAnswer time.Duration
 
-	// DropAnswer cuts the connection after the request was processed: a refresh token is
-	// spent, and its successor lost.
+	// DropAnswer cuts the connection after the request was processed: a refresh
+	// token is spent, and its successor lost.
 	DropAnswer bool
 }
 
@@ -75,9 +78,9 @@ type pendingFault struct {
 
 var errClosed = errors.New("authpitest: server closed")
 
-// Inject queues a fault. A request suffers at most one fault, the oldest that matches it. It
-// panics for an Endpoint or a Grant that does not exist: such a fault would never happen, and
-// the test would pass for nothing.
+// Inject queues a fault. A request suffers at most one fault, the oldest that
+// matches it. It panics for an Endpoint or a Grant that does not exist: such a fault
+// would never happen, and the test would pass for nothing.
 func (s *Server) Inject(f Fault) {
 	mustKnow("Fault.Endpoint", f.Endpoint, endpointNames)
 	mustKnow("Fault.Grant", f.Grant, grantNames)
@@ -111,8 +114,8 @@ func (s *Server) ClearFaults() {
 	s.faults = nil
 }
 
-// PendingFaults returns the faults that have not happened yet, the oldest first. Their
-// Times is how many requests they still hit.
+// PendingFaults returns the faults that have not happened yet, the oldest first.
+// Their Times is how many requests they still hit.
 func (s *Server) PendingFaults() []Fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -125,7 +128,8 @@ func (s *Server) PendingFaults() []Fault {
 	return pending
 }
 
-// takeFault returns the fault that this request suffers, or nil. The caller holds s.mu.
+// takeFault returns the fault that this request suffers, or nil. The caller holds
+// s.mu.
 func (s *Server) takeFault(endpoint, grant string) *Fault {
 	for i, f := range s.faults {
 		if !f.matches(endpoint, grant) {
@@ -153,7 +157,8 @@ func (f *Fault) matches(endpoint, grant string) bool {
 	return true
 }
 
-// faulty runs process with everything around it that f asks for. An error means no answer.
+// faulty runs process with everything around it that f asks for. An error means no
+// answer.
 func (s *Server) faulty(ctx context.Context, f *Fault, process func() *answer) (*answer, error) {
 	if f.Refuse {
 		return nil, errRefused

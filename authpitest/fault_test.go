@@ -323,7 +323,8 @@ func TestBodyLimit(t *testing.T) {
 		wantError(t, http.StatusRequestEntityTooLarge, "invalid_request")
 }
 
-// A misspelt name would make a fault that never happens, and a test that passes for nothing.
+// A misspelt name would make a fault that never happens, and a test that passes for
+// nothing.
 func TestInjectUnknownNames(t *testing.T) {
 	t.Parallel()
 	srv := authpitest.NewInMemory(nil)

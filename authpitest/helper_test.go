@@ -24,7 +24,8 @@ var ada = authpitest.User{
 	Claims: map[string]any{"department": "engines"},
 }
 
-// rp is a client written by hand, with as little between the test and the wire as can be.
+// rp is a client written by hand, with as little between the test and the wire as
+// can be.
 type rp struct {
 	t   testing.TB
 	srv *authpitest.Server
@@ -48,7 +49,8 @@ func withAda(t testing.TB, srv *authpitest.Server) rp {
 
 func (c rp) endpoint(name string) string { return strings.TrimSuffix(c.srv.URL, "/") + name }
 
-// authURL makes an authorization URL; pairs replace, add or (with an empty value) remove parameters.
+// authURL makes an authorization URL; pairs replace, add or (with an empty value)
+// remove parameters.
 func (c rp) authURL(pairs ...string) string {
 	sum := sha256.Sum256([]byte(verifier))
 	q := url.Values{

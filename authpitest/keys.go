@@ -25,14 +25,15 @@ const (
 
 var algorithms = []string{algES256, algRS256, algEdDSA}
 
-// key is one signing key. It never changes, and is made when it first signs or is published.
+// key is one signing key. It never changes, and is made when it first signs or is
+// published.
 type key struct {
 	id, alg string
 	private func() crypto.Signer
 }
 
-// keyring holds every key the server ever had: withdrawn ones still check what comes back
-// from clients.
+// keyring holds every key the server ever had: withdrawn ones still check what comes
+// back from clients.
 type keyring struct {
 	all       []*key
 	published []*key // newest first
@@ -67,8 +68,8 @@ func (k *keyring) rotate() {
 	k.published = append(fresh, k.published...)
 }
 
-// pick finds the key that kid names, if it fits alg, else the one that signs alg now, else
-// the one that signs fallback.
+// pick finds the key that kid names, if it fits alg, else the one that signs alg
+// now, else the one that signs fallback.
 func (k *keyring) pick(alg, kid, fallback string) *key {
 	for _, c := range k.all {
 		if c.id == kid && c.alg == alg {
@@ -95,8 +96,8 @@ func newEd25519() crypto.Signer {
 
 func newRSA() crypto.Signer { return must(rsa.GenerateKey(rand.Reader, 2048)) }
 
-// rsaPool serves all servers of the process: one RSA key takes longer to make than all else
-// that a test does. Key ids are never shared.
+// rsaPool serves all servers of the process: one RSA key takes longer to make than
+// all else that a test does. Key ids are never shared.
 var rsaPool = [...]func() crypto.Signer{
 	sync.OnceValue(newRSA), sync.OnceValue(newRSA), sync.OnceValue(newRSA), sync.OnceValue(newRSA),
 }
@@ -108,8 +109,8 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// RotateKeys makes a new key for each algorithm, which signs from now on. The old ones stay
-// published until [Server.WithdrawKeys].
+// RotateKeys makes a new key for each algorithm, which signs from now on. The old
+// ones stay published until [Server.WithdrawKeys].
 func (s *Server) RotateKeys() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -123,8 +124,8 @@ func (s *Server) WithdrawKeys() {
 	s.keys.published = slices.Clone(s.keys.published[:len(algorithms)])
 }
 
-// KeyIDs returns the kids in the JWKS, in its order: the signing keys for ES256, RS256 and
-// EdDSA, then older ones.
+// KeyIDs returns the kids in the JWKS, in its order: the signing keys for ES256,
+// RS256 and EdDSA, then older ones.
 func (s *Server) KeyIDs() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -135,8 +136,8 @@ func (s *Server) KeyIDs() []string {
 	return ids
 }
 
-// ExportKeys returns the published keys with their private parts, as a JWK Set (RFC 7517),
-// for [Server.ImportKeys]. Whoever has them can sign tokens as this issuer.
+// ExportKeys returns the published keys with their private parts, as a JWK Set (RFC
+// 7517), for [Server.ImportKeys]. Whoever has them can sign tokens as this issuer.
 func (s *Server) ExportKeys() []byte {
 	s.mu.Lock()
 	published := s.keys.published
@@ -148,8 +149,9 @@ func (s *Server) ExportKeys() []byte {
 	return mustJSON(set)
 }
 
-// ImportKeys replaces all keys by those that [Server.ExportKeys] returned, perhaps in
-// another process. It returns an error, and changes nothing, if data is anything else.
+// ImportKeys replaces all keys by those that [Server.ExportKeys] returned, perhaps
+// in another process. It returns an error, and changes nothing, if data is anything
+// else.
 func (s *Server) ImportKeys(data []byte) error {
 	imported, err := readKeyring(data)
 	if err != nil {

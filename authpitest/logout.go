@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// logout is OIDC RP-Initiated Logout 1.0, with the id_token_hint that AuthPI asks for. The
-// hint may have expired.
+// logout is OIDC RP-Initiated Logout 1.0, with the id_token_hint that AuthPI asks
+// for. The hint may have expired.
 func (s *Server) logout(x *exchange) *answer {
 	claims, _, ok := s.verify(x.Form.Get("id_token_hint"))
 	aud, _ := claims["aud"].(string)

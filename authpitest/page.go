@@ -34,8 +34,8 @@ type pageUser struct {
 
 const hues = 6
 
-// signInPage lets a person pick the user to be. Its form carries a copy of the authorization
-// request, which is then checked as a whole once more.
+// signInPage lets a person pick the user to be. Its form carries a copy of the
+// authorization request, which is then checked as a whole once more.
 func (s *Server) signInPage(c Client, p url.Values) *answer {
 	data := pageData{
 		Title: "Sign in", Action: s.path + "/authorize",

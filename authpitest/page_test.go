@@ -13,7 +13,8 @@ import (
 	"github.com/authpi/authpi-idp-go/authpitest"
 )
 
-// page fetches the sign-in page and returns it with its form as a browser would send it.
+// page fetches the sign-in page and returns it with its form as a browser would send
+// it.
 func (c rp) page(pairs ...string) (reply, url.Values) {
 	c.t.Helper()
 	req, err := http.NewRequest(http.MethodGet, c.authURL(pairs...), nil)

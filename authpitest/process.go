@@ -60,7 +60,8 @@ func route(path string) (endpoint, bool) {
 	return endpoint{}, false
 }
 
-// process answers one request. An error means that the connection ends without an answer.
+// process answers one request. An error means that the connection ends without an
+// answer.
 func (s *Server) process(r *http.Request, v *visitor) (*answer, error) {
 	below, ok := strings.CutPrefix(r.URL.Path, s.path)
 	if !ok {
@@ -70,7 +71,8 @@ func (s *Server) process(r *http.Request, v *visitor) (*answer, error) {
 	if !ok {
 		return notFound(), nil
 	}
-	// The form is read first: a server hears that its client left only once the body is read.
+	// The form is read first: a server hears that its client left only once the body
+	// is read.
 	r.Body = http.MaxBytesReader(nil, r.Body, maxBody)
 	bad := checkForm(e, r)
 	f := s.arrive(e.name, r)
@@ -94,7 +96,8 @@ func (s *Server) handle(e endpoint, x *exchange, bad *oauthError) *answer {
 	return e.handle(s, x)
 }
 
-// checkForm reads the form of a request and refuses what is not one where one is due.
+// checkForm reads the form of a request and refuses what is not one where one is
+// due.
 func checkForm(e endpoint, r *http.Request) *oauthError {
 	var tooLarge *http.MaxBytesError
 	switch err := r.ParseForm(); {
@@ -110,7 +113,8 @@ func checkForm(e endpoint, r *http.Request) *oauthError {
 			return &oauthError{http.StatusUnsupportedMediaType, "invalid_content_type",
 				"want application/x-www-form-urlencoded"}
 		}
-		// RFC 6749 section 3.2: parameters must not be repeated; RFC 8707 lets resource be.
+		// RFC 6749 section 3.2: parameters must not be repeated; RFC 8707 lets
+		// resource be.
 		for name, values := range r.PostForm {
 			if len(values) > 1 && name != "resource" {
 				return badRequest("invalid_request", "repeated parameter")
@@ -149,7 +153,8 @@ func jsonAnswer(status int, v any) *answer {
 	}
 }
 
-// mustJSON panics where a test's own claims cannot be JSON, which is a mistake in the test.
+// mustJSON panics where a test's own claims cannot be JSON, which is a mistake in
+// the test.
 func mustJSON(v any) []byte {
 	data, err := json.Marshal(v)
 	if err != nil {

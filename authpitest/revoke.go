@@ -2,8 +2,8 @@ package authpitest
 
 import "net/http"
 
-// revoke is RFC 7009. A refresh token ends its session, an access token only itself; a token
-// that does not work any more is no error.
+// revoke is RFC 7009. A refresh token ends its session, an access token only itself;
+// a token that does not work any more is no error.
 func (s *Server) revoke(x *exchange) *answer {
 	c, token, refusal := s.clientAndToken(x)
 	if refusal != nil {
@@ -39,7 +39,8 @@ func (s *Server) introspect(x *exchange) *answer {
 	return jsonAnswer(http.StatusOK, claims)
 }
 
-// introspected returns the claims of an access or refresh token that works, else nil.
+// introspected returns the claims of an access or refresh token that works, else
+// nil.
 func (s *Server) introspected(token string) (map[string]any, string) {
 	if claims, ok := s.checkAccessToken(token); ok {
 		return claims, "Bearer"

@@ -1,5 +1,6 @@
-// Package authpitest provides an OpenID Connect issuer that behaves like AuthPI, in the
-// process of the test that uses it. It is to a login what net/http/httptest is to a server.
+// Package authpitest provides an OpenID Connect issuer that behaves like AuthPI, in
+// the process of the test that uses it. It is to a login what net/http/httptest is
+// to a server.
 //
 //	srv := authpitest.NewServer(nil)
 //	defer srv.Close()
@@ -13,16 +14,17 @@
 //
 // # Socket or memory
 //
-// [NewServer] listens on a loopback port, and people can sign in at its /authorize page with a
-// browser. [NewInMemory] has no socket and starts no goroutine: only its [Server.Client]
-// reaches it, in the caller's goroutine, so it works inside testing/synctest bubbles, where an
-// hour of [Fault.Delay] costs no time. [Server.Handler] mounts either one elsewhere.
+// [NewServer] listens on a loopback port, and people can sign in at its /authorize
+// page with a browser. [NewInMemory] has no socket and starts no goroutine: only its
+// [Server.Client] reaches it, in the caller's goroutine, so it works inside
+// testing/synctest bubbles, where an hour of [Fault.Delay] costs no time.
+// [Server.Handler] mounts either one elsewhere.
 //
 // # Time
 //
-// Tokens expire by the issuer's own clock: [Options.Now] plus what [Server.Advance] added. The
-// client under test should go by it too, by authpi.Config{Now: srv.Now}: one call of Advance
-// then makes an access token expire for both.
+// Tokens expire by the issuer's own clock: [Options.Now] plus what [Server.Advance]
+// added. The client under test should go by it too, by authpi.Config{Now: srv.Now}:
+// one call of Advance then makes an access token expire for both.
 //
 // # Making things fail
 //
@@ -36,13 +38,14 @@
 //
 // # What it imitates
 //
-// Authorization code flow with PKCE (S256, always required), refresh tokens that work once and
-// whose reuse ends the session, client credentials, organizations in the tokens, the choice of
-// one by the org parameter, resource indicators (RFC 8707), userinfo, introspection (RFC
-// 7662), revocation (RFC 7009) and RP-initiated logout. Access tokens carry the typ header
-// at+jwt (RFC 9068), ID and refresh tokens none. Where AuthPI's public pages leave its
-// behaviour open, such as what reuse of a refresh token triggers, this issuer follows the RFCs
-// and what other providers do; AuthPI itself may differ.
+// Authorization code flow with PKCE (S256, always required), refresh tokens that
+// work once and whose reuse ends the session, client credentials, organizations in
+// the tokens, the choice of one by the org parameter, resource indicators (RFC
+// 8707), userinfo, introspection (RFC 7662), revocation (RFC 7009) and RP-initiated
+// logout. Access tokens carry the typ header at+jwt (RFC 9068), ID and refresh
+// tokens none. Where AuthPI's public pages leave its behaviour open, such as what
+// reuse of a refresh token triggers, this issuer follows the RFCs and what other
+// providers do; AuthPI itself may differ.
 //
 // It is for tests and local development: whoever reaches it may sign in as anyone.
 // The command authpitest/issuer serves it to a browser.
@@ -58,11 +61,12 @@ import (
 	"time"
 )
 
-// Server is an issuer. [NewServer] and [NewInMemory] make one; its methods are safe for
-// concurrent use.
+// Server is an issuer. [NewServer] and [NewInMemory] make one; its methods are safe
+// for concurrent use.
 type Server struct {
-	// URL is the issuer URL to configure, for example http://127.0.0.1:34567/i_test. It
-	// ends in a slash only with [Options.TrailingSlash]. Read it, do not change it.
+	// URL is the issuer URL to configure, for example http://127.0.0.1:34567/i_test.
+	// It ends in a slash only with [Options.TrailingSlash]. Read it, do not change
+	// it.
 	URL string
 
 	opts   Options
@@ -76,8 +80,8 @@ type Server struct {
 	closing   chan struct{} // nil in memory: a channel from outside would keep a synctest bubble awake
 	closeOnce sync.Once
 
-	// mu guards everything below. It is never held while a fault waits, a key signs or a
-	// hook of the test runs.
+	// mu guards everything below. It is never held while a fault waits, a key signs
+	// or a hook of the test runs.
 	mu          sync.Mutex
 	clients     map[string]Client
 	users       map[string]*account
@@ -93,8 +97,9 @@ type Server struct {
 	counts      counters
 }
 
-// NewServer starts an issuer on a free port of the loopback interface. A nil opts takes the
-// defaults. It panics if it cannot listen or if opts make no sense, as httptest.NewServer does.
+// NewServer starts an issuer on a free port of the loopback interface. A nil opts
+// takes the defaults. It panics if it cannot listen or if opts make no sense, as
+// httptest.NewServer does.
 func NewServer(opts *Options) *Server {
 	s := newServer(opts)
 	if s.opts.BaseURL != "" {
@@ -107,10 +112,10 @@ func NewServer(opts *Options) *Server {
 	return s
 }
 
-// NewInMemory makes an issuer without a socket, at https://idp.authpi.test/i_test unless opts
-// say otherwise. Only the client of [Server.Client] reaches it, so the client under test needs
-// authpi.Config{HTTPClient: srv.Client()}. A nil opts takes the defaults; it panics if opts make
-// no sense.
+// NewInMemory makes an issuer without a socket, at https://idp.authpi.test/i_test
+// unless opts say otherwise. Only the client of [Server.Client] reaches it, so the
+// client under test needs authpi.Config{HTTPClient: srv.Client()}. A nil opts takes
+// the defaults; it panics if opts make no sense.
 func NewInMemory(opts *Options) *Server {
 	s := newServer(opts)
 	base := s.opts.BaseURL
@@ -154,8 +159,8 @@ func (s *Server) setBase(origin string) {
 	}
 }
 
-// Close shuts the server down: delays end, connections close, and an in-memory server's
-// client answers connection refused. Closing again does nothing.
+// Close shuts the server down: delays end, connections close, and an in-memory
+// server's client answers connection refused. Closing again does nothing.
 func (s *Server) Close() {
 	s.closeOnce.Do(func() {
 		s.closed.Store(true)
@@ -171,14 +176,15 @@ func (s *Server) Close() {
 func (s *Server) Advance(d time.Duration) { s.offset.Add(int64(d)) }
 
 // Now is the issuer's clock. A client under test that has it as its own, as in
-// authpi.Config{Now: srv.Now}, stays together with the issuer after [Server.Advance].
+// authpi.Config{Now: srv.Now}, stays together with the issuer after
+// [Server.Advance].
 func (s *Server) Now() time.Time { return s.now() }
 
 func (s *Server) now() time.Time { return s.opts.Now().Add(time.Duration(s.offset.Load())) }
 
-// Handler returns the issuer as a handler, to mount it in a server of your own. It answers
-// below the path of [Server.URL], so mount it at the root or at that path without
-// http.StripPrefix, and name your server's address in [Options.BaseURL].
+// Handler returns the issuer as a handler, to mount it in a server of your own. It
+// answers below the path of [Server.URL], so mount it at the root or at that path
+// without http.StripPrefix, and name your server's address in [Options.BaseURL].
 func (s *Server) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a, err := s.process(r, nil)

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// session is what one sign-in at one client gave, from the authorization code to the last
-// refresh token.
+// session is what one sign-in at one client gave, from the authorization code to the
+// last refresh token.
 type session struct {
 	id, userID, clientID string
 	scopes, resources    []string // the whole grant
@@ -37,16 +37,18 @@ type browser struct {
 	since  time.Time
 }
 
-// EndSession revokes all sessions of a user, as an administrator would: refresh tokens,
-// access tokens at userinfo and introspection, pending codes and the sign-in at the issuer.
+// EndSession revokes all sessions of a user, as an administrator would: refresh
+// tokens, access tokens at userinfo and introspection, pending codes and the sign-in
+// at the issuer.
 func (s *Server) EndSession(userID string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.endSessions(userID)
 }
 
-// RevokeSession ends one session, by its ID (sid), and reports whether it was alive. The
-// user stays signed in at the issuer: a login with prompt=none starts another session.
+// RevokeSession ends one session, by its ID (sid), and reports whether it was alive.
+// The user stays signed in at the issuer: a login with prompt=none starts another
+// session.
 func (s *Server) RevokeSession(id string) bool {
 	now := s.now()
 	s.mu.Lock()
@@ -70,8 +72,8 @@ type Session struct {
 	// Scopes and Resources are what was granted.
 	Scopes, Resources []string
 
-	// Since is when the user came to the client, ExpiresAt when the newest refresh token
-	// expires.
+	// Since is when the user came to the client, ExpiresAt when the newest refresh
+	// token expires.
 	Since, ExpiresAt time.Time
 }
 
@@ -114,7 +116,8 @@ func (s *Server) SessionAlive(token string) bool {
 	return ses != nil && ses.live(now)
 }
 
-// Sessions returns how many live sessions a user has: one for each code that was redeemed.
+// Sessions returns how many live sessions a user has: one for each code that was
+// redeemed.
 func (s *Server) Sessions(userID string) int {
 	now := s.now()
 	s.mu.Lock()

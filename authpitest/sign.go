@@ -21,9 +21,9 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// Sign makes any JWT of claims, signed by the current key of [Options.Algorithm]. It sets the
-// headers alg and kid and no typ; the members of header replace them or join them, and a nil
-// value leaves one out:
+// Sign makes any JWT of claims, signed by the current key of [Options.Algorithm]. It
+// sets the headers alg and kid and no typ; the members of header replace them or
+// join them, and a nil value leaves one out:
 //
 //   - alg ES256, RS256 or EdDSA signs with that algorithm's current key and sets its kid;
 //     kid then picks another key of this server, if it names one.
@@ -32,7 +32,8 @@ import (
 //   - alg none leaves the signature empty. Any other alg is written but not obeyed.
 //   - the member _signature with the value "bad" spoils the signature.
 //
-// Members that begin with an underscore are not written. Sign panics if a value cannot be JSON.
+// Members that begin with an underscore are not written. Sign panics if a value
+// cannot be JSON.
 func (s *Server) Sign(claims, header map[string]any) string {
 	return s.sign(s.opts.Algorithm, claims, header)
 }
@@ -51,7 +52,8 @@ func (s *Server) sign(alg string, claims, override map[string]any) string {
 	return s.signExactly(alg, claims, h)
 }
 
-// signExactly writes the header as it stands, but for the members with an underscore.
+// signExactly writes the header as it stands, but for the members with an
+// underscore.
 func (s *Server) signExactly(fallback string, claims, header map[string]any) string {
 	alg, _ := header["alg"].(string)
 	kid, _ := header["kid"].(string)
@@ -114,7 +116,8 @@ func (k *key) macSecret(secret any) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
 }
 
-// verify checks a token's signature under any key this server ever had, and nothing else.
+// verify checks a token's signature under any key this server ever had, and nothing
+// else.
 func (s *Server) verify(token string) (claims map[string]any, typ string, ok bool) {
 	jws, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.ES256, jose.RS256, jose.EdDSA})
 	if err != nil {

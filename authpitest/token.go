@@ -17,7 +17,8 @@ const (
 	grantClient  = "client_credentials"
 )
 
-// issue is what a grant comes to: the claims of the tokens to sign, collected under s.mu.
+// issue is what a grant comes to: the claims of the tokens to sign, collected under
+// s.mu.
 type issue struct {
 	access, id, refresh map[string]any // nil: no such token
 	session             *session
@@ -62,8 +63,9 @@ func (s *Server) grant(grant string, c Client, form url.Values, now time.Time) (
 	return nil, badRequest("unsupported_grant_type", "this grant_type is not supported")
 }
 
-// redeemCode trades a code, RFC 6749 section 4.1.3 and RFC 7636 section 4.6. A failed attempt
-// does not spend the code; a second redemption revokes what the first one gave.
+// redeemCode trades a code, RFC 6749 section 4.1.3 and RFC 7636 section 4.6. A
+// failed attempt does not spend the code; a second redemption revokes what the first
+// one gave.
 func (s *Server) redeemCode(c Client, form url.Values, now time.Time) (*issue, *oauthError) {
 	code, fail := s.findCode(c, form, now)
 	if fail != nil {
@@ -116,8 +118,8 @@ func (s *Server) findCode(c Client, form url.Values, now time.Time) (*authCode, 
 	return code, nil
 }
 
-// refresh spends a refresh token, RFC 6749 section 6. Whatever is wrong with the rest of the
-// request is refused before the token is spent.
+// refresh spends a refresh token, RFC 6749 section 6. Whatever is wrong with the
+// rest of the request is refused before the token is spent.
 func (s *Server) refresh(c Client, form url.Values, now time.Time) (*issue, *oauthError) {
 	rt, fail := s.findRefreshToken(c, form.Get("refresh_token"), now)
 	if fail != nil {
@@ -171,7 +173,8 @@ func (s *Server) findRefreshToken(c Client, token string, now time.Time) (*refre
 	return rt, nil
 }
 
-// clientCredentials gives an agent its access token and nothing else, RFC 6749 section 4.4.
+// clientCredentials gives an agent its access token and nothing else, RFC 6749
+// section 4.4.
 func (s *Server) clientCredentials(c Client, form url.Values, now time.Time) (*issue, *oauthError) {
 	if c.Secret == "" {
 		return nil, &oauthError{http.StatusUnauthorized, "unauthorized_client", "a public client cannot use client_credentials"}
@@ -200,7 +203,8 @@ func (s *Server) activeUser(ses *session) (*account, *oauthError) {
 	return u, nil
 }
 
-// verifierFits is the S256 check of RFC 7636 section 4.6, with the lengths of section 4.1.
+// verifierFits is the S256 check of RFC 7636 section 4.6, with the lengths of
+// section 4.1.
 func verifierFits(verifier, challenge string) bool {
 	if len(verifier) < 43 || len(verifier) > 128 {
 		return false
@@ -209,8 +213,9 @@ func verifierFits(verifier, challenge string) bool {
 	return subtle.ConstantTimeCompare([]byte(encode(sum[:])), []byte(challenge)) == 1
 }
 
-// chooseResources returns the asked-for resources, or the granted ones when none are asked
-// for. They may not exceed the granted ones, if there are any (RFC 8707 section 2.2).
+// chooseResources returns the asked-for resources, or the granted ones when none are
+// asked for. They may not exceed the granted ones, if there are any (RFC 8707
+// section 2.2).
 func chooseResources(asked, granted []string) ([]string, *oauthError) {
 	if len(asked) == 0 {
 		return granted, nil

@@ -10,16 +10,17 @@ import (
 	"syscall"
 )
 
-// memoryTransport is the http.RoundTripper of a server without a socket. It processes each
-// request in the goroutine that sends it.
+// memoryTransport is the http.RoundTripper of a server without a socket. It
+// processes each request in the goroutine that sends it.
 type memoryTransport struct{ s *Server }
 
-// Client returns an HTTP client for this server, a new one at each call over a shared
-// transport. It follows no redirects: a redirect is an answer (http.ErrUseLastResponse).
+// Client returns an HTTP client for this server, a new one at each call over a
+// shared transport. It follows no redirects: a redirect is an answer
+// (http.ErrUseLastResponse).
 //
-// For a server without a socket it is the only way in. It then runs the issuer in the
-// caller's goroutine, gives up a delayed request when the request's context ends, and answers
-// requests for other hosts with a dial error.
+// For a server without a socket it is the only way in. It then runs the issuer in
+// the caller's goroutine, gives up a delayed request when the request's context
+// ends, and answers requests for other hosts with a dial error.
 func (s *Server) Client() *http.Client {
 	c := &http.Client{
 		Transport: memoryTransport{s},
@@ -55,7 +56,8 @@ func (t memoryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return a.response(req), nil
 }
 
-// errRefused is what a client sees when nobody listens: a request that was never sent.
+// errRefused is what a client sees when nobody listens: a request that was never
+// sent.
 var errRefused error = &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
 
 // serverSide makes of a request as a client builds it one as a handler gets it.

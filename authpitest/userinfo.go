@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// userinfo is the endpoint of OIDC Core section 5.3: the user as of now, by the scopes of the
-// access token.
+// userinfo is the endpoint of OIDC Core section 5.3: the user as of now, by the
+// scopes of the access token.
 func (s *Server) userinfo(x *exchange) *answer {
 	scheme, token, _ := strings.Cut(x.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") || token == "" {
@@ -31,7 +31,8 @@ func (s *Server) userinfo(x *exchange) *answer {
 		return refuseBearer()
 	}
 	if sid, _ := claims["sid"].(string); org == "" && s.sessions[sid] != nil {
-		// A token without org_id may still be a narrowed one: its user left the organization.
+		// A token without org_id may still be a narrowed one: its user left the
+		// organization.
 		org = s.sessions[sid].org
 	}
 	out := u.profile(strings.Fields(scope))
@@ -48,8 +49,8 @@ func refuseBearer() *answer {
 	return a
 }
 
-// checkAccessToken returns the claims of an access token that still works. Those that
-// AccessToken made belong to no session and work until they expire.
+// checkAccessToken returns the claims of an access token that still works. Those
+// that AccessToken made belong to no session and work until they expire.
 func (s *Server) checkAccessToken(token string) (map[string]any, bool) {
 	claims, typ, ok := s.verify(token)
 	if !ok || (typ != "at+jwt" && typ != "application/at+jwt") || claims["iss"] != s.URL {

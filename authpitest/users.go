@@ -23,15 +23,16 @@ type User struct {
 	PhoneNumber         string
 	PhoneNumberVerified bool
 
-	// Note is what the sign-in page says about the user, for example "Owner of Engines".
-	// It is no claim.
+	// Note is what the sign-in page says about the user, for example "Owner of
+	// Engines". It is no claim.
 	Note string
 
 	// CreatedAt and UpdatedAt are shown by userinfo. Zero: the time of AddUser.
 	CreatedAt, UpdatedAt time.Time
 
-	// Claims join the ID token and userinfo, whatever the scopes. They replace the claims
-	// above and organizations, but not those that the protocol needs, such as sub and exp.
+	// Claims join the ID token and userinfo, whatever the scopes. They replace the
+	// claims above and organizations, but not those that the protocol needs, such as
+	// sub and exp.
 	Claims map[string]any
 }
 
@@ -40,15 +41,17 @@ type Organization struct {
 	// ID is for example "org_engines". Title may be empty: null in the claim.
 	ID, Title string
 
-	// Scopes are the user's in this organization, for example "owner" or "projects:read".
+	// Scopes are the user's in this organization, for example "owner" or
+	// "projects:read".
 	Scopes []string
 
 	// JoinedAt, if zero, is the time of SetOrganizations.
 	JoinedAt time.Time
 }
 
-// MarshalJSON writes the claim's form: id, title, scopes and joined_at, which is 0 for a zero
-// JoinedAt. So the claims of [Server.AccessToken] and [Server.Sign] may hold organizations:
+// MarshalJSON writes the claim's form: id, title, scopes and joined_at, which is 0
+// for a zero JoinedAt. So the claims of [Server.AccessToken] and [Server.Sign] may
+// hold organizations:
 //
 //	srv.AccessToken(map[string]any{"organizations": []authpitest.Organization{{ID: "org_engines"}}})
 func (o Organization) MarshalJSON() ([]byte, error) { return json.Marshal(o.claim()) }
@@ -113,8 +116,9 @@ func (s *Server) RemoveUser(id string) {
 	s.endSessions(id)
 }
 
-// BlockUser suspends a user: sign-in and refresh answer user_blocked, and no refresh token is
-// spent; userinfo refuses the access token. The sessions live on, and AddUser lifts the block.
+// BlockUser suspends a user: sign-in and refresh answer user_blocked, and no refresh
+// token is spent; userinfo refuses the access token. The sessions live on, and
+// AddUser lifts the block.
 func (s *Server) BlockUser(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -123,7 +127,8 @@ func (s *Server) BlockUser(id string) {
 	}
 }
 
-// profile returns the claims about a user that scopes give, and the user's extra ones.
+// profile returns the claims about a user that scopes give, and the user's extra
+// ones.
 func (u *account) profile(scopes []string) map[string]any {
 	claims := map[string]any{}
 	text := func(name, value string) {
@@ -147,8 +152,9 @@ func (u *account) profile(scopes []string) map[string]any {
 	return claims
 }
 
-// addOrganizations sets organizations, only the selected one if org is not empty, and org_id.
-// Whoever left the selected organization has none and no org_id. The caller holds s.mu.
+// addOrganizations sets organizations, only the selected one if org is not empty,
+// and org_id. Whoever left the selected organization has none and no org_id. The
+// caller holds s.mu.
 func (s *Server) addOrganizations(claims map[string]any, subject, org string) {
 	list := []map[string]any{}
 	for _, o := range s.memberships[subject] {

@@ -43,8 +43,8 @@ func newIssuer(o options, listening net.Addr) (*issuer, error) {
 	return i, i.loadKeys()
 }
 
-// reachable is the address with the port that was found, if it asked for any. Where it
-// names no host of this machine, loopback is the one to begin with.
+// reachable is the address with the port that was found, if it asked for any. Where
+// it names no host of this machine, loopback is the one to begin with.
 func reachable(addr string, listening net.Addr) string {
 	host, _, _ := net.SplitHostPort(addr)
 	_, port, _ := net.SplitHostPort(listening.String())
@@ -78,8 +78,9 @@ func (i *issuer) handler() http.Handler {
 	return i.guard(mux)
 }
 
-// guard refuses requests by another name: a site that points a name of its own at this
-// machine (DNS rebinding) would count as the same origin. It also reads the file again.
+// guard refuses requests by another name: a site that points a name of its own at
+// this machine (DNS rebinding) would count as the same origin. It also reads the
+// file again.
 func (i *issuer) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !strings.EqualFold(r.Host, i.host) {

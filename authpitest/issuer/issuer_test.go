@@ -165,8 +165,8 @@ func (f peopleFile) write(people string) {
 
 const one = `{"id": "usr_1", "name": "One", "memberships": {"org_1": "Boss"}, "claims": {"department": "steam"}}`
 
-// The file is read again when it changes: who stays as they were notices nothing, who
-// left is gone with their sessions.
+// The file is read again when it changes: who stays as they were notices nothing,
+// who left is gone with their sessions.
 func TestPeopleFile(t *testing.T) {
 	t.Parallel()
 	file := newPeopleFile(t)

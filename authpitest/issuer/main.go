@@ -1,21 +1,22 @@
-// Command issuer is an OpenID Connect issuer to develop an app against. It behaves as
-// AuthPI does, needs no account, and keeps its address and its keys when it is started
-// again:
+// Command issuer is an OpenID Connect issuer to develop an app against. It behaves
+// as AuthPI does, needs no account, and keeps its address and its keys when it is
+// started again:
 //
 //	go run github.com/authpi/authpi-idp-go/authpitest/issuer@latest
 //
-// It prints the three environment variables that the app needs. The app's redirect URI
-// is http://127.0.0.1:8080/auth/callback unless -redirect names another.
+// It prints the three environment variables that the app needs. The app's redirect
+// URI is http://127.0.0.1:8080/auth/callback unless -redirect names another.
 //
-// Its page, at the root of its address, shows the people, their sessions and the last
-// token requests. Its buttons change a membership, end a session, rotate the keys and
-// make the next requests fail.
+// Its page, at the root of its address, shows the people, their sessions and the
+// last token requests. Its buttons change a membership, end a session, rotate the
+// keys and make the next requests fail.
 //
 // People, organizations, roles and further clients come from a JSON file (-people),
 // which is read again when it changes. -print-people writes one to begin with.
 //
-// Anybody who reaches it may sign in as anyone. So it listens on loopback only, unless
-// -insecure-allow-network is given, and answers only requests that name its own address.
+// Anybody who reaches it may sign in as anyone. So it listens on loopback only,
+// unless -insecure-allow-network is given, and answers only requests that name its
+// own address.
 package main
 
 import (

@@ -91,8 +91,8 @@ func readPeople(path string) ([]byte, error) {
 	return data, err
 }
 
-// parsePeople reads the file's text. appID is the client of the flags, which the file
-// cannot have, too.
+// parsePeople reads the file's text. appID is the client of the flags, which the
+// file cannot have, too.
 func parsePeople(data []byte, appID string) (people, error) {
 	var p people
 	decoder := json.NewDecoder(bytes.NewReader(data))

@@ -59,7 +59,8 @@ type running struct {
 	logged   *bytes.Buffer     // standard error; to be read after stop
 }
 
-// start runs the issuer on a free port with keys of its own, unless args say otherwise.
+// start runs the issuer on a free port with keys of its own, unless args say
+// otherwise.
 func start(t *testing.T, args ...string) *running {
 	t.Helper()
 	args = append([]string{"-addr", "127.0.0.1:0", "-keys", filepath.Join(t.TempDir(), "keys.json")}, args...)
@@ -224,8 +225,8 @@ func (r *running) signIn(client *authpi.IdpClient, userID string) *authpi.Agent 
 	return agent
 }
 
-// steadyAddr is an address to listen on twice. Where all of 127/8 is loopback nothing
-// else takes it in between, not even a connection of another test.
+// steadyAddr is an address to listen on twice. Where all of 127/8 is loopback
+// nothing else takes it in between, not even a connection of another test.
 func steadyAddr() string {
 	if runtime.GOOS != "linux" {
 		return "127.0.0.1:0"

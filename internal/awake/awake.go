@@ -90,8 +90,8 @@ func (c *Clock) start(l *Limit, d time.Duration) {
 }
 
 func (c *Clock) run(stop chan struct{}) {
-	// A ticker would keep to its own beat, and bring the next tick right after a stop
-	// that ended just before it.
+	// A ticker would keep to its own beat, and bring the next tick right after a
+	// stop that ended just before it.
 	timer := time.NewTimer(tick)
 	defer timer.Stop()
 	for {

@@ -1,10 +1,10 @@
 // Package fresh keeps what would else be fetched, or worked out, again and again.
 //
-// A [Value] is a copy of something that an issuer publishes. It is fetched when first
-// wanted. From then on a good copy serves at once, while a newer one is fetched in
-// the background: an issuer that hangs or is unreachable keeps nobody waiting who
-// could be served. One fetch is under way at a time; all callers share it, and none
-// of them ends it by leaving.
+// A [Value] is a copy of something that an issuer publishes. It is fetched when
+// first wanted. From then on a good copy serves at once, while a newer one is
+// fetched in the background: an issuer that hangs or is unreachable keeps nobody
+// waiting who could be served. One fetch is under way at a time; all callers share
+// it, and none of them ends it by leaving.
 //
 // A [Group] shares fetches alone and keeps nothing. A [Map] remembers many things,
 // and fetches none.

@@ -13,8 +13,8 @@ type Limits struct {
 }
 
 // Map remembers a bounded number of values for a bounded time: until they expire, or
-// newer ones need the room; the oldest leave first. It is safe for concurrent use and
-// starts no goroutine: what has expired is dropped as others come and go.
+// newer ones need the room; the oldest leave first. It is safe for concurrent use
+// and starts no goroutine: what has expired is dropped as others come and go.
 type Map[K comparable, V any] struct {
 	limits Limits
 	now    func() time.Time

@@ -1,4 +1,5 @@
-// Package intent reads out of a request what its sender is about to do with the answer.
+// Package intent reads out of a request what its sender is about to do with the
+// answer.
 package intent
 
 import (
@@ -18,13 +19,14 @@ func Prefetch(r *http.Request) bool {
 }
 
 // Preflight reports whether a browser asks what a page of another origin may send.
-// It carries no cookie and no token, so the app's CORS layer answers, wherever it is.
+// It carries no cookie and no token, so the app's CORS layer answers, wherever it
+// is.
 func Preflight(r *http.Request) bool {
 	return r.Method == http.MethodOptions && r.Header.Get("Origin") != "" && r.Header.Get("Access-Control-Request-Method") != ""
 }
 
-// ServePreflight lets next answer a preflight, with a status and headers alone: whoever
-// sends one has not signed in, and next may look at nothing but the path.
+// ServePreflight lets next answer a preflight, with a status and headers alone:
+// whoever sends one has not signed in, and next may look at nothing but the path.
 func ServePreflight(next http.Handler, w http.ResponseWriter, r *http.Request) {
 	next.ServeHTTP(&bodyless{w: w}, r)
 }

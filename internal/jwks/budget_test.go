@@ -234,7 +234,8 @@ func TestSetRenewedMeanwhile(t *testing.T) {
 	i.count(t, 2)
 }
 
-// A token from the issuer always gets its try, and failures do not use up what it may fetch.
+// A token from the issuer always gets its try, and failures do not use up what it
+// may fetch.
 func TestFailuresCostTheIssuersTokensNothing(t *testing.T) {
 	t.Parallel()
 	c := testkit.NewClock()
@@ -253,8 +254,8 @@ func TestFailuresCostTheIssuersTokensNothing(t *testing.T) {
 	i.count(t, 2)
 }
 
-// A token without kid that none of the newest keys has signed is refused, also if it came from
-// the issuer: only what may not be asked is not known.
+// A token without kid that none of the newest keys has signed is refused, also if it
+// came from the issuer: only what may not be asked is not known.
 func TestNoKidFromIssuer(t *testing.T) {
 	t.Parallel()
 	i := &issuer{doc: published(newKey("a"))}

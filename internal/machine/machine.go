@@ -45,8 +45,8 @@ const (
 	patience = 4 * time.Second
 )
 
-// WaitForOthers is the longest that a [Share.Get] takes besides its Ask: the wait for
-// other processes, and the calls of a store that is slow.
+// WaitForOthers is the longest that a [Share.Get] takes besides its Ask: the wait
+// for other processes, and the calls of a store that is slow.
 const WaitForOthers = patience + 8*storeWait
 
 // Share is one kind of token.
@@ -146,8 +146,8 @@ func (s *Share) ask(ctx context.Context, want Want, claimed bool) (Token, error)
 	return t, err
 }
 
-// isAhead reports whether a token was asked for in the future. Its expiry is too late
-// then as well.
+// isAhead reports whether a token was asked for in the future. Its expiry is too
+// late then as well.
 func (s *Share) isAhead(t Token) bool { return t.Issued.After(s.now().Add(s.skew)) }
 
 // What a claim says.

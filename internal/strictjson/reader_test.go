@@ -534,8 +534,8 @@ func TestBool(t *testing.T) {
 	}
 }
 
-// inList lets read take one element of a list, and checks that the reader then stands
-// at the next one, with the end of the text behind it.
+// inList lets read take one element of a list, and checks that the reader then
+// stands at the next one, with the end of the text behind it.
 func inList(t *testing.T, element string, read func(*strictjson.Reader)) {
 	t.Helper()
 	r := strictjson.NewReader(" [" + element + " ,7]")

@@ -184,8 +184,9 @@ func Heap() uint64 {
 	return m.HeapAlloc
 }
 
-// WantHeap fails the test if the heap has grown by more than so many MiB, and returns
-// by how many it has. What a cleanup frees may take a while on a busy machine.
+// WantHeap fails the test if the heap has grown by more than so many MiB, and
+// returns by how many it has. What a cleanup frees may take a while on a busy
+// machine.
 func WantHeap(t testing.TB, what string, before uint64, limit int) (grown int) {
 	t.Helper()
 	for range 50 {

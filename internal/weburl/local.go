@@ -30,8 +30,8 @@ func Local(raw string, longest int) (local, place string, ok bool) {
 	return "", "", false
 }
 
-// parseLocal returns nil for what names another site, or does not say plainly that it
-// names none.
+// parseLocal returns nil for what names another site, or does not say plainly that
+// it names none.
 func parseLocal(raw string, longest int) *url.URL {
 	way, query, _ := strings.Cut(raw, "?") // a browser sends a backslash in a query as it is
 	if len(raw) > longest || !utf8.ValidString(raw) || strings.ContainsFunc(way, isTreacherous) || strings.ContainsFunc(query, isBlank) {

@@ -15,7 +15,8 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
-// asking is a call that needs the issuer's keys, or what its discovery document says.
+// asking is a call that needs the issuer's keys, or what its discovery document
+// says.
 type asking struct {
 	name string
 	call func(ctx context.Context, s scene) error
@@ -72,8 +73,9 @@ func askings() []asking {
 	}
 }
 
-// Discovery, the keys or both hang, once and again: each kind of call goes on at once with
-// what is at hand, in the first hang, between two and in all later ones, however many call.
+// Discovery, the keys or both hang, once and again: each kind of call goes on at
+// once with what is at hand, in the first hang, between two and in all later ones,
+// however many call.
 func TestHangingIssuerAndEveryCall(t *testing.T) {
 	t.Parallel()
 	for _, hangs := range [][]string{{"discovery"}, {"jwks"}, {"discovery", "jwks"}} {
@@ -124,8 +126,9 @@ func crowd(call func()) {
 	wg.Wait()
 }
 
-// The keys that an issuer signs with are published a second later: a refresh goes on without
-// the ID token, the next one has it, and a login works once it is tried again.
+// The keys that an issuer signs with are published a second later: a refresh goes on
+// without the ID token, the next one has it, and a login works once it is tried
+// again.
 func TestKeysPublishedASecondLater(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -193,8 +193,8 @@ func TestStoreThatHoldsSomethingElse(t *testing.T) {
 	}
 }
 
-// An expired token in a store that keeps everything is not used, and neither is one of
-// a process whose clock is ahead by more than the skew.
+// An expired token in a store that keeps everything is not used, and neither is one
+// of a process whose clock is ahead by more than the skew.
 func TestClocksAndExpiry(t *testing.T) {
 	ahead := func(d time.Duration) func(*authpi.Config) {
 		return func(cfg *authpi.Config) { cfg.Now = func() time.Time { return time.Now().Add(d) } }
@@ -227,8 +227,9 @@ func TestClocksAndExpiry(t *testing.T) {
 	}
 }
 
-// A token that does not say itself when it expires is used up by the skew earlier, even
-// without a buffer: a process whose clock was ahead has said that it lives longer.
+// A token that does not say itself when it expires is used up by the skew earlier,
+// even without a buffer: a process whose clock was ahead has said that it lives
+// longer.
 func TestOpaqueTokenIsUsedUpInTime(t *testing.T) {
 	testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
 		e.Issuer.Inject(authpitest.Fault{Endpoint: "token", Times: -1, Malform: func([]byte) []byte {
@@ -310,7 +311,8 @@ func TestClaimOfADeadProcess(t *testing.T) {
 	})
 }
 
-// A slow issuer costs further requests, and fails nobody who would have waited for it.
+// A slow issuer costs further requests, and fails nobody who would have waited for
+// it.
 func TestSlowIssuer(t *testing.T) {
 	testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
 		e.Issuer.Inject(authpitest.Fault{Endpoint: "token", DelayAnswer: 9 * time.Second, Times: -1})

@@ -11,8 +11,8 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
-// go get refuses a module for one file whose name some system cannot have, even if it
-// is only a seed of a fuzzer: golang.org/x/mod/module, CheckFilePath.
+// go get refuses a module for one file whose name some system cannot have, even if
+// it is only a seed of a fuzzer: golang.org/x/mod/module, CheckFilePath.
 func TestModulesCanBeDownloaded(t *testing.T) {
 	t.Parallel()
 	root, folded := testkit.Root(t), map[string]string{}

@@ -16,8 +16,8 @@ type parityDifference struct {
 var (
 	parityNothingSent = []string{"events[0]=none", "requests[0]=none"}
 
-	// An answer of the token endpoint, whole: Python fails on these cases, so that the
-	// recording has nothing to compare with.
+	// An answer of the token endpoint, whole: Python fails on these cases, so that
+	// the recording has nothing to compare with.
 	parityMachineTokens = []string{
 		"result.tokens.id_token=(ID token)", "result.tokens.refresh_token=rt-2",
 		"result.tokens.scope=openid a:b", "result.tokens.token_type=Bearer", "result.type=agent",

@@ -44,8 +44,8 @@ type parityCase struct {
 	Note     string
 }
 
-// TestParity runs every recorded case. A case matches, or parityDifferences lists
-// it with a line of docs/review/differences.md and with all that comes out instead, or
+// TestParity runs every recorded case. A case matches, or parityDifferences lists it
+// with a line of docs/review/differences.md and with all that comes out instead, or
 // it is dynamic and skipped.
 func TestParity(t *testing.T) {
 	documented := documentedDifferences(t)
@@ -133,8 +133,8 @@ func differencesByCase(t *testing.T, documented []string) map[string]*parityDiff
 	return byCase
 }
 
-// documentedDifferences are the IDs that docs/review/differences.md explains, each in a
-// heading or table row of its own.
+// documentedDifferences are the IDs that docs/review/differences.md explains, each
+// in a heading or table row of its own.
 func documentedDifferences(t *testing.T) []string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(testkit.Root(t), "docs", "review", "differences.md"))

@@ -17,8 +17,8 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
-// scene is something that happens to a client. Between them, the scenes lead to every
-// record.
+// scene is something that happens to a client. Between them, the scenes lead to
+// every record.
 type scene struct {
 	name string
 	edit func(*authpi.Config)

@@ -15,9 +15,9 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
-// refusal is one row of the refusal table in docs/review/security.md: an input with one
-// fault. The same code makes the input twice. With the fault it must be refused, and
-// without it accepted: no row can leave the second out, so none is refused for a
+// refusal is one row of the refusal table in docs/review/security.md: an input with
+// one fault. The same code makes the input twice. With the fault it must be refused,
+// and without it accepted: no row can leave the second out, so none is refused for a
 // reason of another kind.
 type refusal struct {
 	name   string // of the attack
@@ -53,7 +53,8 @@ func refusalTable() []refusals {
 	}
 }
 
-// TestRefusals plays every row of the table, and holds docs/review/security.md to it.
+// TestRefusals plays every row of the table, and holds docs/review/security.md to
+// it.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	table := refusalTable()
@@ -181,8 +182,8 @@ func documentedRefusals(table []refusals) map[string][]string {
 	return lines
 }
 
-// checkDocumented wants each heading of docs/review/security.md to be followed by exactly
-// these rows, in this order.
+// checkDocumented wants each heading of docs/review/security.md to be followed by
+// exactly these rows, in this order.
 func checkDocumented(t *testing.T, level string, want map[string][]string) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(testkit.Root(t), "docs", "review", "security.md"))
