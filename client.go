@@ -7,7 +7,7 @@
 //	client, err := authpi.NewIdpClient(authpi.Config{
 //		IssuerURL:    os.Getenv("AUTHPI_ISSUER_URL"), // https://idp.authpi.com/i_...
 //		ClientID:     os.Getenv("AUTHPI_CLIENT_ID"),
-//		ClientSecret: os.Getenv("AUTHPI_CLIENT_SECRET"), // empty for a native app
+//		ClientSecret: os.Getenv("AUTHPI_CLIENT_SECRET"),   // empty for a native app
 //		RedirectURI:  "https://app.example/auth/callback", // as registered
 //	})
 //
@@ -28,7 +28,9 @@
 // refreshed on the way, and the new ones are passed to OnRefresh to be stored:
 //
 //	agent, err := client.CreateAgent(ctx, tokens, &authpi.AgentOptions{OnRefresh: save})
-//	if agent.HasAccessIn("org_engines", "write", "projects") { ... }
+//	if err == nil && agent.HasAccessIn("org_engines", "write", "projects") {
+//		_, err = fmt.Fprintln(w, "New project")
+//	}
 //
 // Whatever arrives is verified: signature, issuer, audience, expiry, nonce, state.
 // Refresh tokens are single-use; concurrent requests share one refresh, see

@@ -7,10 +7,12 @@
 //	srv.AddUser(authpitest.User{ID: "usr_ada", Email: "ada@example.com", EmailVerified: true})
 //	srv.SetOrganizations("usr_ada", authpitest.Organization{ID: "org_engines", Scopes: []string{"projects:read"}})
 //
-//	// Configure the client under test with srv.URL, srv.ClientID() and srv.ClientSecret(),
-//	// let it make its authorization URL, and sign somebody in as a browser would:
+// Configure the client under test with srv.URL, srv.ClientID() and srv.ClientSecret(),
+// let it make its authorization URL, and sign somebody in as a browser would:
+//
 //	callback, err := srv.SignIn(authURL, "usr_ada")
-//	// callback is the redirect URL with code and state: hand it to the code under test.
+//
+// The callback is the redirect URL with code and state, for the code under test.
 //
 // # Socket or memory
 //

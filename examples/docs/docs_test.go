@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -14,9 +15,12 @@ var pagesWithCode = []string{
 	"sessions", "organizations", "apis", "machine-to-machine", "native-apps", "testing", "replicas", "errors", "production",
 }
 
+// packages are the files with the packages' own comments.
+var packages = []string{"../../client.go", "../../authpihttp/app.go", "../../authpitest/server.go", "../../authpiredis/coordinator.go"}
+
 var (
 	fence   = regexp.MustCompile("(?ms)^```(\\w*)\n(.*?)^```")
-	shown   = regexp.MustCompile(`(?m)^//\t.*(?:\n//\t.*|\n//$)*\n//\t.*$`)
+	shown   = regexp.MustCompile(`(?m)^//\t.*(?:\n//\t.*)*$`)
 	link    = regexp.MustCompile(`(?:\]\(|src=")([^)"\s]+)[)"]`)
 	heading = regexp.MustCompile(`(?m)^#+ +(.*)$`)
 	dropped = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
@@ -27,8 +31,11 @@ func TestBlocksAreCompiled(t *testing.T) {
 	t.Parallel()
 	sources := examples(t)
 	shows := map[string]int{} // blocks, by page
-	for _, path := range append(pages(t), "../../README.md", "../../authpihttp/app.go") {
-		page := strings.TrimSuffix(filepath.Base(path), ".md")
+	for _, path := range append(pages(t), append(packages, "../../README.md")...) {
+		page := path // of a package
+		if filepath.Ext(path) == ".md" {
+			page = strings.TrimSuffix(filepath.Base(path), ".md")
+		}
 		for _, block := range blocksOf(t, path) {
 			if block[1] != "go" {
 				continue
@@ -43,7 +50,7 @@ func TestBlocksAreCompiled(t *testing.T) {
 			}
 		}
 	}
-	for _, page := range append(pagesWithCode, "README", "app.go") {
+	for _, page := range slices.Concat(pagesWithCode, packages, []string{"README"}) {
 		if shows[page] == 0 {
 			t.Errorf("%s shows no code", page)
 		}
