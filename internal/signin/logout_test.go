@@ -1,0 +1,217 @@
+package signin_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/internal/endpoint"
+	"github.com/authpi/authpi-idp-go/internal/signin"
+)
+
+// counted is a store that counts what it is asked.
+type counted struct {
+	*signin.Memory
+	calls atomic.Int64
+}
+
+func (c *counted) Find(key string) ([]byte, bool, error) {
+	c.calls.Add(1)
+	return c.Memory.Find(key)
+}
+
+func (c *counted) Commit(key string, b []byte, expiry time.Time) error {
+	c.calls.Add(1)
+	return c.Memory.Commit(key, b, expiry)
+}
+
+func (c *counted) CommitIf(ctx context.Context, key string, old, b []byte, expiry time.Time) (bool, error) {
+	c.calls.Add(1)
+	return c.Memory.CommitIf(ctx, key, old, b, expiry)
+}
+
+func (c *counted) Delete(key string) error {
+	c.calls.Add(1)
+	return c.Memory.Delete(key)
+}
+
+// register is a Book and who is signed in there.
+type register struct {
+	t     testing.TB
+	book  *signin.Book
+	store *counted
+	made  atomic.Int64
+}
+
+func newRegister(t testing.TB) *register {
+	t.Helper()
+	client, err := authpi.NewIdpClient(authpi.Config{IssuerURL: "https://issuer.test", ClientID: "c_test", ClientSecret: "hush"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var facts endpoint.Facts
+	client.Facts(&facts)
+	r := &register{t: t, store: &counted{Memory: signin.NewMemory(time.Now)}}
+	r.book = signin.New(client, &facts, signin.Options{Store: r.store, Lifetime: 7 * 24 * time.Hour, IdleTimeout: 12 * time.Hour})
+	return r
+}
+
+// signIn signs a user in, in a session of their own.
+func (r *register) signIn(user string, began time.Time) (*signin.SignIn, authpi.LogoutToken, error) {
+	r.t.Helper()
+	sid := "ses_" + strconv.FormatInt(r.made.Add(1), 10)
+	agent := &authpi.Agent{ID: user, SessionID: sid, Tokens: authpi.TokenSet{
+		AccessToken: strings.Repeat("a", 120), IDToken: strings.Repeat("i", 200), ExpiresAt: time.Now().Add(time.Hour),
+	}}
+	s, err := r.book.Create(r.t.Context(), agent, signin.NewLogin(began), began, nil)
+	return s, authpi.LogoutToken{Subject: user, SessionID: sid}, err
+}
+
+func (r *register) mustSignIn(user string) (*signin.SignIn, authpi.LogoutToken) {
+	r.t.Helper()
+	s, token, err := r.signIn(user, time.Now())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return s, token
+}
+
+// fill signs in as many others.
+func (r *register) fill(count int) {
+	r.t.Helper()
+	for i := range count {
+		r.mustSignIn("usr_" + strconv.Itoa(i))
+	}
+}
+
+func (r *register) lives(s *signin.SignIn) bool {
+	r.t.Helper()
+	rec, err := s.Read(r.t.Context())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return rec != nil
+}
+
+// cost is what a logout of somebody with one sign-in takes: calls of the store, and
+// the median time.
+func (r *register) cost(name string, end func(authpi.LogoutToken) error) (calls int64, took time.Duration) {
+	r.t.Helper()
+	var times []time.Duration
+	for i := range 101 {
+		user := fmt.Sprintf("usr_%s_%d", name, i)
+		s, token := r.mustSignIn(user)
+		before, began := r.store.calls.Load(), time.Now()
+		if err := end(token); err != nil {
+			r.t.Fatal(err)
+		}
+		times = append(times, time.Since(began))
+		if now := r.store.calls.Load() - before; i > 0 && now != calls {
+			r.t.Errorf("%s: got %d calls of the store, and %d for another user", name, now, calls)
+		}
+		calls = r.store.calls.Load() - before
+		if r.lives(s) {
+			r.t.Fatalf("%s: the sign-in lives on", name)
+		}
+	}
+	slices.Sort(times)
+	return calls, times[len(times)/2]
+}
+
+// A logout takes as many calls of the store among 100,000 sign-ins as among 100, and
+// misses none that is made at the same moment.
+func TestLogoutAmongMany(t *testing.T) {
+	t.Parallel()
+	few, many := newRegister(t), newRegister(t)
+	few.fill(100)
+	count := signIns(t)
+	began := time.Now()
+	many.fill(count)
+	t.Logf("%d sign-ins made in %v", count, time.Since(began).Round(time.Millisecond))
+	for name, end := range map[string]func(*register, authpi.LogoutToken) error{
+		"sid_and_sub": func(r *register, token authpi.LogoutToken) error { return r.book.EndNamed(t.Context(), token) },
+		"sid": func(r *register, token authpi.LogoutToken) error {
+			return r.book.EndNamed(t.Context(), authpi.LogoutToken{SessionID: token.SessionID})
+		},
+		"sub": func(r *register, token authpi.LogoutToken) error {
+			return r.book.EndNamed(t.Context(), authpi.LogoutToken{Subject: token.Subject})
+		},
+		"front_channel": func(r *register, token authpi.LogoutToken) error {
+			return r.book.EndSession(t.Context(), token.SessionID)
+		},
+	} {
+		calls, took := few.cost(name, func(token authpi.LogoutToken) error { return end(few, token) })
+		callsOfMany, tookOfMany := many.cost(name, func(token authpi.LogoutToken) error { return end(many, token) })
+		t.Logf("%-13s %d calls of the store, %v among 100 sign-ins, %v among %d", name, calls, took, tookOfMany, count)
+		if callsOfMany != calls {
+			t.Errorf("%s: got %d calls of the store among %d sign-ins; want %d, as among 100", name, callsOfMany, count, calls)
+		}
+	}
+	many.atOnce()
+}
+
+// signIns is how many, AUTHPI_SIGNINS or fewer than it has in earnest.
+func signIns(t *testing.T) int {
+	t.Helper()
+	text := os.Getenv("AUTHPI_SIGNINS")
+	if text == "" {
+		return 10_000
+	}
+	count, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("AUTHPI_SIGNINS=%q: want a number", text)
+	}
+	return count
+}
+
+// atOnce has many browsers of one user sign in while the logout comes, after some of
+// them: each is refused, or signed out.
+func (r *register) atOnce() {
+	r.t.Helper()
+	const browsers = 20
+	refused, ended := 0, 0
+	for before := range browsers + 1 {
+		user, began := fmt.Sprintf("usr_busy_%d", before), time.Now()
+		var all sync.WaitGroup
+		made, done := make([]*signin.SignIn, browsers), make(chan struct{}, browsers)
+		for i := range made {
+			all.Go(func() {
+				s, _, err := r.signIn(user, began)
+				if err != nil && !errors.Is(err, signin.ErrLoggedOut) {
+					r.t.Error(err)
+				}
+				made[i] = s
+				done <- struct{}{}
+			})
+		}
+		for range before {
+			<-done
+		}
+		if err := r.book.EndNamed(r.t.Context(), authpi.LogoutToken{Subject: user}); err != nil {
+			r.t.Error(err)
+		}
+		all.Wait()
+		for _, s := range made {
+			switch {
+			case s == nil:
+				refused++
+			case r.lives(s):
+				r.t.Errorf("a sign-in outlives the logout that came after %d of %d", before, browsers)
+			default:
+				ended++
+			}
+		}
+	}
+	if refused == 0 || ended == 0 {
+		r.t.Errorf("%d sign-ins were refused and %d ended; want some of both", refused, ended)
+	}
+}
