@@ -76,7 +76,8 @@ func (b *Book) readIndex(ctx context.Context, kind, id string) (list []indexed, 
 }
 
 func (b *Book) writeIndex(ctx context.Context, kind, id string, old []byte, list []indexed) (bool, error) {
-	key, plain, last := b.indexKey("index", kind, id), make([]byte, 0, len(list)*indexedSize), int64(0)
+	key, plain := b.indexKey("index", kind, id), make([]byte, 0, len(list)*indexedSize)
+	last := b.now().Unix() + 60 // an empty one goes by itself: a Delete could hit what somebody wrote since
 	for _, e := range list {
 		plain = append(plain, e.key...)
 		plain = binary.BigEndian.AppendUint64(plain, uint64(e.deadline))
@@ -120,7 +121,7 @@ func (b *Book) addToIndex(ctx context.Context, kind, id string, e indexed) error
 			return err
 		}
 		if written && err == nil {
-			return b.endIndexed(ctx, oldest)
+			return b.endOldest(ctx, oldest)
 		}
 		select {
 		case <-time.After(time.Duration(int(Random()[0])%(round+1)) * time.Millisecond):
@@ -131,56 +132,86 @@ func (b *Book) addToIndex(ctx context.Context, kind, id string, e indexed) error
 	return ErrOvertaken
 }
 
-func (b *Book) endIndexed(ctx context.Context, list []indexed) error {
+func (b *Book) endOldest(ctx context.Context, list []indexed) error {
 	for _, e := range list {
-		if err := b.entries.remove(ctx, base64.RawURLEncoding.EncodeToString([]byte(e.key))); err != nil {
+		if _, err := b.endIndexed(ctx, e); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// place is where a logout looks for the sign-ins that it names.
+type place struct {
+	kind, mark, id string
+	names          func(e indexed) bool
+}
+
 // EndNamed ends the sign-ins that a logout names: those of its session, of its user
-// those without a session, and where it names no session all of its user. The mark
-// comes first: a sign-in that is being stored just now is in the index, or sees it.
+// those without a session, and where it names no session all of its user.
 func (b *Book) EndNamed(ctx context.Context, token authpi.LogoutToken) error {
-	type place struct {
-		kind, mark, id string
-		matches        func(e indexed) bool
-	}
-	all := func(indexed) bool { return true }
+	sub, sid, none := tagOf(token.Subject), tagOf(token.SessionID), tagOf("")
 	var places []place
 	if token.SessionID != "" {
-		sub := tagOf(token.Subject)
 		places = append(places, place{kindSession, kindSession, token.SessionID, func(e indexed) bool {
 			return token.Subject == "" || e.other == sub
 		}})
 	}
-	switch none := tagOf(""); {
-	case token.Subject != "" && token.SessionID != "":
-		places = append(places, place{kindUser, kindUserOnly, token.Subject, func(e indexed) bool { return e.other == none }})
+	switch {
+	case token.Subject != "" && token.SessionID != "": // those of the session stand here, too
+		places = append(places, place{kindUser, kindUserOnly, token.Subject, func(e indexed) bool {
+			return e.other == none || e.other == sid
+		}})
 	case token.Subject != "":
-		places = append(places, place{kindUser, kindUser, token.Subject, all})
+		places = append(places, place{kindUser, kindUser, token.Subject, func(indexed) bool { return true }})
 	}
 	for _, p := range places {
-		if err := b.mark(ctx, p.mark, p.id); err != nil {
-			return err
-		}
-		list, _, err := b.readIndex(ctx, p.kind, p.id)
-		if err != nil {
-			return err
-		}
-		var named []indexed
-		for _, e := range list {
-			if p.matches(e) {
-				named = append(named, e)
-			}
-		}
-		if err := b.endIndexed(ctx, named); err != nil {
+		if err := b.endPlace(ctx, p); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// endPlace marks the logout first: a sign-in that is being stored just now is in the
+// index, or sees the mark.
+func (b *Book) endPlace(ctx context.Context, p place) error {
+	if err := b.mark(ctx, p.mark, p.id); err != nil {
+		return err
+	}
+	list, raw, err := b.readIndex(ctx, p.kind, p.id)
+	if err != nil {
+		return err
+	}
+	var left []indexed
+	for _, e := range list {
+		ended := false
+		if p.names(e) {
+			if ended, err = b.endIndexed(ctx, e); err != nil {
+				return err
+			}
+		}
+		if !ended {
+			left = append(left, e)
+		}
+	}
+	if len(left) < len(list) {
+		// The next logout need not end them again. Where somebody signs in
+		// meanwhile, or the store fails, it does: that harms nobody.
+		_, _ = b.writeIndex(ctx, p.kind, p.id, raw, left)
+	}
+	return nil
+}
+
+// endIndexed removes a record and reports whether there was one. Where there is none
+// it may be on its way: it must stay in the index.
+func (b *Book) endIndexed(ctx context.Context, e indexed) (ended bool, err error) {
+	key := base64.RawURLEncoding.EncodeToString([]byte(e.key))
+	record, err := b.entries.find(ctx, key)
+	if err != nil || record == nil {
+		return false, err
+	}
+	return true, b.entries.remove(ctx, key)
 }
 
 // EndSession ends the sign-ins of one session, for a logout that anybody may send:

@@ -52,7 +52,7 @@ type register struct {
 	made  atomic.Int64
 }
 
-func newRegister(t testing.TB) *register {
+func newRegister(t testing.TB, plain bool) *register {
 	t.Helper()
 	client, err := authpi.NewIdpClient(authpi.Config{IssuerURL: "https://issuer.test", ClientID: "c_test", ClientSecret: "hush"})
 	if err != nil {
@@ -61,7 +61,11 @@ func newRegister(t testing.TB) *register {
 	var facts endpoint.Facts
 	client.Facts(&facts)
 	r := &register{t: t, store: &counted{Memory: signin.NewMemory(time.Now)}}
-	r.book = signin.New(client, &facts, signin.Options{Store: r.store, Lifetime: 7 * 24 * time.Hour, IdleTimeout: 12 * time.Hour})
+	var store signin.Store = r.store
+	if plain {
+		store = struct{ signin.Store }{r.store} // without CommitIf
+	}
+	r.book = signin.New(client, &facts, signin.Options{Store: store, Lifetime: 7 * 24 * time.Hour, IdleTimeout: 12 * time.Hour})
 	return r
 }
 
@@ -131,7 +135,7 @@ func (r *register) cost(name string, end func(authpi.LogoutToken) error) (calls 
 // misses none that is made at the same moment.
 func TestLogoutAmongMany(t *testing.T) {
 	t.Parallel()
-	few, many := newRegister(t), newRegister(t)
+	few, many := newRegister(t, false), newRegister(t, false)
 	few.fill(100)
 	count := signIns(t)
 	began := time.Now()
@@ -159,6 +163,39 @@ func TestLogoutAmongMany(t *testing.T) {
 	many.atOnce()
 }
 
+// What a logout has ended, the next one of the same user does not meet again.
+func TestLogoutLeavesNothingToTheNext(t *testing.T) {
+	t.Parallel()
+	for name, named := range map[string]func(authpi.LogoutToken) authpi.LogoutToken{
+		"sub":         func(token authpi.LogoutToken) authpi.LogoutToken { return authpi.LogoutToken{Subject: token.Subject} },
+		"sid and sub": func(token authpi.LogoutToken) authpi.LogoutToken { return token },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRegister(t, false)
+			stays, _ := r.mustSignIn("usr_ada")
+			var first int64
+			for i := range 50 {
+				s, token := r.mustSignIn("usr_ada")
+				before := r.store.calls.Load()
+				if err := r.book.EndNamed(t.Context(), named(token)); err != nil || r.lives(s) {
+					t.Fatalf("%v, the sign-in lives: %t", err, r.lives(s))
+				}
+				calls := r.store.calls.Load() - before
+				if i == 1 { // the first logout of sub alone ends the other one, too
+					first = calls
+				}
+				if i > 1 && calls != first {
+					t.Fatalf("got %d calls of the store in the logout after %d others; want %d", calls, i, first)
+				}
+			}
+			if err := r.book.EndNamed(t.Context(), authpi.LogoutToken{Subject: "usr_ada"}); err != nil || r.lives(stays) {
+				t.Errorf("%v, a sign-in of another session lives after the user's logout: %t", err, r.lives(stays))
+			}
+		})
+	}
+}
+
 // signIns is how many, AUTHPI_SIGNINS or fewer than it has in earnest.
 func signIns(t *testing.T) int {
 	t.Helper()
@@ -173,45 +210,76 @@ func signIns(t *testing.T) int {
 	return count
 }
 
+func TestSignInsWhileALogoutComes(t *testing.T) {
+	t.Parallel()
+	for name, plain := range map[string]bool{"with CommitIf": false, "without": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			newRegister(t, plain).atOnce()
+		})
+	}
+}
+
 // atOnce has many browsers of one user sign in while the logout comes, after some of
-// them: each is refused, or signed out.
+// them. Each that began before is refused, or signed out. One that began after it may
+// live, until the next logout.
 func (r *register) atOnce() {
 	r.t.Helper()
 	const browsers = 20
 	refused, ended := 0, 0
 	for before := range browsers + 1 {
-		user, began := fmt.Sprintf("usr_busy_%d", before), time.Now()
-		var all sync.WaitGroup
-		made, done := make([]*signin.SignIn, browsers), make(chan struct{}, browsers)
-		for i := range made {
-			all.Go(func() {
-				s, _, err := r.signIn(user, began)
-				if err != nil && !errors.Is(err, signin.ErrLoggedOut) {
-					r.t.Error(err)
-				}
-				made[i] = s
-				done <- struct{}{}
-			})
-		}
-		for range before {
-			<-done
-		}
-		if err := r.book.EndNamed(r.t.Context(), authpi.LogoutToken{Subject: user}); err != nil {
-			r.t.Error(err)
-		}
-		all.Wait()
-		for _, s := range made {
+		token := authpi.LogoutToken{Subject: fmt.Sprintf("usr_busy_%d", before)}
+		made := r.signInDuring(token, before, browsers)
+		for i, s := range made {
 			switch {
 			case s == nil:
 				refused++
-			case r.lives(s):
-				r.t.Errorf("a sign-in outlives the logout that came after %d of %d", before, browsers)
-			default:
+			case !r.lives(s):
 				ended++
+			case i%2 == 0:
+				r.t.Errorf("a sign-in outlives the logout that came after %d of %d", before, browsers)
+			}
+		}
+		r.logOut(token)
+		for _, s := range made {
+			if s != nil && r.lives(s) {
+				r.t.Errorf("a sign-in outlives a second logout, after one that came after %d of %d", before, browsers)
 			}
 		}
 	}
 	if refused == 0 || ended == 0 {
 		r.t.Errorf("%d sign-ins were refused and %d ended; want some of both", refused, ended)
+	}
+}
+
+// signInDuring returns the sign-ins of a user who is logged out once some are made;
+// nil for one that was refused. Every second one began after the logout.
+func (r *register) signInDuring(token authpi.LogoutToken, before, browsers int) []*signin.SignIn {
+	r.t.Helper()
+	began := [2]time.Time{time.Now(), time.Now().Add(time.Minute)}
+	var all sync.WaitGroup
+	made, done := make([]*signin.SignIn, browsers), make(chan struct{}, browsers)
+	for i := range made {
+		all.Go(func() {
+			s, _, err := r.signIn(token.Subject, began[i%2])
+			if err != nil && !errors.Is(err, signin.ErrLoggedOut) {
+				r.t.Error(err)
+			}
+			made[i] = s
+			done <- struct{}{}
+		})
+	}
+	for range before {
+		<-done
+	}
+	r.logOut(token)
+	all.Wait()
+	return made
+}
+
+func (r *register) logOut(token authpi.LogoutToken) {
+	r.t.Helper()
+	if err := r.book.EndNamed(r.t.Context(), token); err != nil {
+		r.t.Error(err)
 	}
 }
