@@ -144,35 +144,35 @@ func (c *call) lookUp() (known *Fate, f *flight, err error) {
 	case tip.isFinal(): // whether or not the access token is still good
 		return nil, nil, tip.fate.Err
 	case newest != nil && c.suits(newest, now):
-		c.holdOn(c.atID)
+		c.holdOn(c.atID, tip)
 		return newest, nil, nil
 	case held != nil:
 		return nil, nil, held
 	}
-	f, err = c.board(tip)
+	f, err = c.board(now)
 	return nil, f, err
 }
 
 // board joins the flight that spends the call's token, or begins it. e.mu is held.
-func (c *call) board(tip *entry) (*flight, error) {
-	left := c.limit.Left()
-	switch leads := tip == nil || tip.flight == nil; {
+func (c *call) board(now time.Time) (*flight, error) {
+	at, left := c.engine.table.get(c.atID, now), c.limit.Left()
+	switch leads := at == nil || at.flight == nil; {
 	case c.at.RefreshToken == "":
 		return nil, ErrNoToken
 	case left <= 0 || leads && left < c.reserve():
 		return nil, awake.ErrOver
 	}
-	if tip == nil {
-		tip = c.engine.table.ensure(c.atID)
+	if at == nil {
+		at = c.engine.table.ensure(c.atID, now)
 	}
-	if tip.flight == nil {
-		tip.flight = &flight{at: tip, have: c.at, grant: c.Grant, leader: c, done: make(chan struct{})}
-		c.engine.table.dequeue(tip) // land puts it back
+	if at.flight == nil {
+		at.flight = &flight{at: at, have: c.at, grant: c.Grant, leader: c, done: make(chan struct{})}
+		c.engine.table.dequeue(at) // land puts it back
 	}
-	if tip.flight.grant == c.Grant {
-		tip.flight.takers++
+	if at.flight.grant == c.Grant {
+		at.flight.takers++
 	}
-	return tip.flight, nil
+	return at.flight, nil
 }
 
 // suits reports whether a set is what the call wants: newer than its own, asked for
@@ -216,7 +216,7 @@ func (c *call) coolDown(err error) {
 	now := e.Now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.cool(e.table.ensure(c.id), Optional, cooldown{err: err, wait: softCooldown}, now)
+	e.cool(e.table.ensure(c.id, now), Optional, cooldown{err: err, wait: softCooldown}, now)
 }
 
 // cool begins a cooldown that blocks calls up to an urgency, unless a longer one
@@ -242,13 +242,17 @@ func (e *Engine) passing(err error) bool {
 	return errors.Is(err, awake.ErrOver) || errors.Is(err, ErrInside) || e.Passing(err)
 }
 
-// holdOn makes the call one of those that take the set of a token. One without a
-// token has no successors, so nobody needs to wait for it. e.mu is held.
-func (c *call) holdOn(id string) {
-	if id == "" {
+// holdOn makes the call one of those that take the set of a token. A set without one
+// is held by the token that it came for, tip, if anything is known of that. e.mu is
+// held.
+func (c *call) holdOn(id string, tip *entry) {
+	at := tip
+	if id != "" {
+		at = c.engine.table.ensure(id, c.engine.now())
+	}
+	if at == nil {
 		return
 	}
-	at := c.engine.table.ensure(id)
 	c.engine.table.dequeue(at)
 	generation := at.addTakers(1)
 	c.letGo()
@@ -263,7 +267,7 @@ func (c *call) letGo() {
 	}
 	c.hold = nil
 	if at.removeTaker(c.generation); len(at.takers) == 0 {
-		c.engine.table.requeue(at, c.engine.Now())
+		c.engine.table.requeue(at, c.engine.now())
 	}
 }
 

@@ -119,8 +119,11 @@ func (e *Engine) land(f *flight, fate *Fate, err error) (discarded *Tokens) {
 		// What its leader has found in a store is a new sign-in, and the leader's
 		// alone.
 		if fate != nil && !fate.Found {
-			e.revoke(fate.Next.RefreshToken, now)
 			discarded = &fate.Next
+			if _, newest := e.newest(e.id(fate.Next.RefreshToken), now); newest != nil {
+				discarded = &newest.Next
+			}
+			e.revoke(fate.Next.RefreshToken, now)
 		}
 		f.err, f.state = ErrRevoked, Revoked
 	case fate != nil:
@@ -129,7 +132,7 @@ func (e *Engine) land(f *flight, fate *Fate, err error) (discarded *Tokens) {
 		if f.takers > 0 && !fate.Found && fate.Grant == f.grant {
 			f.next = f.at
 			if fate.Next.RefreshToken != "" {
-				f.next = e.table.ensure(e.id(fate.Next.RefreshToken))
+				f.next = e.table.ensure(e.id(fate.Next.RefreshToken), now)
 			}
 			f.generation = f.next.addTakers(f.takers)
 			e.table.dequeue(f.next)
@@ -254,10 +257,7 @@ func (e *Engine) boardToPeek(set Tokens) (f *flight, leads bool) {
 	now := e.now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	at := e.table.get(e.id(set.RefreshToken), now)
-	if at == nil {
-		at = e.table.ensure(e.id(set.RefreshToken))
-	}
+	at := e.table.ensure(e.id(set.RefreshToken), now)
 	switch {
 	case at.flight != nil:
 		return at.flight, false

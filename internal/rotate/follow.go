@@ -30,17 +30,14 @@ func (e *Engine) Follow(set Tokens) *Follower {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	tip, newer := e.newest(id, now)
-	f.setRoot(e.table.ensure(id))
+	f.setRoot(e.table.ensure(id, now))
 	if newer != nil {
 		f.newest.Store(newer)
 	}
-	switch {
-	case tip == nil && newer != nil: // its last set has no refresh token
-	case tip == nil:
-		f.follow(f.root)
-	default:
-		f.follow(tip)
+	if tip == nil {
+		tip = f.root
 	}
+	f.follow(tip)
 	return f
 }
 

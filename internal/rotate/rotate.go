@@ -65,6 +65,10 @@ type Fate struct {
 	HaveOwner any
 }
 
+// provesSpent reports whether the token can have been spent only. What a store says is
+// no proof.
+func (f *Fate) provesSpent() bool { return f.State == Refused || f.State == Rotated && !f.Found }
+
 // foreign reports whether another process got the set: its successor may be
 // elsewhere.
 func (f *Fate) foreign() bool { return f.Found || f.Shared }
@@ -272,7 +276,7 @@ func (e *Engine) revoke(token string, now time.Time) {
 		return
 	}
 	for todo := []string{e.id(token)}; len(todo) > 0; {
-		at := e.table.ensure(todo[len(todo)-1])
+		at := e.table.ensure(todo[len(todo)-1], now)
 		todo = todo[:len(todo)-1]
 		if at.is(Revoked) {
 			continue
@@ -297,29 +301,42 @@ func (e *Engine) settle(at *entry, fate *Fate, now time.Time) {
 	}
 	e.table.dequeue(at)
 	e.table.unlink(at)
+	if !fate.Found || !at.is(Refused) { // which must not be sent for as long
+		at.class, at.expiry = e.keepFor(fate, now)
+	}
 	at.fate = remembered(fate)
-	at.class, at.expiry = e.keepFor(fate, now)
-	switch {
-	case fate.State == Revoked:
+	at.isSpent = at.isSpent || fate.provesSpent()
+	switch fate.State {
+	case Revoked:
 		at.cool = nil
 		e.table.revoked.Add(1)
-	case fate.State == Rotated && fate.Next.RefreshToken != "":
-		next := e.table.ensure(e.id(fate.Next.RefreshToken))
-		if !fate.foreign() && !next.is(Revoked) {
-			// The issuer has just handed it out, whatever became of an equal one
-			// before.
-			e.table.dequeue(next)
-			e.table.forget(next, nil, now)
-			e.table.requeue(next, now)
-			next = e.table.ensure(next.id)
-		}
-		e.table.link(at, next)
+	case Rotated:
+		e.linkNext(at, fate, now)
 	}
-	if fate.State == Reusable {
-		at.generation++
+	if at.next == nil && fate.Next.AccessToken != "" {
+		at.generation++ // its takers are those of a set that no other token has
 	}
 	at.tellFollowers()
 	e.table.requeue(at, now)
+}
+
+// linkNext notes what a token became. e.mu is held.
+func (e *Engine) linkNext(at *entry, fate *Fate, now time.Time) {
+	if !fate.Found {
+		at.cool = nil // whoever was held back may have the set
+	}
+	if fate.Next.RefreshToken == "" {
+		return
+	}
+	next := e.table.ensure(e.id(fate.Next.RefreshToken), now)
+	if !fate.foreign() && !next.is(Revoked) {
+		// The issuer has just handed it out, whatever became of an equal one before.
+		e.table.dequeue(next)
+		e.table.forget(next, nil, now)
+		e.table.requeue(next, now)
+		next = e.table.ensure(next.id, now)
+	}
+	e.table.link(at, next)
 }
 
 // keepFor returns how long, and how dearly, it is remembered what became of a token.
@@ -342,7 +359,7 @@ func (e *Engine) keepFor(fate *Fate, now time.Time) (class, time.Time) {
 // like any other. e.mu is held.
 func (e *Engine) pickUp(at *entry, set Tokens, now time.Time) {
 	for _, from := range append([]*entry{at}, at.before...) {
-		if from.fate == nil || from.class != orphans || from.fate.Next.AccessToken != set.AccessToken {
+		if from.class != orphans || from.fate == nil || from.fate.Found || from.fate.Next.AccessToken != set.AccessToken {
 			continue
 		}
 		e.table.dequeue(from)
@@ -372,7 +389,7 @@ func (e *Engine) newest(id string, now time.Time) (tip *entry, set *Fate) {
 		}
 		set = tip.fate
 		if tip.next == nil {
-			return nil, set // there is nothing to go on with
+			break // its set has no refresh token
 		}
 		tip = tip.next
 		was := tip.fate

@@ -62,7 +62,7 @@ func (c *call) compare(stored, current Tokens) *Fate {
 	if current.RefreshToken == "" {
 		return found
 	}
-	if at := e.table.ensure(e.id(current.RefreshToken)); !at.is(Rotated) {
+	if at := e.table.ensure(e.id(current.RefreshToken), now); !at.is(Rotated) {
 		e.settle(at, found, now)
 	}
 	return found
@@ -82,7 +82,7 @@ func (c *call) isNewer(stored, current Tokens, now time.Time) bool {
 		// used.
 		id := c.engine.id(current.RefreshToken)
 		ours, _ := c.engine.newest(id, now)
-		return tip != nil && tip != ours && tip.id != id
+		return tip != nil && !tip.is(Rotated) && tip != ours && tip.id != id
 	}
 	// A store may lag behind by more than the memory reaches back: a replica, or one
 	// that nobody writes to. Dates have whole seconds, and clocks are set, so what is
@@ -163,7 +163,7 @@ func (c *call) newestToTake(fate *Fate) (*Fate, error) {
 	case newer == nil || newer.Next == fate.Next:
 		return fate, nil
 	case c.suits(newer, now):
-		c.holdOn(e.id(newer.Next.RefreshToken))
+		c.holdOn(e.id(newer.Next.RefreshToken), tip)
 		return newer, nil
 	case fate.foreign() || newer.foreign():
 		c.goOn(newer)

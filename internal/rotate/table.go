@@ -44,6 +44,10 @@ type entry struct {
 	followers  map[*Follower]struct{}
 	rootOf     map[*Follower]struct{} // those that followed it first
 
+	// isSpent outlives what the token became: this client has seen it spent, whatever
+	// a store says.
+	isSpent bool
+
 	class  class
 	expiry time.Time
 	size   int
@@ -155,9 +159,9 @@ type table struct {
 	revoked atomic.Int64
 }
 
-// ensure returns the entry of an id, a new one where there is none.
-func (t *table) ensure(id string) *entry {
-	if at := t.byID[id]; at != nil {
+// ensure is get, which makes a new entry where there is none.
+func (t *table) ensure(id string, now time.Time) *entry {
+	if at := t.get(id, now); at != nil {
 		return at
 	}
 	if t.byID == nil {
@@ -213,6 +217,12 @@ func (t *table) unlink(at *entry) {
 
 // requeue puts an entry where it belongs after a change, and makes room.
 func (t *table) requeue(at *entry, now time.Time) {
+	t.queue(at, now)
+	t.makeRoom(now)
+}
+
+// queue puts an entry where it belongs.
+func (t *table) queue(at *entry, now time.Time) {
 	t.dequeue(at)
 	if at.fate == nil && at.cool == nil {
 		t.collect(at)
@@ -232,7 +242,6 @@ func (t *table) requeue(at *entry, now time.Time) {
 	t.counts++
 	t.bytes += at.size
 	heap.Push(&t.heaps[at.class], at)
-	t.makeRoom(now)
 }
 
 // dequeue takes an entry out of its heap.
@@ -280,20 +289,20 @@ func (t *table) expire(at *entry, now time.Time) {
 	if at.cool.blocking(Optional, now) == nil {
 		at.cool = nil
 	}
-	t.requeue(at, now)
+	t.queue(at, now)
 }
 
 // fade forgets what a token became, but not that it is spent: a store that lags
-// behind may still have it. What another store says is no proof of that.
+// behind may still have it.
 func (t *table) fade(at *entry, now time.Time) {
 	t.dequeue(at)
-	if at.is(Rotated) && !at.fate.Found {
-		at.class, at.expiry = traces, now.Add(orphanMemory)
-		t.spent.State = Spent
-		t.forget(at, &t.spent, now)
-	} else {
+	if !at.isSpent || at.is(Spent) {
 		t.forget(at, nil, now)
+		return
 	}
+	at.class, at.expiry = traces, now.Add(orphanMemory)
+	t.spent.State = Spent
+	t.forget(at, &t.spent, now)
 }
 
 // evict drops all that is known of a token.
@@ -313,13 +322,16 @@ func (t *table) forget(at *entry, left *Fate, now time.Time) {
 	if at.fate.State == Revoked {
 		t.revoked.Add(-1)
 	}
-	at.fate = left // before anything else, which might collect the entry
+	at.fate, at.isSpent = left, left != nil // first: what follows might collect the entry
 	for _, from := range slices.Clone(at.before) {
-		if !from.inUse() { // else who uses it needs no more than the entry
+		if from.is(Spent) {
+			continue // it is being forgotten: tokens may lead to each other
+		}
+		if !from.inUse() { // else the next request of who uses it is held back
 			from.cool = nil
 		}
 		t.fade(from, now)
-		t.requeue(from, now)
+		t.queue(from, now)
 	}
 	t.unlink(at)
 }

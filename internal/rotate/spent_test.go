@@ -1,0 +1,256 @@
+package rotate_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/authpi/authpi-idp-go/internal/rotate"
+)
+
+// storing is a caller whose store has a set.
+func storing(stored rotate.Tokens) *caller {
+	return &caller{load: func(context.Context) (rotate.Tokens, error) { return stored, nil }}
+}
+
+// A session is refreshed twice within one second, for callers of two grants with a
+// store each. When the memory of that is over a follower of the first token reads its
+// own store, which is behind by the second refresh: dates do not tell, but this
+// process has spent what is in it.
+func TestStoreBehindAFollower(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		comes  string // with which somebody else comes first
+		stored string // what the follower's store has
+		want   string
+	}{
+		{"by one set", "", "a.1", "a.2"},
+		{"by one set, which is looked up just before", "a.1", "a.1", "a.2"},
+		{"by all of them", "", "a.0", "a.2"},
+		{"ahead, by another process", "", "b.0", "b.0"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
+				f := w.Follow(set("a.0"))
+				defer w.Unfollow(f)
+				w.chain("a", 2)
+				stored := set(tc.stored)
+				time.Sleep(2 * memory)
+				if tc.comes != "" {
+					w.Follow(set(tc.comes))
+				}
+				c := storing(stored)
+				c.save = func(context.Context, rotate.Tokens) error { return nil }
+				if err := w.ask(context.Background(), c, expired("a.0"), func(call *rotate.Call) { call.Follower = f }); err != nil {
+					t.Fatal(err)
+				}
+				if c.got.RefreshToken != tc.want {
+					t.Errorf("got %s; want %s", c.got.RefreshToken, tc.want)
+				}
+				w.want(tc.want, next(tc.want, 1)) // and nothing leads back to the old one
+				w.wantSent("a.1", 1)
+			})
+		})
+	}
+}
+
+// A token is spent, and what it became is forgotten. Another one in the caller's store
+// is newer, whatever the dates say; and it is not newer than another one unless they
+// say so.
+func TestStoreBesideASpentToken(t *testing.T) {
+	for _, tc := range []struct {
+		name               string
+		compare            int
+		have, stored, want string
+	}{
+		{"the caller has it", -1, "a.0", "b.0", "b.0"},
+		{"its store has it", 0, "b.0", "a.0", "b.1"},
+		{"its store has it, of an older date", -1, "b.0", "a.0", "b.1"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				w.chain("a", 1)
+				c := storing(set(tc.stored))
+				time.Sleep(2 * memory)
+				w.Compare = func(rotate.Tokens, rotate.Tokens) int { return tc.compare }
+				if err := w.ask(context.Background(), c, expired(tc.have), nil); err != nil || c.got.RefreshToken != tc.want {
+					t.Errorf("got %q, %v; want %s", c.got.RefreshToken, err, tc.want)
+				}
+				w.wantSent("a.0", 1)
+			})
+		})
+	}
+}
+
+// A caller finds another set in its store in place of a spent token. That the token is
+// spent stays known when this is forgotten; one that was refused is not sent for a day
+// all the same.
+func TestFoundSetHidesNoSpentToken(t *testing.T) {
+	t.Run("rotated", func(t *testing.T) {
+		in(t, func(t *testing.T, w *world) {
+			w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
+			w.chain("a", 1)
+			time.Sleep(2 * memory)
+			if err := w.ask(context.Background(), storing(set("b.0")), expired("a.0"), nil); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * memory)
+			c := storing(set("a.0"))
+			if err := w.ask(context.Background(), c, expired("b.0"), nil); err != nil || c.got.RefreshToken != "b.1" {
+				t.Errorf("got %q, %v; want b.1", c.got.RefreshToken, err)
+			}
+		})
+	})
+	t.Run("refused", func(t *testing.T) {
+		in(t, func(t *testing.T, w *world) {
+			failing(rotate.Failure{State: rotate.Refused, Err: errUnusable})(w, "a.0")
+			if err := w.ask(context.Background(), storing(set("b.0")), expired("a.0"), nil); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(10 * time.Minute)
+			w.want("a.0", "b.0")
+			w.wantSent("a.0", 1)
+		})
+	})
+}
+
+// What led to a token is forgotten while a call waits for a flight of it. The call
+// then begins a flight of its own, which others find.
+func TestFlightIsFoundWhenWhatLedThereIsForgotten(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.chain("a", 1) // a.0 became a.1
+		w.slow(2 * time.Second)
+		narrow := func(c *rotate.Call) { c.Grant = "narrow" }
+		w.answers["a.1"] = func(_ rotate.Tokens, grant string) (rotate.Answer, error) {
+			if grant == "narrow" {
+				return rotate.Answer{}, &rotate.Failure{Err: errUnusable}
+			}
+			return rotate.Answer{Next: set("a.2"), Grant: grant}, nil
+		}
+		time.Sleep(memory - time.Second)
+		refused := after(func() { _ = w.ask(context.Background(), &caller{}, expired("a.1"), narrow) })
+		wide := &caller{}
+		waits := after(func() {
+			_ = w.ask(context.Background(), wide, expired("a.0"), func(c *rotate.Call) { c.Grant = "wide" })
+		})
+		<-refused
+		time.Sleep(time.Second) // its own flight is on its way
+		late := &caller{}
+		if err := w.ask(context.Background(), late, expired("a.1"), func(c *rotate.Call) { c.Grant = "wide" }); err != nil {
+			t.Error(err)
+		}
+		<-waits
+		if late.got.RefreshToken != "a.2" || wide.got.RefreshToken != "a.2" {
+			t.Errorf("got %q and %q; want a.2 for both", wide.got.RefreshToken, late.got.RefreshToken)
+		}
+		w.wantSent("a.1", 2) // the narrow one, and one of the others
+	})
+}
+
+// The last set of a session has no refresh token. It is stored after the sets before
+// it, and not once the session was signed out.
+func TestSetWithoutRefreshToken(t *testing.T) {
+	last := func(w *world) {
+		w.answers["a.1"] = func(_ rotate.Tokens, grant string) (rotate.Answer, error) {
+			return rotate.Answer{Next: rotate.Tokens{AccessToken: "at-last", ExpiresAt: time.Now().Add(life)}, Grant: grant}, nil
+		}
+	}
+	t.Run("is stored in order", func(t *testing.T) {
+		in(t, func(t *testing.T, w *world) {
+			last(w)
+			var s saves
+			first := after(func() { _ = w.ask(context.Background(), s.caller(5*time.Second, nil), expired("a.0"), nil) })
+			w.got(s.caller(0, nil), "a.0", "other")
+			<-first
+			if want := []string{"begin a.1", "end a.1", "begin ", "end "}; !slices.Equal(s.log, want) {
+				t.Errorf("got %q; want %q", s.log, want)
+			}
+		})
+	})
+	for _, busy := range []string{"its store is read", "it is stored"} {
+		t.Run("is signed out while "+busy, func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				last(w)
+				w.chain("a", 1)
+				w.want("a.1", "")
+				slowly := func() { time.Sleep(time.Second) }
+				c := &caller{save: func(context.Context, rotate.Tokens) error { slowly(); return nil }}
+				if busy == "its store is read" {
+					c.save = nil
+					c.load = func(context.Context) (rotate.Tokens, error) { slowly(); return expired("a.1"), nil }
+				}
+				var err error
+				late := after(func() { err = w.ask(context.Background(), c, expired("a.1"), nil) })
+				w.Revoke("a.0")
+				<-late
+				if !errors.Is(err, rotate.ErrRevoked) {
+					t.Errorf("got %v; want %v", err, rotate.ErrRevoked)
+				}
+			})
+		})
+	}
+}
+
+// got is a call with a grant.
+func (w *world) got(c *caller, name, grant string) {
+	w.t.Helper()
+	if err := w.ask(context.Background(), c, expired(name), func(call *rotate.Call) { call.Grant = grant }); err != nil {
+		w.t.Error(err)
+	}
+}
+
+// A note of a revocation that is too old to count is renewed by the next one.
+func TestRevocationIsRenewed(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.Revoke("a.0")
+		time.Sleep(7*24*time.Hour + time.Second)
+		w.Revoke("a.0")
+		if !w.Revoked("a.0") {
+			t.Error("a.0: not revoked; want it revoked")
+		}
+	})
+}
+
+// A call that was not patient enough holds back its like; a set that comes after it is
+// handed to them all the same.
+func TestLateSetEndsTheCooldown(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.slow(patience + time.Second)
+		c := storing(set("a.0"))
+		optional := func(c *rotate.Call) { c.Urgency = rotate.Optional }
+		if err := w.ask(context.Background(), c, set("a.0"), optional); err == nil {
+			t.Error("got a set; want it to be late")
+		}
+		time.Sleep(2 * time.Second)
+		if err := w.ask(context.Background(), c, set("a.0"), optional); err != nil || c.got.RefreshToken != "a.1" {
+			t.Errorf("got %q, %v; want a.1", c.got.RefreshToken, err)
+		}
+		w.wantSent("a.0", 1)
+	})
+}
+
+// The user signs out while another process's set is on its way here, and that has gone
+// on from it: its newest set is given back.
+func TestNewestSetIsGivenBack(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		redeem := w.Redeem
+		w.Redeem = func(ctx context.Context, have rotate.Tokens, grant string, owner any) (rotate.Answer, error) {
+			answer, err := redeem(ctx, have, grant, owner)
+			answer.Shared = true
+			return answer, err
+		}
+		w.Peek = func(_ context.Context, have rotate.Tokens) (rotate.Answer, bool) {
+			return rotate.Answer{Next: set(next(have.RefreshToken, 1)), Shared: true}, have.RefreshToken == "a.1"
+		}
+		w.slow(time.Second)
+		done := after(func() { w.wantErr("a.0", rotate.ErrRevoked) })
+		w.Revoke("a.0")
+		<-done
+		if got := w.givenBack(); !slices.Equal(got, []string{"a.2"}) {
+			t.Errorf("given back: %q; want a.2", got)
+		}
+	})
+}
