@@ -322,9 +322,6 @@ func (e *Engine) settle(at *entry, fate *Fate, now time.Time) {
 
 // linkNext notes what a token became. e.mu is held.
 func (e *Engine) linkNext(at *entry, fate *Fate, now time.Time) {
-	if !fate.Found {
-		at.cool = nil // whoever was held back may have the set
-	}
 	if fate.Next.RefreshToken == "" {
 		return
 	}

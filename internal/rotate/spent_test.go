@@ -214,24 +214,6 @@ func TestRevocationIsRenewed(t *testing.T) {
 	})
 }
 
-// A call that was not patient enough holds back its like; a set that comes after it is
-// handed to them all the same.
-func TestLateSetEndsTheCooldown(t *testing.T) {
-	in(t, func(t *testing.T, w *world) {
-		w.slow(patience + time.Second)
-		c := storing(set("a.0"))
-		optional := func(c *rotate.Call) { c.Urgency = rotate.Optional }
-		if err := w.ask(context.Background(), c, set("a.0"), optional); err == nil {
-			t.Error("got a set; want it to be late")
-		}
-		time.Sleep(2 * time.Second)
-		if err := w.ask(context.Background(), c, set("a.0"), optional); err != nil || c.got.RefreshToken != "a.1" {
-			t.Errorf("got %q, %v; want a.1", c.got.RefreshToken, err)
-		}
-		w.wantSent("a.0", 1)
-	})
-}
-
 // The user signs out while another process's set is on its way here, and that has gone
 // on from it: its newest set is given back.
 func TestNewestSetIsGivenBack(t *testing.T) {
