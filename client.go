@@ -67,7 +67,6 @@ import (
 
 	"github.com/authpi/authpi-idp-go/internal/awake"
 	"github.com/authpi/authpi-idp-go/internal/claims"
-	"github.com/authpi/authpi-idp-go/internal/discovery"
 	"github.com/authpi/authpi-idp-go/internal/endpoint"
 	"github.com/authpi/authpi-idp-go/internal/fresh"
 	"github.com/authpi/authpi-idp-go/internal/jwks"
@@ -86,7 +85,7 @@ type IdpClient struct {
 	endpoints     Endpoints
 	authorization string // base of every authorization URL
 	caller        *endpoint.Caller
-	metadata      *fresh.Value[discovery.Metadata]
+	metadata      *fresh.Value[endpoint.Metadata]
 	keys          *jwks.Set
 	verified      *jwks.Memory[tokenClaims]
 	identities    *identities
@@ -115,7 +114,7 @@ func NewIdpClient(cfg Config) (*IdpClient, error) {
 		log:           cfg.Logger,
 		now:           cfg.Now,
 	}
-	c.metadata = discovery.Keep(c.caller, cfg.IssuerURL, cfg.AllowInsecureHTTP, c.now, c.log)
+	c.metadata = c.caller.KeepMetadata(cfg.IssuerURL, cfg.AllowInsecureHTTP, c.log)
 	c.keys = jwks.New(c.fetchKeys, c.now, c.log)
 	c.verified = jwks.NewMemory(c.keys, parseClaims)
 	c.identities = newIdentities(cfg)
@@ -163,7 +162,7 @@ func (c *IdpClient) Check(ctx context.Context) error {
 
 // checkStated refuses an endpoint that is not the one which the document states. One
 // that the document leaves out may exist all the same.
-func (c *IdpClient) checkStated(m discovery.Metadata) error {
+func (c *IdpClient) checkStated(m endpoint.Metadata) error {
 	for _, e := range []struct{ name, used, stated string }{
 		{"Authorization", c.endpoints.Authorization, m.Authorization},
 		{"Token", c.endpoints.Token, m.Token},

@@ -12,7 +12,6 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/authpi/authpi-idp-go/internal/discovery"
 	"github.com/authpi/authpi-idp-go/internal/endpoint"
 	"github.com/authpi/authpi-idp-go/internal/jws"
 	"github.com/authpi/authpi-idp-go/internal/redact"
@@ -306,7 +305,7 @@ func DiscoverEndpoints(ctx context.Context, issuerURL string, client *http.Clien
 	if reason := weburl.Issuer(issuerURL, false); reason != "" {
 		return Endpoints{}, &ConfigurationError{"IssuerURL", reason}
 	}
-	m, err := discovery.Fetch(ctx, endpoint.NewCaller(client, version, time.Now), issuerURL, false)
+	m, err := endpoint.NewCaller(client, version, time.Now).Discover(ctx, issuerURL, false)
 	if err != nil {
 		return Endpoints{}, discoveryError(opDiscovery, err)
 	}
@@ -324,10 +323,10 @@ func DiscoverEndpoints(ctx context.Context, issuerURL string, client *http.Clien
 
 const opDiscovery = "discovery"
 
-// discoveryError names what package discovery found.
+// discoveryError names what is wrong with a discovery document.
 func discoveryError(op string, err error) error {
-	var document *discovery.DocumentError
-	var issuer *discovery.IssuerError
+	var document *endpoint.DocumentError
+	var issuer *endpoint.IssuerError
 	switch {
 	case errors.As(err, &document):
 		return invalidResponse(op, redact.Text(document.Error()), document.Status, err)

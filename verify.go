@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/authpi/authpi-idp-go/internal/claims"
-	"github.com/authpi/authpi-idp-go/internal/discovery"
+	"github.com/authpi/authpi-idp-go/internal/endpoint"
 	"github.com/authpi/authpi-idp-go/internal/jwks"
 	"github.com/authpi/authpi-idp-go/internal/jws"
 	"github.com/authpi/authpi-idp-go/internal/record"
@@ -365,7 +365,7 @@ func (c *IdpClient) readyToVerify(ctx context.Context) error {
 func (c *IdpClient) fetchKeys(ctx context.Context) ([]byte, error) {
 	url, err := c.endpoints.JWKS, error(nil)
 	if c.discovers() {
-		var m discovery.Metadata
+		var m endpoint.Metadata
 		m, err = c.metadata.Get(ctx)
 		url = m.JWKS
 	} else {
@@ -374,7 +374,7 @@ func (c *IdpClient) fetchKeys(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return discovery.FetchKeys(ctx, c.caller, url)
+	return c.caller.FetchKeys(ctx, url)
 }
 
 // policy is what every token is held against.

@@ -1,5 +1,6 @@
 // Package endpoint makes the requests to an issuer: bounded in time and size,
-// without redirects, sent again only where the first one certainly never left.
+// without redirects, sent again only where the first one certainly never left. It
+// also finds out where the issuer's endpoints are.
 package endpoint
 
 import (

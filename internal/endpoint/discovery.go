@@ -1,6 +1,4 @@
-// Package discovery reads what an issuer says of itself (OpenID Connect
-// Discovery 1.0, RFC 8414).
-package discovery
+package endpoint
 
 import (
 	"context"
@@ -10,13 +8,13 @@ import (
 	"strings"
 	"time"
 
-	"github.com/authpi/authpi-idp-go/internal/endpoint"
 	"github.com/authpi/authpi-idp-go/internal/fresh"
 	"github.com/authpi/authpi-idp-go/internal/strictjson"
 	"github.com/authpi/authpi-idp-go/internal/weburl"
 )
 
-// Metadata is the part of the document that a relying party needs. An empty
+// Metadata is what an issuer says of itself in its discovery document (OpenID
+// Connect Discovery 1.0, RFC 8414), as far as a relying party needs it. An empty
 // field is an endpoint that the issuer does not offer.
 type Metadata struct {
 	Issuer        string
@@ -49,20 +47,21 @@ func (e *DocumentError) Error() string { return e.URL + ": " + e.Reason }
 
 const wellKnown = "/.well-known/openid-configuration"
 
-// Fetch gets the document of issuerURL and checks that it is that issuer's, but
-// for one trailing slash. Other errors than the two types above mean that no
-// answer came. Each names the address: a mistyped issuer shows in nothing else.
-func Fetch(ctx context.Context, caller *endpoint.Caller, issuerURL string, insecure bool) (Metadata, error) {
+// Discover gets the document of issuerURL and checks that it is that issuer's, but
+// for one trailing slash. Any error but a [*DocumentError] or an [*IssuerError]
+// means that no answer came. Each names the address: a mistyped issuer shows in
+// nothing else.
+func (c *Caller) Discover(ctx context.Context, issuerURL string, insecure bool) (Metadata, error) {
 	issuerURL = strings.TrimRight(issuerURL, "/")
 	url := issuerURL + wellKnown
-	answer, err := caller.Do(ctx, endpoint.Request{URL: url})
+	answer, err := c.Do(ctx, Request{URL: url})
 	if err != nil {
 		return Metadata{}, fmt.Errorf("%s: %w", url, err)
 	}
 	if answer.Status != http.StatusOK {
 		return Metadata{}, &DocumentError{url, answer.Status, fmt.Sprintf("status %d", answer.Status)}
 	}
-	m, reason := parse(answer.Body, insecure)
+	m, reason := parseMetadata(answer.Body, insecure)
 	if reason != "" {
 		return Metadata{}, &DocumentError{url, answer.Status, reason}
 	}
@@ -79,22 +78,22 @@ const (
 	usableFor = 24 * time.Hour
 )
 
-// Keep returns the document of issuerURL as package fresh keeps it; nothing is
-// fetched yet. The end of each fetch is logged.
-func Keep(caller *endpoint.Caller, issuerURL string, insecure bool, now func() time.Time, log *slog.Logger) *fresh.Value[Metadata] {
+// KeepMetadata returns the document of issuerURL as package fresh keeps it; nothing
+// is fetched yet. The end of each fetch is logged.
+func (c *Caller) KeepMetadata(issuerURL string, insecure bool, log *slog.Logger) *fresh.Value[Metadata] {
 	return fresh.New(fresh.Options[Metadata]{
-		Fetch: func(ctx context.Context) (Metadata, error) { return Fetch(ctx, caller, issuerURL, insecure) },
-		Now:   now, Fresh: freshFor, Usable: usableFor,
+		Fetch: func(ctx context.Context) (Metadata, error) { return c.Discover(ctx, issuerURL, insecure) },
+		Now:   c.now, Fresh: freshFor, Usable: usableFor,
 		Report: func(ctx context.Context, end fresh.End[Metadata]) {
-			end.Record(now).LogDiscovery(ctx, log)
+			end.Record(c.now).LogDiscovery(ctx, log)
 		},
 	})
 }
 
 // FetchKeys gets the key set that the issuer publishes at url. A status other than
 // 200 is a [*DocumentError]; any other error means that no answer came.
-func FetchKeys(ctx context.Context, caller *endpoint.Caller, url string) ([]byte, error) {
-	answer, err := caller.Do(ctx, endpoint.Request{URL: url})
+func (c *Caller) FetchKeys(ctx context.Context, url string) ([]byte, error) {
+	answer, err := c.Do(ctx, Request{URL: url})
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +103,7 @@ func FetchKeys(ctx context.Context, caller *endpoint.Caller, url string) ([]byte
 	return []byte(answer.Body), nil
 }
 
-func parse(text string, insecure bool) (m Metadata, reason string) {
+func parseMetadata(text string, insecure bool) (m Metadata, reason string) {
 	r := strictjson.NewReader(text)
 	if r.Kind() != strictjson.Object {
 		return Metadata{}, "is no JSON object"

@@ -1,4 +1,4 @@
-package discovery_test
+package endpoint_test
 
 import (
 	"bytes"
@@ -11,38 +11,33 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/authpi/authpi-idp-go/internal/discovery"
 	"github.com/authpi/authpi-idp-go/internal/endpoint"
 )
 
-type transport func(*http.Request) (*http.Response, error)
-
-func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
-
-func caller(t *testing.T, path string, status int, body string) *endpoint.Caller {
+func serving(t *testing.T, path string, status int, body string) *endpoint.Caller {
 	return endpoint.NewCaller(&http.Client{Transport: transport(func(r *http.Request) (*http.Response, error) {
 		if r.URL.Path != path || r.Method != http.MethodGet {
 			t.Errorf("got %s %s; want a GET of %s", r.Method, r.URL.Path, path)
 		}
-		return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
+		return answer(r, status, nil, strings.NewReader(body)), nil
 	})}, "0", time.Now)
 }
 
 const issuer = "https://idp.example/i_1"
 
-func TestFetch(t *testing.T) {
+func TestDiscover(t *testing.T) {
 	t.Parallel()
 	const doc = `{"issuer":"https://idp.example/i_1","authorization_endpoint":"https://idp.example/a?x=y","token_endpoint":"https://idp.example/t",
 		"userinfo_endpoint":"https://api.example/u","revocation_endpoint":"https://idp.example/r","introspection_endpoint":"https://idp.example/i",
 		"end_session_endpoint":"https://idp.example/e","jwks_uri":"https://keys.example/k","authorization_response_iss_parameter_supported":true,
 		"Token_Endpoint":"https://evil.example","more":[{"issuer":"https://evil.example"}]}`
-	want := discovery.Metadata{
+	want := endpoint.Metadata{
 		Issuer: issuer, Authorization: "https://idp.example/a?x=y", Token: "https://idp.example/t", UserInfo: "https://api.example/u",
 		Revocation: "https://idp.example/r", Introspection: "https://idp.example/i", EndSession: "https://idp.example/e",
 		JWKS: "https://keys.example/k", IssInResponse: true,
 	}
 	for _, asked := range []string{issuer, issuer + "/", issuer + "//"} {
-		got, err := discovery.Fetch(t.Context(), caller(t, "/i_1/.well-known/openid-configuration", 200, doc), asked, false)
+		got, err := serving(t, "/i_1/.well-known/openid-configuration", 200, doc).Discover(t.Context(), asked, false)
 		if err != nil || got != want {
 			t.Errorf("%s: got %+v, %v; want %+v", asked, got, err, want)
 		}
@@ -82,18 +77,18 @@ func TestFetchRefusals(t *testing.T) {
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			got, err := discovery.Fetch(t.Context(), caller(t, "/i_1/.well-known/openid-configuration", tc.status, tc.body), issuer, tc.insecure)
+			got, err := serving(t, "/i_1/.well-known/openid-configuration", tc.status, tc.body).Discover(t.Context(), issuer, tc.insecure)
 			if tc.says == "" {
 				if err != nil || got.Issuer == "" || got.IssInResponse || got.Token != "" {
 					t.Errorf("got %+v, %v; want it accepted", got, err)
 				}
 				return
 			}
-			if err == nil || !strings.Contains(err.Error(), tc.says) || got != (discovery.Metadata{}) {
+			if err == nil || !strings.Contains(err.Error(), tc.says) || got != (endpoint.Metadata{}) {
 				t.Fatalf("got %+v, %v; want an error that says %q", got, err, tc.says)
 			}
-			var document *discovery.DocumentError
-			var other *discovery.IssuerError
+			var document *endpoint.DocumentError
+			var other *endpoint.IssuerError
 			if errors.As(err, &other) != tc.wrong || errors.As(err, &document) == tc.wrong {
 				t.Errorf("got a %T; want an IssuerError %t", err, tc.wrong)
 			}
@@ -106,7 +101,7 @@ func TestFetchRefusals(t *testing.T) {
 		t.Parallel()
 		cause := errors.New("no route")
 		c := endpoint.NewCaller(&http.Client{Transport: transport(func(*http.Request) (*http.Response, error) { return nil, cause })}, "0", time.Now)
-		if _, err := discovery.Fetch(t.Context(), c, issuer, false); !errors.Is(err, cause) {
+		if _, err := c.Discover(t.Context(), issuer, false); !errors.Is(err, cause) {
 			t.Errorf("got %v; want %v", err, cause)
 		}
 	})
@@ -115,18 +110,18 @@ func TestFetchRefusals(t *testing.T) {
 func TestFetchKeys(t *testing.T) {
 	t.Parallel()
 	const url = "https://keys.example/k"
-	got, err := discovery.FetchKeys(t.Context(), caller(t, "/k", 200, `{"keys":[]}`), url)
+	got, err := serving(t, "/k", 200, `{"keys":[]}`).FetchKeys(t.Context(), url)
 	if err != nil || string(got) != `{"keys":[]}` {
 		t.Errorf("got %s, %v; want the body", got, err)
 	}
-	_, err = discovery.FetchKeys(t.Context(), caller(t, "/k", 404, "no"), url)
-	var document *discovery.DocumentError
+	_, err = serving(t, "/k", 404, "no").FetchKeys(t.Context(), url)
+	var document *endpoint.DocumentError
 	if !errors.As(err, &document) || document.Status != 404 || document.Error() != url+": status 404" {
 		t.Errorf("got %v; want a *DocumentError with the address and status 404", err)
 	}
 	cause := errors.New("no route")
 	c := endpoint.NewCaller(&http.Client{Transport: transport(func(*http.Request) (*http.Response, error) { return nil, cause })}, "0", time.Now)
-	if _, err := discovery.FetchKeys(t.Context(), c, url); !errors.Is(err, cause) {
+	if _, err := c.FetchKeys(t.Context(), url); !errors.Is(err, cause) {
 		t.Errorf("got %v; want %v", err, cause)
 	}
 }
@@ -143,7 +138,7 @@ func TestKeep(t *testing.T) {
 			body := io.NopCloser(strings.NewReader(`{"issuer":"` + issuer + `","jwks_uri":"https://keys.example/k"}`))
 			return &http.Response{StatusCode: status, Header: http.Header{}, Body: body, Request: r}, nil
 		})}, "0", time.Now)
-		kept := discovery.Keep(c, issuer, false, time.Now, slog.New(slog.NewTextHandler(&log, nil)))
+		kept := c.KeepMetadata(issuer, false, slog.New(slog.NewTextHandler(&log, nil)))
 		get := func(wantRequests int) {
 			t.Helper()
 			got, err := kept.Get(t.Context())
