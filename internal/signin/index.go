@@ -150,7 +150,7 @@ type place struct {
 // EndNamed ends the sign-ins that a logout names: those of its session, of its user
 // those without a session, and where it names no session all of its user.
 func (b *Book) EndNamed(ctx context.Context, token authpi.LogoutToken) error {
-	sub, sid, none := tagOf(token.Subject), tagOf(token.SessionID), tagOf("")
+	sub, none := tagOf(token.Subject), tagOf("")
 	var places []place
 	if token.SessionID != "" {
 		places = append(places, place{kindSession, kindSession, token.SessionID, func(e indexed) bool {
@@ -158,15 +158,14 @@ func (b *Book) EndNamed(ctx context.Context, token authpi.LogoutToken) error {
 		}})
 	}
 	switch {
-	case token.Subject != "" && token.SessionID != "": // those of the session stand here, too
-		places = append(places, place{kindUser, kindUserOnly, token.Subject, func(e indexed) bool {
-			return e.other == none || e.other == sid
-		}})
+	case token.Subject != "" && token.SessionID != "":
+		places = append(places, place{kindUser, kindUserOnly, token.Subject, func(e indexed) bool { return e.other == none }})
 	case token.Subject != "":
 		places = append(places, place{kindUser, kindUser, token.Subject, func(indexed) bool { return true }})
 	}
+	gone := map[string]bool{}
 	for _, p := range places {
-		if err := b.endPlace(ctx, p); err != nil {
+		if err := b.endPlace(ctx, p, gone); err != nil {
 			return err
 		}
 	}
@@ -174,8 +173,8 @@ func (b *Book) EndNamed(ctx context.Context, token authpi.LogoutToken) error {
 }
 
 // endPlace marks the logout first: a sign-in that is being stored just now is in the
-// index, or sees the mark.
-func (b *Book) endPlace(ctx context.Context, p place) error {
+// index, or sees the mark. What it ends is gone from the places that follow, too.
+func (b *Book) endPlace(ctx context.Context, p place, gone map[string]bool) error {
 	if err := b.mark(ctx, p.mark, p.id); err != nil {
 		return err
 	}
@@ -185,13 +184,12 @@ func (b *Book) endPlace(ctx context.Context, p place) error {
 	}
 	var left []indexed
 	for _, e := range list {
-		ended := false
 		if p.names(e) {
-			if ended, err = b.endIndexed(ctx, e); err != nil {
+			if gone[e.key], err = b.endIndexed(ctx, e); err != nil {
 				return err
 			}
 		}
-		if !ended {
+		if !gone[e.key] {
 			left = append(left, e)
 		}
 	}
