@@ -20,11 +20,11 @@ type call struct {
 	came   time.Time
 	id     string // of Have's token
 
-	at   Tokens // the set that it goes on from: Have, or what that became
-	atID string // of its token
-	made *Fate  // what made it; nil: it is Have
-	own  *Fate  // what its own store has returned, if newer; nil: nothing
-	read bool   // its own store was read
+	current   Tokens // the set that it goes on from: Have, or what that became
+	currentID string // of its token
+	made      *Fate  // what made it; nil: it is Have
+	own       *Fate  // what its own store has returned, if newer; nil: nothing
+	read      bool   // its own store was read
 	// storeRead: a flight's leader read a store after this call had come. Callers of
 	// one session have one store, so nobody reads it again for each of them.
 	storeRead  bool
@@ -36,8 +36,8 @@ type call struct {
 }
 
 func (e *Engine) newCall(ctx context.Context, want Call) *call {
-	c := &call{Call: want, engine: e, ctx: ctx, at: want.Have, came: time.Now(), id: e.id(want.Have.RefreshToken)}
-	c.atID = c.id
+	c := &call{Call: want, engine: e, ctx: ctx, current: want.Have, came: time.Now(), id: e.id(want.Have.RefreshToken)}
+	c.currentID = c.id
 	c.restart()
 	if f := want.Follower; f != nil && f.Newest() != nil {
 		c.goOn(f.Newest())
@@ -50,10 +50,10 @@ func (c *call) isOwn(set Tokens) bool { return c.own != nil && c.own.Next == set
 
 // goOn has the call go on from what its token became.
 func (c *call) goOn(fate *Fate) {
-	if fate.Next.RefreshToken != c.at.RefreshToken {
-		c.atID = c.engine.id(fate.Next.RefreshToken)
+	if fate.Next.RefreshToken != c.current.RefreshToken {
+		c.currentID = c.engine.id(fate.Next.RefreshToken)
 	}
-	c.at, c.made = fate.Next, fate
+	c.current, c.made = fate.Next, fate
 }
 
 // restart gives the call all of its time.
@@ -85,7 +85,7 @@ func (c *call) reserve() time.Duration {
 // step brings the call forward by one token. Both results are nil where it is to go
 // on.
 func (c *call) step() (*Fate, error) {
-	if err := c.ctx.Err(); err != nil && !c.isOwn(c.at) {
+	if err := c.ctx.Err(); err != nil && !c.isOwn(c.current) {
 		return nil, err // what its own store has just returned is good for it all the same
 	}
 	known, f, err := c.lookUp()
@@ -125,29 +125,29 @@ func (c *call) lookUp() (known *Fate, f *flight, err error) {
 	now := e.Now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	tip, newest := e.newest(c.atID, now)
+	tip, newest := e.newest(c.currentID, now)
 	if newest == nil {
 		newest = c.made
 	}
-	if tip.is(Reusable) && e.Compare(tip.fate.Next, c.at) > 0 {
+	if tip.is(Reusable) && e.Compare(tip.fate.Next, c.current) > 0 {
 		newest = tip.fate
 	}
 	if newest != nil {
 		c.goOn(newest)
 	}
-	held := c.held(tip, now)
+	paused := c.pause(tip, now)
 	switch {
 	case tip.is(Revoked):
 		return nil, nil, ErrRevoked
-	case held != nil && c.Urgency == Optional && c.Loads:
-		return nil, nil, held // the store is left alone as well
+	case paused != nil && c.Urgency == Optional && c.Loads:
+		return nil, nil, paused // the store is left alone, whatever is known
 	case tip.isFinal(): // whether or not the access token is still good
 		return nil, nil, tip.fate.Err
 	case newest != nil && c.suits(newest, now):
-		c.holdOn(c.atID, tip)
+		c.holdOn(c.currentID, tip)
 		return newest, nil, nil
-	case held != nil:
-		return nil, nil, held
+	case paused != nil:
+		return nil, nil, paused
 	}
 	f, err = c.board(now)
 	return nil, f, err
@@ -155,18 +155,18 @@ func (c *call) lookUp() (known *Fate, f *flight, err error) {
 
 // board joins the flight that spends the call's token, or begins it. e.mu is held.
 func (c *call) board(now time.Time) (*flight, error) {
-	at, left := c.engine.table.get(c.atID, now), c.limit.Left()
+	at, left := c.engine.table.get(c.currentID, now), c.limit.Left()
 	switch leads := at == nil || at.flight == nil; {
-	case c.at.RefreshToken == "":
+	case c.current.RefreshToken == "":
 		return nil, ErrNoToken
 	case left <= 0 || leads && left < c.reserve():
 		return nil, awake.ErrOver
 	}
 	if at == nil {
-		at = c.engine.table.ensure(c.atID, now)
+		at = c.engine.table.ensure(c.currentID, now)
 	}
 	if at.flight == nil {
-		at.flight = &flight{at: at, have: c.at, grant: c.Grant, leader: c, done: make(chan struct{})}
+		at.flight = &flight{at: at, have: c.current, grant: c.Grant, leader: c, done: make(chan struct{})}
 		c.engine.table.dequeue(at) // land puts it back
 	}
 	if at.flight.grant == c.Grant {
@@ -192,8 +192,9 @@ func (c *call) suits(fate *Fate, now time.Time) bool {
 	return fate.Next.Remaining(now) > least
 }
 
-// held returns the error of a call that a cooldown holds back. e.mu is held.
-func (c *call) held(tip *entry, now time.Time) error {
+// pause returns the error of a call that a cooldown holds back, nil for none. e.mu is
+// held.
+func (c *call) pause(tip *entry, now time.Time) error {
 	for _, at := range [...]*entry{tip, c.engine.table.get(c.id, now)} {
 		if at == nil {
 			continue
@@ -334,7 +335,7 @@ func (c *call) answerInside() error {
 	e := c.engine
 	now := e.Now()
 	e.mu.Lock()
-	tip, set := e.newest(c.atID, now)
+	tip, set := e.newest(c.currentID, now)
 	if set == nil {
 		set = c.made
 	}

@@ -19,7 +19,8 @@ import (
 // that can read it. Its Redeem and Peek are an [Engine]'s.
 type Coordinator struct {
 	// Do runs spend at most once for an id among all processes, and returns the
-	// bytes that it returned, to everybody.
+	// bytes that it returned, to everybody. An error of spend leaves the turn to the
+	// next process.
 	Do func(ctx context.Context, id string, spend func(context.Context) ([]byte, error)) ([]byte, error)
 	// ID and Clock are the engine's.
 	ID    func(refreshToken string) string

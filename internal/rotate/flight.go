@@ -207,7 +207,7 @@ func (c *call) leave(f *flight) bool {
 func (c *call) refused(f *flight) (*Fate, error) {
 	switch {
 	case f.state == Cooling && !f.began.IsZero() && c.came.Sub(f.began) >= c.engine.Timeout:
-		return nil, nil // it had failed already when this call came
+		return nil, nil // its time was over when this call came: the process was stopped
 	case f.state == Cooling:
 		return nil, f.err
 	case f.state != Unspent:
@@ -217,6 +217,9 @@ func (c *call) refused(f *flight) (*Fate, error) {
 	}
 	return nil, nil
 }
+
+// peekTime bounds followElsewhere: a set that has come is waiting meanwhile.
+const peekTime = 2 * time.Second
 
 // followElsewhere learns what the successors of another process's set became there:
 // an older set must not be stored over a newer one. It takes the place of a flight,
@@ -246,9 +249,6 @@ func (e *Engine) followElsewhere(ctx context.Context, set Tokens) {
 		set = f.fate.Next
 	}
 }
-
-// peekTime bounds that: a set that has come is waiting meanwhile.
-const peekTime = 2 * time.Second
 
 // peeking is the grant of a flight that asks for nothing.
 const peeking = "\x00"

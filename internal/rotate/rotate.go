@@ -5,10 +5,10 @@
 // flight ([Spending]), which asks the caller's session store and then the issuer;
 // the flight lands, and the token is [Rotated] into a successor, or still
 // [Reusable], or [Refused], or [Dead]; or nothing is known, and it may be tried
-// again, at once or after a cooldown ([Cooling]). When that is
-// forgotten it is still known that the token is [Spent]. A sign-out makes it and its
-// whole chain [Revoked], whatever it was. All this stands in one table, and
-// [Engine.settle] alone writes it.
+// again, at once or after a cooldown ([Cooling]). A sign-out makes it and its known
+// chain [Revoked], whatever it was. All this stands in one table, [Engine.settle]
+// alone writes it, and it is forgotten with time or where the room is short. A
+// [Rotated] token then leaves a trace for a day: it is [Spent].
 //
 // A caller goes through [Engine.Renew]: it looks its token up, takes what is known,
 // joins a flight, or leads one, until it has a set that suits it; then the set goes
@@ -38,7 +38,7 @@ const (
 	Unspent  State = iota
 	Spending       // a flight is on its way
 	Rotated        // spent, for Fate.Next
-	Spent          // the same, and what it became is forgotten
+	Spent          // the same, and what it became is forgotten: only isNewer minds
 	Reusable       // used, and good to be used again: the issuer does not rotate
 	Refused        // spent, and what came for it cannot be used
 	Dead           // the issuer says so
@@ -228,8 +228,8 @@ func (e *Engine) ID(refreshToken string) string { return e.id(refreshToken) }
 
 // Renew has the caller accept a set that is newer than what it has, and store it.
 //
-// It ends with the caller's context, unless this call leads a flight by then:
-// whoever spends a refresh token sees it through, to the engine's time limit.
+// It waits no longer than the caller's context lasts, unless it leads a flight or
+// stores a set by then: these it sees through, to the limits of the engine.
 func (e *Engine) Renew(ctx context.Context, want Call) (Way, error) {
 	c := e.newCall(ctx, want)
 	defer c.end()
@@ -328,6 +328,7 @@ func (e *Engine) linkNext(at *entry, fate *Fate, now time.Time) {
 	next := e.table.ensure(e.id(fate.Next.RefreshToken), now)
 	if !fate.foreign() && !next.is(Revoked) {
 		// The issuer has just handed it out, whatever became of an equal one before.
+		// What another process got may be spent already.
 		e.table.dequeue(next)
 		e.table.forget(next, nil, now)
 		e.table.requeue(next, now)
@@ -353,7 +354,7 @@ func (e *Engine) keepFor(fate *Fate, now time.Time) (class, time.Time) {
 }
 
 // pickUp notes that somebody has the set of at's token: from now on it is remembered
-// like any other. e.mu is held.
+// like any other. That set is what became of the tokens before. e.mu is held.
 func (e *Engine) pickUp(at *entry, set Tokens, now time.Time) {
 	for _, from := range append([]*entry{at}, at.before...) {
 		if from.class != orphans || from.fate == nil || from.fate.Found || from.fate.Next.AccessToken != set.AccessToken {

@@ -41,11 +41,11 @@ func (c *call) readStore(current Tokens, reserve time.Duration) (*Fate, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.compare(*stored.Load(), current), nil
+	return c.noteNewer(*stored.Load(), current), nil
 }
 
-// compare notes what the store has, where that is newer than current.
-func (c *call) compare(stored, current Tokens) *Fate {
+// noteNewer notes what the store has, where that is newer than current.
+func (c *call) noteNewer(stored, current Tokens) *Fate {
 	e := c.engine
 	now := e.Now()
 	e.mu.Lock()
@@ -77,18 +77,20 @@ func (c *call) isNewer(stored, current Tokens, now time.Time) bool {
 	case stored.RefreshToken == c.Have.RefreshToken:
 		return false
 	}
-	if tip, set := c.engine.newest(c.engine.id(stored.RefreshToken), now); set != nil {
+	id := c.engine.id(current.RefreshToken)
+	if theirs, set := c.engine.newest(c.engine.id(stored.RefreshToken), now); set != nil {
 		// A store that lags behind. Where its set leads to the same one, that is
 		// used.
-		id := c.engine.id(current.RefreshToken)
 		ours, _ := c.engine.newest(id, now)
-		return tip != nil && !tip.is(Rotated) && tip != ours && tip.id != id
+		goesOn := theirs != nil && !theirs.is(Rotated)
+		return goesOn && theirs != ours && theirs.id != id
 	}
 	// A store may lag behind by more than the memory reaches back: a replica, or one
-	// that nobody writes to. Dates have whole seconds, and clocks are set, so what is
-	// known to be spent counts, too. In doubt the store is ahead.
-	newer := c.engine.Compare(stored, current)
-	return newer > 0 || !c.isSpent(stored, now) && (newer == 0 || c.isSpent(current, now))
+	// that nobody writes to. The later date is newer. But dates have whole seconds,
+	// and clocks are set: where they do not say so, the store's set is newer if it is
+	// not spent, and has the same date, or ours is spent. In doubt the store is ahead.
+	byDate := c.engine.Compare(stored, current)
+	return byDate > 0 || !c.isSpent(stored, now) && (byDate == 0 || c.isSpent(current, now))
 }
 
 // isSpent reports whether a set's token is known to be spent, though not for what.
@@ -106,7 +108,7 @@ func (c *call) lookElsewhere(refusal error) (*Fate, error) {
 	}
 	c.retried = c.read
 	c.restart() // a flight may have taken all of it
-	newer, err := c.readStore(c.at, c.reserve())
+	newer, err := c.readStore(c.current, c.reserve())
 	if err == nil && newer == nil {
 		err = refusal
 	}

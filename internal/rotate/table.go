@@ -149,6 +149,10 @@ func (all *cooldowns) until() (last time.Time) {
 }
 
 // table is the only memory of an engine. The zero table is ready to use.
+//
+// An entry that is not in use lies in the heap of its class (queue, dequeue). There it
+// expires, and leaves a trace (fade), or is evicted; both forget what became of the
+// token. What has nothing left to say is collected.
 type table struct {
 	byID   map[string]*entry
 	heaps  [classes]byExpiry
