@@ -93,7 +93,7 @@ func (e *Engine) redeem(ctx context.Context, f *flight) (fate *Fate, err error) 
 	}
 	return &Fate{
 		State: stateOf(answer, f.have), Next: answer.Next, Grant: answer.Grant, Shared: answer.Shared,
-		Decoded: answer.Decoded, Have: f.have, HaveOwner: f.owner,
+		Decoded: answer.Decoded, HaveOwner: f.owner,
 	}, nil
 }
 

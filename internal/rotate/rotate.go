@@ -59,9 +59,8 @@ type Fate struct {
 	// remembered has none.
 	Decoded any
 	weight  int // what Err takes in memory, in bytes
-	// Have and HaveOwner are the leader's own: whoever came with the very same
-	// tokens need not decode them again. What is only remembered has none.
-	Have      Tokens
+	// HaveOwner is the leader's Owner: whoever came with the very same tokens need
+	// not decode them again. What is only remembered has none.
 	HaveOwner any
 }
 

@@ -356,7 +356,7 @@ func (t *table) collect(at *entry) {
 // of a whole answer, which would stay in memory too.
 func remembered(fate *Fate) *Fate {
 	own := *fate
-	own.Decoded, own.Have, own.HaveOwner = nil, Tokens{}, nil
+	own.Decoded, own.HaveOwner = nil, nil
 	own.Next, own.Grant = own.Next.Clone(), strings.Clone(own.Grant)
 	return &own
 }
