@@ -166,15 +166,14 @@ func dateOf(raw, claim string) (at time.Time, ok bool) {
 	if err != nil {
 		return time.Time{}, false
 	}
+	var date claims.Date
 	r := strictjson.NewReader(payload)
 	for m := r.Members(); m.Next(); {
 		if m.Name == claim {
-			literal, _ := r.Number()
-			seconds, whole := strictjson.Whole(literal)
-			at, ok = unixTime(seconds), whole
+			date = claims.ReadDate(&r)
 		}
 	}
-	return at, ok && r.End() == nil
+	return date.Time(), date.Valid && r.End() == nil
 }
 
 // tokenClaims are what a token says, with the memberships in their public form.
@@ -270,8 +269,6 @@ func decodeClaims(text string, v any) error {
 	}
 	return nil
 }
-
-func unixTime(seconds int64) time.Time { return time.Unix(seconds, 0).UTC() }
 
 func earlier(a, b time.Time) time.Time {
 	if b.Before(a) {

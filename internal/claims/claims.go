@@ -108,7 +108,7 @@ func (c *Claims) read(name string, r *strictjson.Reader) {
 		return
 	}
 	if field := c.date(name); field != nil {
-		*field = parseDate(r)
+		*field = ReadDate(r)
 		return
 	}
 	switch name {
@@ -174,9 +174,9 @@ func parseOptional(r *strictjson.Reader) Text {
 // leeway to anything up to it cannot overflow.
 const maxDate = 253402300799
 
-// parseDate reads a number of seconds; a fraction is cut off, as the standard
+// ReadDate reads a number of seconds; a fraction is cut off, as the standard
 // allows one (RFC 7519 section 2).
-func parseDate(r *strictjson.Reader) Date {
+func ReadDate(r *strictjson.Reader) Date {
 	literal, _ := r.Number() // empty for what is no number
 	seconds, ok := strictjson.Whole(literal)
 	return Date{Seconds: seconds, Present: true, Valid: ok && 0 <= seconds && seconds <= maxDate}
