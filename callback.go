@@ -192,7 +192,7 @@ func checkState(callback url.Values, auth AuthorizationURL) error {
 }
 
 // quoteError adds the error of a callback that does not hold. Nobody has proved that
-// the issuer said it, but it is what a developer wants to read first.
+// the issuer said it, but it is what a developer looks for first.
 func quoteError(e *OAuthError, callback url.Values, auth AuthorizationURL) *OAuthError {
 	if callback.Get("error") != "" {
 		e.Description += "; it also says: " + callbackError(callback, auth).said()

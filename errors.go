@@ -99,7 +99,7 @@ const (
 	defaultWait = 5 * time.Second // for a 429 that names none
 )
 
-// wait is how long the issuer wants no request: Retry-After, in bounds.
+// wait is how long the issuer asks to be left alone: Retry-After, in bounds.
 func (e *OAuthError) wait() time.Duration {
 	if e.RetryAfter == 0 && e.StatusCode == http.StatusTooManyRequests {
 		return defaultWait

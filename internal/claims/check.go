@@ -25,7 +25,7 @@ func refuse(part, reason string) error { return &Error{part, reason} }
 // ErrNonce is for an ID token of another login.
 var ErrNonce = errors.New("nonce: the ID token does not belong to this login")
 
-// SubjectError is for an ID token of another user than the session's.
+// SubjectError is for an ID token of a user who is not the session's.
 type SubjectError struct{ Expected, Actual string }
 
 func (e *SubjectError) Error() string { return "sub: is another user's" }
@@ -42,8 +42,8 @@ type Policy struct {
 	SentAt time.Time
 }
 
-// issuer wants the very issuer (RFC 8725 section 3.8): issuers may share signing
-// keys, so this is what keeps one tenant's tokens out of another.
+// issuer accepts the very issuer alone (RFC 8725 section 3.8): issuers may share
+// signing keys, so nothing else keeps the tokens of one tenant out of another.
 func (p *Policy) issuer(c *Claims) error {
 	if c.Issuer != p.Issuer {
 		return refuse("iss", fmt.Sprintf("is %q; want %q", c.Issuer, p.Issuer))
@@ -51,7 +51,7 @@ func (p *Policy) issuer(c *Claims) error {
 	return nil
 }
 
-// party is the issuer, and this client as the audience.
+// party checks the issuer, and that this client is in the audience.
 func (p *Policy) party(c *Claims) error {
 	if err := p.issuer(c); err != nil {
 		return err
@@ -62,8 +62,8 @@ func (p *Policy) party(c *Claims) error {
 	return nil
 }
 
-// times is for every kind of token: exp and iat required, nbf where there (RFC 7519
-// sections 4.1.4 to 4.1.6; RFC 9068 section 2.2 and both OpenID specifications
+// times requires exp and iat of every kind of token, and checks nbf where there (RFC
+// 7519 sections 4.1.4 to 4.1.6; RFC 9068 section 2.2 and both OpenID specifications
 // require the first two).
 func (p *Policy) times(c *Claims) error {
 	switch {
@@ -75,7 +75,7 @@ func (p *Policy) times(c *Claims) error {
 	return p.timesSaid(c)
 }
 
-// timesSaid checks the dates that are there.
+// timesSaid checks the dates that a token has.
 func (p *Policy) timesSaid(c *Claims) error {
 	first, last := p.Now, p.Now
 	if !p.SentAt.IsZero() {

@@ -170,7 +170,7 @@ func (c *Caller) once(ctx context.Context, r Request) (answer Answer, err error)
 		if resp.StatusCode < http.StatusInternalServerError {
 			return Answer{}, cut(resp, ErrTooLong)
 		}
-		body = nil // however long its page, a gateway that is away is away
+		body = nil // however long its error page, the gateway is unreachable
 	}
 	return Answer{
 		Status: resp.StatusCode,

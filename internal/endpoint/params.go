@@ -85,7 +85,7 @@ func (p *Params) next(name string) {
 	p.text.WriteByte('=')
 }
 
-// escape writes what url.QueryEscape gives, without a string for each value.
+// escape writes what url.QueryEscape returns, without a string for each value.
 func (p *Params) escape(s string) {
 	const hex = "0123456789ABCDEF"
 	plain := 0 // where the part begins that needs no escape

@@ -26,9 +26,9 @@ const (
 	// grace is what a fetch gets to return after that. One that does not, because
 	// its round tripper ignores its context, is given up.
 	grace = time.Second
-	// moment is how old a fetch may be for a caller to wait for it whom an overdue
-	// copy could serve, in time in which the process ran. Most issuers answer within
-	// it.
+	// moment is how long callers wait for a fetch while an overdue copy could serve
+	// them, counted from its start while the process runs. Most issuers answer
+	// within it.
 	moment = 500 * time.Millisecond
 	// pause is how long no new fetch follows a failed one while a copy serves.
 	pause = 10 * time.Second
@@ -93,9 +93,9 @@ func (c *Copy[T]) Age(now time.Time) time.Duration {
 	return since(&at, now)
 }
 
-// Terms are what a caller says about a fetch of its own. They count where the fetch
-// would not be due anyway: a copy serves, but this caller wants a newer one, or
-// there is none and the last fetch has failed.
+// Terms are a caller's conditions for a fetch of its own. They count where the fetch
+// would not be due anyway: a copy serves, but not this caller, or there is none and
+// the last fetch has failed.
 type Terms[T any] interface {
 	// Allow reports whether the fetch may begin.
 	Allow() bool

@@ -54,8 +54,8 @@ func (b *bodyless) WriteHeader(status int) {
 	b.w.WriteHeader(status)
 }
 
-// Page tells a browser that opens a page from a program, the page's own
-// scripts included: only that one can follow a redirect to a login.
+// Page reports whether a browser opens a page, which can follow a redirect to a
+// login. Programs cannot, the page's own scripts included.
 func Page(r *http.Request) bool {
 	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" && mode != "navigate" {
 		return false

@@ -75,10 +75,9 @@ func (p *payer) helpedBy(set *fresh.Copy[*snapshot]) bool {
 
 // firstFetch are the terms of a fetch without a usable set. It was due anyway, so it
 // is charged only once it is known that it did not help. Fetches that fail again are
-// paid for too, and once the budget is used up, the last failure is the answer until
-// it has filled up: else every token that anybody makes up would be a request to an
-// issuer in trouble. A token from the issuer may always try: it has cost a login,
-// and that would be lost.
+// charged too. Once the budget is used up, callers get the last failure until it has
+// filled up: else every made-up token would be a request to an issuer in trouble. A
+// token from the issuer may always try: it has cost a login, which would be lost.
 type firstFetch struct{ payer }
 
 // Allow reports whether there is something left of the budget.
@@ -118,7 +117,7 @@ func (f *extraFetch) Allow() bool {
 	return !f.refused
 }
 
-// Ended gives back what a fetch has cost that helped.
+// Ended puts back what the fetch has cost, if it helped.
 func (f *extraFetch) Ended(set *fresh.Copy[*snapshot], _ error) {
 	if !f.helpedBy(set) {
 		return

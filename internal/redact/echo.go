@@ -19,8 +19,7 @@ const (
 // as it is or encoded. Its cost is linear in the length of the text and of the
 // secrets.
 //
-// Decoding is done on both sides: an encoding need not touch what the secret itself
-// has of another.
+// The secrets are decoded too, since one may hold what looks like an encoding.
 func shows(text string, secrets []string) bool {
 	if !slices.ContainsFunc(secrets, worthHiding) {
 		return false // most refusals: nothing was sent that could come back
@@ -71,7 +70,7 @@ func (r *runs) partOf(form string) bool {
 
 func beginning(run string) int { return int(run[0])<<8 | int(run[1]) }
 
-// forms are what a secret may look like once a text is decoded.
+// forms returns what a secret may look like once a text is decoded.
 func forms(secret string) []string {
 	all := decodings(secret)
 	// In base64 it depends on what is before it, modulo 3: there may be a user name,
@@ -90,8 +89,8 @@ func forms(secret string) []string {
 	return all
 }
 
-// decodings are a text as it is, decoded, decoded twice and so on while that changes
-// it.
+// decodings returns a text as it is, decoded, decoded twice and so on, while that
+// changes it.
 func decodings(text string) []string {
 	all := []string{fold(text)}
 	for range maxRounds {
@@ -105,8 +104,8 @@ func decodings(text string) []string {
 	return all
 }
 
-// fold makes alike what encodings and people do not tell apart: the letters' case,
-// the space that is + in a query, and the two alphabets of base64.
+// fold makes equal what encodings and people do not distinguish: the case of
+// letters, the space that is + in a query, and the two alphabets of base64.
 func fold(text string) string {
 	return strings.NewReplacer("+", " ", "-", " ", "_", "/").Replace(strings.ToLower(text))
 }

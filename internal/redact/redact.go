@@ -54,7 +54,7 @@ func Secret(s string) string {
 	return Mark
 }
 
-// Print writes what a type wants to be seen of it. A Format method that calls it,
+// Print writes what a type may show of itself. A Format method that calls it,
 // whatever the verb and flags, keeps fmt from walking through the fields as %#v and
 // %x would.
 func Print(f fmt.State, text string) { _, _ = io.WriteString(f, text) }

@@ -230,7 +230,7 @@ func (r *Reader) Skip() {
 	r.skip(r.begin())
 }
 
-// Err returns the first fault, nil if there is none. It gives a byte offset and what
+// Err returns the first fault, nil if there is none. It names a byte offset and what
 // was wrong there, and quotes nothing of the text.
 func (r *Reader) Err() error {
 	if r.what == "" {

@@ -47,8 +47,9 @@ func parseLocal(raw string, longest int) *url.URL {
 // maxLayers is how often a path may have been encoded.
 const maxLayers = 8
 
-// staysHere wants one slash at the start, and no dots that could leave two of them
-// once they are resolved, whatever somebody on the way drops or turns into a slash.
+// staysHere reports whether a path has one slash at its start, and no dots that
+// could leave two once they are resolved, whatever is dropped or read as a slash on
+// the way.
 func staysHere(p string) bool {
 	p = strings.Map(func(r rune) rune {
 		switch {
@@ -70,13 +71,14 @@ func staysHere(p string) bool {
 	return true
 }
 
-// isTreacherous tells a character that somebody on the way may drop, or read as
-// another one.
+// isTreacherous reports whether somebody on the way may drop a character, or read it
+// as another.
 func isTreacherous(r rune) bool {
 	return r <= ' ' || r == '\\' || r >= 0x7f && r <= 0xa0 || r == 0x2028 || r == 0x2029
 }
 
-// isBlank tells what no address holds, and somebody may drop or end it at.
+// isBlank reports whether a character is none of an address: somebody on the way may
+// drop it, or end the address there.
 func isBlank(r rune) bool { return r <= ' ' || r == 0x7f }
 
 // toASCII encodes what a header may not hold.

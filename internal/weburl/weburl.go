@@ -1,5 +1,5 @@
-// Package weburl checks the URLs of a configuration before anything is sent
-// there. Every function answers with the reason for a refusal, "" for none.
+// Package weburl checks the URLs of a configuration before anything is sent there.
+// Each check returns the reason for a refusal, "" for none.
 package weburl
 
 import (
@@ -149,7 +149,7 @@ func hasOddRune(raw string) bool {
 	})
 }
 
-// validPort wants a number from 0 to 65535 after a colon (0 is what a native
+// validPort accepts a number from 0 to 65535 after a colon (0 is what a native
 // client may write for "any" in RFC 8252 section 7.3).
 func validPort(u *url.URL) bool {
 	if strings.HasSuffix(u.Host, ":") {
