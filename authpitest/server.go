@@ -5,7 +5,7 @@
 //	srv := authpitest.NewServer(nil)
 //	defer srv.Close()
 //	srv.AddUser(authpitest.User{ID: "usr_ada", Email: "ada@example.com", EmailVerified: true})
-//	srv.SetOrganizations("usr_ada", authpitest.Organization{ID: "org_engines", Scopes: []string{"projects:read"}})
+//	srv.SetOrganizations("usr_ada", authpitest.Organization{ID: "org_engines", Scopes: []string{"projects:**"}})
 //
 // Configure the client under test with srv.URL, srv.ClientID() and srv.ClientSecret(),
 // let it make its authorization URL, and sign somebody in as a browser would:

@@ -50,7 +50,7 @@ func packageIssuer(login func(*authpitest.Server) (authURL string)) (string, err
 	srv := authpitest.NewServer(nil)
 	defer srv.Close()
 	srv.AddUser(authpitest.User{ID: "usr_ada", Email: "ada@example.com", EmailVerified: true})
-	srv.SetOrganizations("usr_ada", authpitest.Organization{ID: "org_engines", Scopes: []string{"projects:read"}})
+	srv.SetOrganizations("usr_ada", authpitest.Organization{ID: "org_engines", Scopes: []string{"projects:**"}})
 
 	authURL := login(srv)
 	callback, err := srv.SignIn(authURL, "usr_ada")

@@ -108,7 +108,7 @@ func tour(ctx context.Context, out io.Writer, addr string, roots *x509.CertPool,
 func newIssuer() *authpitest.Server {
 	issuer := authpitest.NewServer(&authpitest.Options{ClientID: "c_worker", ClientSecret: "only for this run"})
 	issuer.AddUser(authpitest.User{ID: "usr_ada", Name: "Ada Lovelace", Email: "ada@example.com", EmailVerified: true})
-	issuer.SetOrganizations("usr_ada", authpitest.Organization{ID: "org_engines", Title: "Editor", Scopes: []string{"projects:**"}})
+	issuer.SetOrganizations("usr_ada", authpitest.Organization{ID: "org_engines", Title: "Editor", Scopes: []string{"projects:**", "members:read"}})
 	issuer.SetOrganizations("agt_worker", authpitest.Organization{ID: "org_engines", Title: "Reader", Scopes: []string{"projects:read"}})
 	return issuer
 }

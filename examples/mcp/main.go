@@ -103,15 +103,12 @@ func play(ctx context.Context, out io.Writer) error {
 	return errors.Join(tour(ctx, out, "A person", endpoint, ada), tour(ctx, out, "A machine", endpoint, machine))
 }
 
-// newIssuer knows Ada, who may do all with projects in one organization and read those
-// of another, and a machine that may read in one.
+// newIssuer knows Ada, an Editor of one organization, and a machine that may read there.
 func newIssuer() *authpitest.Server {
 	issuer := authpitest.NewServer(&authpitest.Options{ClientID: "c_worker", ClientSecret: "only for this run"})
 	issuer.AddClient(authpitest.Client{ID: "c_cli", Name: "An MCP client"}) // public
 	issuer.AddUser(authpitest.User{ID: "usr_ada", Name: "Ada Lovelace", Email: "ada@example.com", EmailVerified: true})
-	issuer.SetOrganizations("usr_ada",
-		authpitest.Organization{ID: "org_engines", Title: "Editor", Scopes: []string{"projects:**"}},
-		authpitest.Organization{ID: "org_observatory", Title: "Reader", Scopes: []string{"projects:read"}})
+	issuer.SetOrganizations("usr_ada", authpitest.Organization{ID: "org_engines", Title: "Editor", Scopes: []string{"projects:**", "members:read"}})
 	issuer.SetOrganizations("agt_worker", authpitest.Organization{ID: "org_engines", Title: "Reader", Scopes: []string{"projects:read"}})
 	return issuer
 }

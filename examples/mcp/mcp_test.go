@@ -183,6 +183,9 @@ func TestMetadata(t *testing.T) {
 func TestPerson(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	w.issuer.SetOrganizations("usr_ada",
+		authpitest.Organization{ID: "org_engines", Scopes: []string{"projects:**"}},
+		authpitest.Organization{ID: "org_observatory", Scopes: []string{"projects:read"}})
 	var asked []string
 	handler, err := person("c_cli", "http://127.0.0.1:8765/callback", func(_ context.Context, url string) (string, error) {
 		query, err := authpi.ParseCallback(url)

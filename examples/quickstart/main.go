@@ -115,8 +115,8 @@ func run(ctx context.Context, out io.Writer, getenv func(string) string) error {
 // come at once, each with the same stored tokens.
 func (st *stage) stampede(ctx context.Context, stored *session) error {
 	st.issuer.SetOrganizations("usr_ada",
-		authpitest.Organization{ID: "org_engines", Scopes: []string{"projects:read"}},
-		authpitest.Organization{ID: "org_poetry", Scopes: []string{"owner", "*:**"}},
+		authpitest.Organization{ID: "org_engines", Title: "Reader", Scopes: []string{"projects:read"}},
+		authpitest.Organization{ID: "org_poetry", Title: "Owner", Scopes: []string{"owner", "*:**"}},
 	)
 	before, savedBefore := st.issuer.Grants("refresh_token"), stored.saves
 	old := stored.expire()

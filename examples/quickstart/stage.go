@@ -36,7 +36,7 @@ func openStage(out io.Writer, getenv func(string) string) (*stage, error) {
 		st.issuer = authpitest.NewServer(&authpitest.Options{ClientID: "c_quickstart", ClientSecret: "only for this run"})
 		st.issuer.AddUser(authpitest.User{ID: "usr_ada", Email: "ada@example.com", EmailVerified: true})
 		st.issuer.SetOrganizations("usr_ada",
-			authpitest.Organization{ID: "org_engines", Title: "Engineer", Scopes: []string{"projects:**"}},
+			authpitest.Organization{ID: "org_engines", Title: "Editor", Scopes: []string{"projects:**", "members:read"}},
 		)
 		cfg.IssuerURL, cfg.ClientID, cfg.ClientSecret = st.issuer.URL, st.issuer.ClientID(), st.issuer.ClientSecret()
 	}
