@@ -23,8 +23,8 @@ import (
 //
 // The Agent's Tokens hold the access token alone, and AuthTime is zero. The error of
 // a refused token is an [*OAuthError] matching [ErrInvalidToken] that names what
-// failed; an ID or refresh token, an API key or personal token is refused by that
-// name. Where the issuer's keys cannot be had the code is transport_error.
+// failed, and says so for an ID or refresh token, an API key or a personal token. If
+// the issuer's keys are unavailable, the code is transport_error.
 func (c *IdpClient) VerifyAccessToken(ctx context.Context, raw, audience string) (*Agent, error) {
 	began := c.verifying(ctx)
 	agent, err := c.verifyAccessToken(ctx, raw, audience)

@@ -52,7 +52,7 @@ func (c caller) serve(next http.Handler, w http.ResponseWriter, r *http.Request)
 // comes back to the page that it was on, and a program gets 401 with JSON. If the
 // store is unreachable, or the issuer is and the tokens have expired, the answer is
 // 503 with Retry-After, and nobody is signed out. A CORS preflight passes without an
-// agent: the CORS layer may stand inside or outside. Its answer has no body. A
+// agent: the CORS middleware may be inside or outside. Its answer has no body. A
 // callback that should have gone to [App.Callback] gets 500 with an error that names
 // both paths; it would otherwise lead from login to login.
 func (a *App) RequireAgent(next http.Handler) http.Handler {

@@ -50,8 +50,8 @@ type BearerOptions struct {
 	Scopes []string
 	// ScopesSupported and AuthorizationServers, the issuer URLs, are for the
 	// metadata. Without ScopesSupported it lists Scopes. AuthorizationServers has no
-	// default: set it with Resource, to the client's IssuerURL, or the metadata
-	// tells nobody where to get a token.
+	// default: set it with Resource, to the client's IssuerURL, or the metadata does
+	// not say where to get a token.
 	ScopesSupported, AuthorizationServers []string
 	// Error writes the body of a refusal. Nil: JSON with error and
 	// error_description, and a line in [slog.Default] for each 5xx.

@@ -20,7 +20,7 @@ func newRedisApp(client *authpi.IdpClient, rdb *redis.Client, key []byte) *authp
 	})
 }
 
-// following gives the app's own session a new ID at sign-in and ends it at sign-out.
+// following renews the ID of the app's own session at sign-in, and ends it at sign-out.
 func following(sessions *scs.SessionManager) *authpihttp.Options {
 	return &authpihttp.Options{
 		PostLogoutRedirectURI: "https://app.example/auth/signed-out",
