@@ -1,16 +1,12 @@
 package docs
 
 import (
-	"bytes"
-	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/alexedwards/scs/v2"
 	"github.com/redis/go-redis/v9"
 
 	authpi "github.com/authpi/authpi-idp-go"
@@ -47,90 +43,6 @@ func newAgent(t *testing.T, client *authpi.IdpClient, issuer *authpitest.Server)
 		t.Fatal(err)
 	}
 	return agent
-}
-
-// The app's own session follows the sign-in, and the issuer's logout passes net/http's
-// own protection against forged requests.
-func TestFollowing(t *testing.T) {
-	t.Parallel()
-	issuer, manager := newIssuer(t), scs.New()
-	url := start(t, authpi.Config{IssuerURL: issuer.URL, ClientID: issuer.ClientID()}, func(cfg authpi.Config) http.Handler {
-		mux := greeter(authpihttp.New(newClient(t, cfg), nil, following(manager)))
-		mux.HandleFunc("GET /note", func(w http.ResponseWriter, r *http.Request) {
-			if note := r.FormValue("put"); note != "" {
-				manager.Put(r.Context(), "note", note)
-			}
-			_, _ = fmt.Fprint(w, manager.GetString(r.Context(), "note"))
-		})
-		return secure(manager.LoadAndSave(mux))
-	})
-	browser := newBrowser(t)
-	visit(t, browser, url+"/note?put=kept")
-	signIn(t, browser, issuer, url, "usr_ada")
-	if _, _, text := visit(t, browser, url+"/note"); text != "kept" {
-		t.Errorf("signed in: %q", text)
-	}
-	answer, err := http.PostForm(url+"/auth/backchannel-logout", map[string][]string{
-		"logout_token": {issuer.LogoutToken(map[string]any{"sub": "usr_ada"})},
-	})
-	if err != nil || answer.StatusCode != http.StatusOK {
-		t.Fatalf("got %v, %v", answer, err)
-	}
-	_ = answer.Body.Close()
-	if status, _, _ := visit(t, browser, url+"/"); status != http.StatusUnauthorized {
-		t.Errorf("signed out by the issuer: %d", status)
-	}
-	signIn(t, browser, issuer, url, "usr_ada")
-	if answer, err = browser.PostForm(url+"/auth/logout", nil); err != nil {
-		t.Fatal(err)
-	}
-	_ = answer.Body.Close()
-	if _, _, text := visit(t, browser, url+"/note"); text != "" {
-		t.Errorf("signed out: %q", text)
-	}
-}
-
-func TestRedisApp(t *testing.T) {
-	t.Parallel()
-	client := newClient(t, authpi.Config{IssuerURL: "https://idp.example", ClientID: "c_1", RedirectURI: "https://app.example/auth/callback"})
-	app := newRedisApp(client, redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"}), bytes.Repeat([]byte{7}, 32))
-	app.Register(http.NewServeMux())
-}
-
-// greeter is an app that says who is there.
-func greeter(app *authpihttp.App) *http.ServeMux {
-	mux := http.NewServeMux()
-	app.Register(mux)
-	mux.Handle("GET /{$}", app.RequireAgent(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		agent, _ := authpihttp.AgentFrom(r.Context())
-		_, _ = fmt.Fprint(w, agent.ID)
-	})))
-	return mux
-}
-
-// memory is a [Store].
-type memory map[string]authpi.TokenSet
-
-func (m memory) Load(_ context.Context, id string) (authpi.TokenSet, error) { return m[id], nil }
-func (m memory) Save(_ context.Context, id string, tokens authpi.TokenSet) error {
-	m[id] = tokens
-	return nil
-}
-
-func TestAgentOf(t *testing.T) {
-	t.Parallel()
-	issuer := newIssuer(t)
-	client := newClient(t, authpi.Config{IssuerURL: issuer.URL, ClientID: issuer.ClientID(), RedirectURI: "https://app.example/callback"})
-	tokens := newAgent(t, client, issuer).Tokens
-	tokens.ExpiresAt = time.Now().Add(-time.Hour)
-	store := memory{"1": tokens}
-	agent, err := agentOf(t.Context(), client, store, "1")
-	if err != nil || agent.ID != "usr_ada" || store["1"].RefreshToken == tokens.RefreshToken {
-		t.Errorf("got %v, %v", agent, err)
-	}
-	if _, err := agentOf(t.Context(), client, store, "2"); !authpi.SessionEnded(err) {
-		t.Errorf("nobody: %v", err)
-	}
 }
 
 func TestOrganizations(t *testing.T) {

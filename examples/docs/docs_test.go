@@ -57,15 +57,16 @@ func TestBlocksAreCompiled(t *testing.T) {
 	}
 }
 
-// examples are the files under examples/, without indentation.
-func examples(t *testing.T) (sources []string) {
+// examples are the files under examples/ by their paths, without indentation.
+func examples(t *testing.T) map[string]string {
 	t.Helper()
+	sources := map[string]string{}
 	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || filepath.Ext(path) != ".go" {
 			return err
 		}
 		text, err := os.ReadFile(path)
-		sources = append(sources, "\n"+flat(string(text))+"\n")
+		sources[path] = "\n" + flat(string(text)) + "\n"
 		return err
 	})
 	if err != nil {

@@ -1,10 +1,8 @@
-package docs
+package sessions
 
 import (
 	"context"
-	"net/http"
 
-	"github.com/alexedwards/scs/v2"
 	"github.com/redis/go-redis/v9"
 
 	authpi "github.com/authpi/authpi-idp-go"
@@ -18,17 +16,6 @@ func newRedisApp(client *authpi.IdpClient, rdb *redis.Client, key []byte) *authp
 		Keys:                  [][]byte{key},
 		PostLogoutRedirectURI: "https://app.example/auth/signed-out", // as registered
 	})
-}
-
-// following renews the ID of the app's own session at sign-in, and ends it at sign-out.
-func following(sessions *scs.SessionManager) *authpihttp.Options {
-	return &authpihttp.Options{
-		PostLogoutRedirectURI: "https://app.example/auth/signed-out",
-		SignedIn: func(_ http.ResponseWriter, r *http.Request, _ *authpi.Agent) error {
-			return sessions.RenewToken(r.Context())
-		},
-		SignedOut: func(_ http.ResponseWriter, r *http.Request) { _ = sessions.Destroy(r.Context()) },
-	}
 }
 
 // Store is any store of token sets under the sessions' IDs.
