@@ -1,5 +1,5 @@
-// Package loopback takes the answer to a sign-in in the system's browser, on the
-// user's own machine: RFC 8252 section 7.3. Copy it; examples/cli uses it.
+// Package loopback receives the callback of a sign-in in the system's browser, on
+// the user's own machine: RFC 8252 section 7.3. Copy it; examples/cli uses it.
 package loopback
 
 import (
@@ -16,9 +16,8 @@ import (
 // patience is how long somebody may take to sign in.
 const patience = 5 * time.Minute
 
-// Wait serves the page that the browser comes back to, and gives the callback's
-// parameters. Requests of other programs, which do not know the state, do not end the
-// waiting.
+// Wait serves the page that the browser comes back to, and returns the callback's
+// parameters. It ignores requests of other programs, which do not know the state.
 func Wait(ctx context.Context, listener net.Listener, path, state string) (url.Values, error) {
 	callbacks := make(chan url.Values, 1)
 	page := func(w http.ResponseWriter, r *http.Request) {
@@ -49,8 +48,8 @@ func Wait(ctx context.Context, listener net.Listener, path, state string) (url.V
 	}
 }
 
-// Open hands the system's browser a URL that the client has made. If that does not
-// work the user opens it, so print it, too.
+// Open opens a URL of the client in the system's browser. Print it, too, in case
+// that does not work.
 func Open(url string) {
 	cmd := exec.Command("xdg-open", url)
 	switch runtime.GOOS {

@@ -28,7 +28,7 @@ func (r rule) inScope(agent *authpi.Agent) bool {
 	return authpi.HasAccess(strings.Fields(agent.Tokens.Scope), r.action, r.resource)
 }
 
-// guard holds an MCP server's callers to their access tokens.
+// guard checks the access tokens of an MCP server's callers.
 type guard struct {
 	client   *authpi.IdpClient
 	resource string // the server's URL, which tokens must be made for
@@ -69,8 +69,8 @@ func (g *guard) require(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { sdk.ServeHTTP(&refusal{w, g}, r) })
 }
 
-// refusal adds what clients go by: the error code of a 403, and that an issuer whose
-// keys cannot be had is no reason to end the session (503 in place of 500).
+// refusal adds what clients rely on: the error code of a 403, and 503 in place of
+// 500 if the issuer's keys are unavailable, which is no reason to end the session.
 type refusal struct {
 	http.ResponseWriter
 	guard *guard

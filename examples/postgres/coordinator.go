@@ -1,5 +1,5 @@
-// Package postgres keeps sessions whole when several processes share a PostgreSQL
-// database. Copy what suits you.
+// Package postgres lets several processes share sessions and refreshes in a
+// PostgreSQL database. Copy what suits you.
 //
 // [Coordinator] lets only one process spend a refresh token: an advisory lock
 // for each token, and the sealed result in a table for those who come later.
@@ -42,10 +42,10 @@ CREATE INDEX IF NOT EXISTS authpi_store_expiry ON authpi_store (expires_at);`
 // holds the lock. A pooler that shares sessions between clients, such as PgBouncer by
 // transaction, cannot carry it.
 //
-// A lock that is free is no proof that nobody spends: its holder may only have lost
-// the connection. So the holder leaves a row before it spends. Whoever finds the lock
-// free and the row without a result fails for a passing reason, until the result is
-// there or Limit is over.
+// A free lock does not prove that nobody is refreshing: its holder may have lost the
+// connection. So the holder inserts a row before it spends the token. A process that
+// finds the lock free and the row without a result fails for now, until the result
+// is there or Limit is over.
 type Coordinator struct {
 	DB     *sql.DB
 	Memory time.Duration // how long a result is kept; zero: a minute
@@ -86,7 +86,7 @@ func (c *Coordinator) Do(ctx context.Context, id string, spend func(context.Cont
 	return c.spend(ctx, conn, id, holder, spend)
 }
 
-// claim leaves the row, or returns the one that is there.
+// claim inserts the row, or returns the one that is there.
 func (c *Coordinator) claim(ctx context.Context, conn *sql.Conn, id, holder string) (result []byte, found bool, err error) {
 	done, err := conn.ExecContext(ctx, `
 		INSERT INTO authpi_refresh AS old (id, holder, expires_at) VALUES ($1, $2, now() + $3 * interval '1 millisecond')

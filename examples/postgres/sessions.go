@@ -36,8 +36,8 @@ type Session struct {
 	seen record
 }
 
-// record is what is stored. Before tells an older set that comes late from a newer
-// one, which their times cannot do.
+// record is what is stored. Before distinguishes an older set that comes late from a
+// newer one; their times cannot.
 type record struct {
 	Tokens authpi.TokenSet `json:"tokens"`
 	Before []string        `json:"before,omitempty"` // labels of the refresh tokens that were here before

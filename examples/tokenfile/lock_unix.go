@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// tryLock takes the lock by flock. Closing the file gives it back.
+// tryLock takes the lock by flock. Closing the file releases it.
 func tryLock(name string) (*os.File, error) {
 	file, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {

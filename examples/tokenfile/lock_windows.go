@@ -6,7 +6,7 @@ import (
 	"syscall"
 )
 
-// tryLock opens the file for itself alone. Closing it gives the lock back.
+// tryLock opens the file for itself alone. Closing it releases the lock.
 func tryLock(name string) (*os.File, error) {
 	path, err := syscall.UTF16PtrFromString(name)
 	if err != nil {

@@ -16,12 +16,12 @@ import (
 	authpi "github.com/authpi/authpi-idp-go"
 )
 
-// File is safe for processes that use it at once. It changes under a lock, and by
-// renaming: who only reads needs no lock.
+// File may be used by several processes at once. Writers take a lock and replace the
+// file by renaming, so readers need no lock.
 type File struct{ name string }
 
-// Open has another file for each issuer and client: nobody's refresh token goes to an
-// issuer that did not make it. It makes the directory.
+// Open has one file for each issuer and client: no refresh token goes to an issuer
+// that did not make it. It makes the directory.
 func Open(dir, issuerURL, clientID string) (*File, error) {
 	digest := sha256.Sum256([]byte(issuerURL + "\n" + clientID))
 	return &File{filepath.Join(dir, hex.EncodeToString(digest[:8])+".json")}, os.MkdirAll(dir, 0o700)
@@ -92,8 +92,8 @@ func (f *File) write(tokens authpi.TokenSet) error {
 	return os.Rename(temp.Name(), f.name)
 }
 
-// lock waits until this process has the lock, which ends with the process, however
-// that ends: there is no stale lock to be taken over. The lock file stays.
+// lock waits until this process has the lock. The system releases it when the
+// process ends, however that happens, so no lock is ever stale. The lock file stays.
 func (f *File) lock(ctx context.Context) (unlock func(), err error) {
 	for {
 		file, err := tryLock(f.name + ".lock")

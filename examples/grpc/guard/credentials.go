@@ -14,13 +14,14 @@ import (
 	authpi "github.com/authpi/authpi-idp-go"
 )
 
-// Credentials show the token of a source with each call: those of a user
+// Credentials attach the token of a source to each call: those of a user
 // ([authpi.IdpClient.TokenSource]) or of a machine
 // ([authpi.IdpClient.ClientCredentialsSource]). They are for
-// [google.golang.org/grpc.WithPerRPCCredentials], and for encrypted connections only.
+// [google.golang.org/grpc.WithPerRPCCredentials], and for encrypted connections
+// only.
 //
 // A failed call says whether to sign in again (Unauthenticated) or to try again
-// (Unavailable); grpc's own credentials/oauth makes the first of both.
+// (Unavailable); grpc's own credentials/oauth says Unauthenticated for both.
 type Credentials struct{ Source oauth2.TokenSource }
 
 // GetRequestMetadata returns the header of a call.

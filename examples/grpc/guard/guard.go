@@ -1,5 +1,6 @@
-// Package guard holds gRPC calls to their access token: who is calling, and what they may
-// do in the organization that a request names. Copy this file into your server.
+// Package guard checks the access tokens of gRPC calls: who is calling, and what
+// they may do in the organization that a request names. Copy this file into your
+// server.
 package guard
 
 import (
@@ -19,7 +20,7 @@ import (
 	authpi "github.com/authpi/authpi-idp-go"
 )
 
-// Guard takes tokens that were made for Audience. A method without a rule is refused.
+// Guard accepts tokens for Audience. A method without a rule is refused.
 type Guard struct {
 	Client   *authpi.IdpClient
 	Audience string

@@ -20,8 +20,8 @@ import (
 
 const scope = "github.com/authpi/authpi-idp-go"
 
-// Handler is a slog.Handler for authpi.Config.Logger: it makes a span and a measurement
-// of each operation, and hands what its level allows on to the next handler.
+// Handler is a slog.Handler for authpi.Config.Logger: it makes a span and a
+// measurement of each operation, and passes on what the next handler's level allows.
 type Handler struct {
 	slog.Handler // the next one
 	tracer       trace.Tracer
@@ -64,7 +64,7 @@ func (h *Handler) WithGroup(name string) slog.Handler {
 	return &own
 }
 
-// Handle measures the record, and hands it on.
+// Handle measures the record, and passes it on.
 func (h *Handler) Handle(ctx context.Context, r slog.Record) error {
 	fields := map[string]slog.Value{}
 	r.Attrs(func(a slog.Attr) bool {
@@ -114,7 +114,7 @@ func (h *Handler) measure(ctx context.Context, op string, fields map[string]slog
 
 var plain = regexp.MustCompile(`^[a-zA-Z0-9_.-]{1,40}$`)
 
-// bounded keeps an issuer that makes up error codes from making up time series.
+// bounded keeps invented error codes from becoming time series.
 func bounded(value string) string {
 	if !plain.MatchString(value) {
 		return "other"
@@ -143,8 +143,8 @@ func (h *Handler) span(ctx context.Context, end time.Time, op string, fields map
 	}
 }
 
-// HTTPClient is for authpi.Config.HTTPClient: each request to the issuer has a span and
-// the metrics of an HTTP client. The issuer is not told the trace.
+// HTTPClient is for authpi.Config.HTTPClient: each request to the issuer has a span
+// and the metrics of an HTTP client. The issuer does not see the trace.
 func HTTPClient(base http.RoundTripper, tracers trace.TracerProvider, meters metric.MeterProvider) *http.Client {
 	if base == nil {
 		own := http.DefaultTransport.(*http.Transport).Clone()
