@@ -42,7 +42,7 @@ func (a *App) RequireRecent(maxAge time.Duration, acr ...string) func(http.Handl
 				logAndWrite(w, r, http.StatusInternalServerError, errNobody)
 			case a.book.Satisfied(g, rec, c.agent, a.wayBack(r)):
 				next.ServeHTTP(w, r)
-			case rec != nil && rec.Failed == g.ID():
+			case a.book.GivesUp(g, rec, a.wayBack(r)):
 				a.fail(w, r, errNotRecent, "")
 			case a.opts.IsPage(r):
 				a.askToSignIn(w, r, a.loginFor(a.wayBack(r), "guard", a.book.SealGuard(g)))

@@ -3,6 +3,7 @@ package authpihttp_test
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -340,6 +341,70 @@ func TestGuardKeepsTheAgeOfTheApp(t *testing.T) {
 		}
 		if got := b.get(s.atIssuer(a.location, "usr_ada")); got.status != http.StatusBadRequest {
 			t.Errorf("%.20s: got %d; want 400 for a sign-in of two hours ago", path, got.status)
+		}
+	}
+}
+
+// Guards that stand one behind the other, with an issuer that says only what it was
+// asked for: each gets its turn, and those that exclude each other end in a refusal.
+func TestNestedGuards(t *testing.T) {
+	t.Parallel()
+	type guard struct {
+		maxAge time.Duration
+		acr    []string
+	}
+	fresh, gold, silver, recent := guard{-1, nil}, guard{0, []string{"gold"}}, guard{0, []string{"silver"}}, guard{5 * time.Minute, nil}
+	for _, tc := range []struct {
+		name   string
+		guards []guard
+		want   int
+	}{
+		{"fresh, then gold", []guard{fresh, gold}, 200},
+		{"gold, then fresh", []guard{gold, fresh}, 200},
+		{"recent, then fresh, then gold", []guard{recent, fresh, gold}, 200},
+		{"gold, then fresh with gold", []guard{gold, {-1, []string{"gold"}}}, 200},
+		{"two fresh ones", []guard{fresh, {-1, []string{"gold"}}}, 200},
+		{"gold, then silver", []guard{gold, silver}, 403},
+		{"silver, then gold, then fresh", []guard{silver, gold, fresh}, 403},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, nil)
+			var page http.Handler = http.HandlerFunc(s.whoami)
+			for _, g := range slices.Backward(tc.guards) {
+				page = s.app.RequireRecent(g.maxAge, g.acr...)(page)
+			}
+			s.mux.Handle("/danger", s.app.RequireAgent(page))
+			b := s.browser()
+			b.signIn("usr_ada")
+			s.advance(10 * time.Minute)
+			a, logins := b.get("/danger"), 0
+			for ; a.status == http.StatusSeeOther && logins < 20; logins++ {
+				if a = b.get(s.atIssuer(b.get(a.location).location, "usr_ada")); a.location != "/danger" {
+					t.Fatalf("got %d to %q, %v; want back to the page", a.status, a.location, s.lastRefusal())
+				}
+				a = b.get("/danger")
+			}
+			if a.status != tc.want || logins > 2*len(tc.guards) {
+				t.Errorf("got %d after %d logins; want %d after at most %d", a.status, logins, tc.want, 2*len(tc.guards))
+			}
+			b.wantUser("usr_ada")
+		})
+	}
+}
+
+// A guard of a short age asks as often as it must: nobody else's logins are between.
+func TestGuardOfAShortAge(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, func(made *setup) { made.client.ClockSkew = time.Second })
+	s.mux.Handle("/danger", s.app.RequireAgent(s.app.RequireRecent(5*time.Second)(http.HandlerFunc(s.whoami))))
+	b := s.browser()
+	b.signIn("usr_ada")
+	for i := range 10 {
+		s.advance(10 * time.Second)
+		b.get(s.atIssuer(b.get(b.get("/danger").location).location, "usr_ada"))
+		if a := b.get("/danger"); a.status != http.StatusOK {
+			t.Fatalf("login %d: got %d to %q", i, a.status, a.location)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package signin
 import (
 	"cmp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -51,8 +52,36 @@ func (b *Book) OpenGuard(text string) (g Guard, ok bool) {
 	return g, p.Whole()
 }
 
-// freshLife is how long a sign-in that a guard has begun counts for its page.
-const freshLife = time.Minute
+// step is a login that a guard has asked for. A sign-in keeps those of the ones that
+// it replaced, for guards that stand one behind the other.
+type step struct {
+	guard, page string
+	at          int64
+	failed      bool // it did not bring what the guard wants
+}
+
+const (
+	freshLife = time.Minute // for which a step counts for its page
+	maxSteps  = 8
+	maxTurns  = 2 // of one guard at a page where another one has its turn, too
+)
+
+func packSteps(steps []step) string {
+	var parts []string
+	for _, s := range steps {
+		parts = append(parts, s.guard, s.page, number(s.at), strconv.FormatBool(s.failed))
+	}
+	return string(Pack(parts...))
+}
+
+func unpackSteps(packed string) (steps []step) {
+	for p := (Packed{rest: packed}); p.rest != ""; {
+		steps = append(steps, step{p.Text(), p.Text(), p.Number(), p.Text() == "true"})
+	}
+	return steps
+}
+
+func (s *step) isFresh(now time.Time) bool { return !now.After(time.Unix(s.at, 0).Add(freshLife)) }
 
 // Satisfied reports whether a sign-in is what the guard of a page wants. rec is nil
 // where there is only an Agent.
@@ -73,33 +102,55 @@ func (b *Book) Satisfied(g Guard, rec *Record, agent *authpi.Agent, page string)
 	case g.MaxAge > 0:
 		return has.AuthTime > 0 && !now.After(time.Unix(has.AuthTime, 0).Add(g.MaxAge+b.skew))
 	case g.MaxAge < 0:
-		return has.Recent == pageOf(g.ID(), page) && !now.After(time.Unix(has.Begun, 0).Add(freshLife))
+		id := pageOf(g.ID(), page)
+		return slices.ContainsFunc(has.steps, func(s step) bool { return s.page == id && !s.failed && s.isFresh(now) })
 	}
 	return true
 }
 
+// GivesUp reports whether no further login may help a guard that is not satisfied:
+// its own did not, or it takes turns with another guard, each of which undoes what
+// the other one wants.
+func (b *Book) GivesUp(g Guard, rec *Record, page string) bool {
+	if rec == nil || len(rec.steps) == 0 {
+		return false
+	}
+	if last := rec.steps[len(rec.steps)-1]; last.guard == g.ID() {
+		return last.failed
+	}
+	id, turns, now := pageOf(g.ID(), page), 0, b.now()
+	for _, s := range rec.steps {
+		if s.page == id && s.isFresh(now) {
+			turns++
+		}
+	}
+	return turns >= maxTurns
+}
+
 // judge makes the record of a new sign-in, with a note whether a guard's login
-// brought what that wants.
-func (b *Book) judge(l *Login, agent *authpi.Agent) Record {
-	rec := Record{Claims: ClaimsOf(agent)}
+// brought what that wants, and with the steps before it.
+func (b *Book) judge(l *Login, agent *authpi.Agent, before []step) Record {
+	rec, now := Record{Claims: ClaimsOf(agent)}, b.now()
 	if l.Guard == "" {
 		return rec
 	}
 	since := l.Began()
 	if l.MaxAge > 0 {
-		since = b.now().Add(-l.MaxAge)
+		since = now.Add(-l.MaxAge)
 	}
 	recent := l.MaxAge == 0 || rec.AuthTime > 0 && !time.Unix(rec.AuthTime, 0).Before(since.Add(-b.skew))
-	if !recent || len(l.ACR) > 0 && !slices.Contains(l.ACR, rec.ACR) {
-		rec.Failed = l.Guard
-	} else {
-		rec.Recent = pageOf(l.Guard, l.Back)
+	failed := !recent || len(l.ACR) > 0 && !slices.Contains(l.ACR, rec.ACR)
+	for _, s := range before[max(0, len(before)-maxSteps+1):] {
+		if s.isFresh(now) {
+			rec.steps = append(rec.steps, s)
+		}
 	}
+	rec.steps = append(rec.steps, step{l.Guard, pageOf(l.Guard, l.Back), now.Unix(), failed})
 	return rec
 }
 
 // pageOf names a guard's page.
 func pageOf(guard, address string) string {
 	page, _, _ := strings.Cut(address, "?")
-	return guard + page
+	return Name("authpihttp page", guard, page)
 }

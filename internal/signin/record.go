@@ -15,11 +15,10 @@ type Record struct {
 	// Replaced is when another sign-in of the same user took its place; 0: not.
 	Replaced int64
 	Claims          // of the ID token at sign-in
-	Recent   string // guard that has begun this sign-in, and its page
-	Failed   string // guard whose login did not bring what it asked for
 	Before   string // key of the record that this one replaced
 
-	raw []byte // as read from the store
+	steps []step // the last one has begun this sign-in
+	raw   []byte // as read from the store
 }
 
 // recordVersion changes with what is packed.
@@ -28,7 +27,7 @@ const recordVersion = "2"
 func (rec *Record) pack() []byte {
 	t := &rec.Tokens
 	return Pack(recordVersion, rec.Subject, number(rec.Begun), number(rec.Seen), number(rec.Replaced), number(rec.AuthTime),
-		rec.ACR, rec.Recent, rec.Failed, rec.Before,
+		rec.ACR, rec.Before, packSteps(rec.steps),
 		t.AccessToken, t.TokenType, number(t.ExpiresAt.Unix()), t.RefreshToken, t.IDToken, t.SubjectHint, t.Scope)
 }
 
@@ -39,7 +38,7 @@ func unpackRecord(plain []byte) *Record {
 	}
 	rec := &Record{Subject: p.Text(), Begun: p.Number(), Seen: p.Number(), Replaced: p.Number()}
 	rec.AuthTime, rec.ACR = p.Number(), p.Text()
-	rec.Recent, rec.Failed, rec.Before = p.Text(), p.Text(), p.Text()
+	rec.Before, rec.steps = p.Text(), unpackSteps(p.Text())
 	t := &rec.Tokens
 	t.AccessToken, t.TokenType, t.ExpiresAt = p.Text(), p.Text(), time.Unix(p.Number(), 0).UTC()
 	t.RefreshToken, t.IDToken, t.SubjectHint, t.Scope = p.Text(), p.Text(), p.Text(), p.Text()

@@ -311,19 +311,25 @@ func (s *SignIn) hint(ctx context.Context) string {
 // logout came since the sign-in began. It puts it in the place of those of the other
 // cookies.
 func (b *Book) Create(ctx context.Context, agent *authpi.Agent, l *Login, began time.Time, cookies []string) (*SignIn, error) {
-	rec, now := b.judge(l, agent), b.now()
-	rec.Tokens, rec.Subject, rec.Begun, rec.Seen = agent.Tokens, agent.ID, now.Unix(), now.Unix()
 	var olds []*SignIn
+	var before string
+	var steps []step
 	for _, cookie := range cookies {
 		old := b.SignIn(cookie)
 		last, err := old.Read(ctx)
 		if err != nil {
 			return nil, err
 		}
-		if last != nil {
-			olds, rec.Before = append(olds, old), old.key
+		if last == nil {
+			continue
+		}
+		olds, before = append(olds, old), old.key
+		if last.Subject == agent.ID {
+			steps = last.steps
 		}
 	}
+	rec, now := b.judge(l, agent, steps), b.now()
+	rec.Tokens, rec.Subject, rec.Before, rec.Begun, rec.Seen = agent.Tokens, agent.ID, before, now.Unix(), now.Unix()
 	s := b.SignIn(Random())
 	if err := s.store(ctx, rec, agent, now.Add(b.lifetime), began); err != nil {
 		return nil, errors.Join(err, s.Forget(ctx))
