@@ -10,6 +10,7 @@ import (
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/internal/intent"
 	"github.com/authpi/authpi-idp-go/internal/signin"
 )
 
@@ -137,7 +138,9 @@ func (a *App) signedOut(w http.ResponseWriter, r *http.Request) {
 		redirect(w, a.home())
 		return
 	}
-	a.setCookie(w, s, kindOut, "", -time.Second)
+	if r.Method == http.MethodGet && !intent.Prefetch(r) { // else nobody has seen it yet
+		a.setCookie(w, s, kindOut, "", -time.Second)
+	}
 	writePage(w, http.StatusOK, page{
 		Title: "You are signed out", Message: "You may close this page.", Again: a.loginPath(), Home: a.home(),
 	})

@@ -15,6 +15,7 @@ import (
 func TestPrefetch(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil)
+	s.mux.Handle("GET /gold", s.app.RequireAgent(s.app.RequireRecent(0, "gold")(http.HandlerFunc(s.whoami))))
 	for name, header := range map[string]map[string]string{
 		"speculation rules": {"Sec-Purpose": "prefetch"},
 		"prerender":         {"Sec-Purpose": "prefetch;prerender"},
@@ -49,6 +50,11 @@ func TestPrefetch(t *testing.T) {
 			}
 			if a := b.send("GET", "/x", header); a.status != http.StatusOK {
 				t.Errorf("signed in: got %d; want the page", a.status)
+			}
+			for _, header := range []map[string]string{header, asked} {
+				if a := b.send("GET", "/gold", header); a.status != http.StatusServiceUnavailable || a.location != "" || a.header.Get("Cache-Control") != "no-store" {
+					t.Errorf("for a step-up: got %d to %q; want 503 and nothing else", a.status, a.location)
+				}
 			}
 		})
 	}

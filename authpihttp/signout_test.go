@@ -136,6 +136,8 @@ func TestSignedOutPage(t *testing.T) {
 	if other := s.browser().get("/auth/signed-out?state=" + state); other.status != http.StatusSeeOther {
 		t.Errorf("another browser: got %d; want 303 home", other.status)
 	}
+	b.send("HEAD", "/auth/signed-out?state="+state, nil) // nobody has seen it yet
+	b.send("GET", "/auth/signed-out?state="+state, map[string]string{"Sec-Purpose": "prefetch"})
 	if a = b.get("/auth/signed-out?state=" + state); a.status != http.StatusOK || !strings.Contains(a.body, "You are signed out") {
 		t.Errorf("got %d %s", a.status, a.body)
 	}

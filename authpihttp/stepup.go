@@ -44,7 +44,7 @@ func (a *App) RequireRecent(maxAge time.Duration, acr ...string) func(http.Handl
 				next.ServeHTTP(w, r)
 			case a.book.GivesUp(g, rec, a.wayBack(r)):
 				a.fail(w, r, errNotRecent, "")
-			case a.opts.IsPage(r):
+			case a.opts.IsPage(r) || intent.Prefetch(r):
 				a.askToSignIn(w, r, a.loginFor(a.wayBack(r), "guard", a.book.SealGuard(g)))
 			default:
 				a.fail(w, r, errStepUp, "")
