@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -15,7 +14,6 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/bearer"
 	"github.com/authpi/authpi-idp-go/internal/endpoint"
 	"github.com/authpi/authpi-idp-go/internal/intent"
-	"github.com/authpi/authpi-idp-go/internal/weburl"
 )
 
 // Bearer guards an API: requests must carry an access token of the issuer's, in the
@@ -89,16 +87,11 @@ func NewBearer(client *authpi.IdpClient, opts *BearerOptions) (*Bearer, error) {
 	if o.Resource == "" {
 		return b, nil
 	}
-	u, err := url.Parse(o.Resource)
-	if err != nil || u.Host == "" || u.Fragment != "" || u.User != nil || !isSecure(u) {
+	var ok bool
+	if b.metadata, ok = bearer.MetadataURL(o.Resource); !ok {
 		return nil, &authpi.ConfigurationError{Field: "Resource", Reason: "must be an absolute https URL without fragment (RFC 9728 section 1.2), or http on loopback"}
 	}
-	b.metadata = metadataURL(u)
 	return b, nil
-}
-
-func isSecure(u *url.URL) bool {
-	return u.Scheme == "https" || u.Scheme == "http" && weburl.Loopback(u.Hostname())
 }
 
 // Require lets requests with a good token through, and puts its Agent into the

@@ -3,10 +3,9 @@ package authpihttp
 import (
 	"net/http"
 	"net/url"
-	"strings"
-)
 
-const wellKnown = "/.well-known/oauth-protected-resource"
+	"github.com/authpi/authpi-idp-go/internal/bearer"
+)
 
 // Metadata returns the API's metadata document (RFC 9728 section 2) and the pattern
 // to mount it at, which is where refusals point to:
@@ -16,7 +15,7 @@ const wellKnown = "/.well-known/oauth-protected-resource"
 // The pattern holds the path alone. Without BearerOptions.Resource the document is
 // not found.
 func (b *Bearer) Metadata() (pattern string, handler http.Handler) {
-	pattern = "GET " + wellKnown
+	pattern = "GET " + bearer.WellKnown
 	if b.metadata == "" {
 		return pattern, http.NotFoundHandler()
 	}
@@ -42,15 +41,4 @@ type resourceMetadata struct {
 	AuthorizationServers []string `json:"authorization_servers,omitempty"`
 	ScopesSupported      []string `json:"scopes_supported,omitempty"`
 	BearerMethods        []string `json:"bearer_methods_supported"`
-}
-
-// metadataURL puts the well-known part between host and path (RFC 9728 section 3.1).
-func metadataURL(resource *url.URL) string {
-	u := *resource
-	// A lone slash is dropped, one at the end of a longer path kept.
-	rest := u.EscapedPath()
-	if rest == "/" {
-		rest = ""
-	}
-	return u.Scheme + "://" + u.Host + wellKnown + rest + strings.TrimSuffix("?"+u.RawQuery, "?")
 }

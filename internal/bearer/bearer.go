@@ -1,10 +1,13 @@
-// Package bearer reads and writes the headers of RFC 6750.
+// Package bearer reads and writes the headers of RFC 6750, and knows where the
+// metadata of an API lies.
 package bearer
 
 import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/authpi/authpi-idp-go/internal/weburl"
 )
 
 // Token reads a request's token, empty for a request with no bearer token at all. It
@@ -78,4 +81,26 @@ func Quotable(text string) string {
 		return c
 	}, text)
 	return clean[:min(len(clean), limit)]
+}
+
+// WellKnown is where the metadata of a protected resource lies (RFC 9728 section 3).
+const WellKnown = "/.well-known/oauth-protected-resource"
+
+// MetadataURL puts the well-known part between a resource's host and path (RFC 9728
+// section 3.1). Not ok is a text that is no resource's identifier (section 1.2): an
+// https URL without fragment, or http on loopback.
+func MetadataURL(resource string) (metadata string, ok bool) {
+	u, err := url.Parse(resource)
+	if err != nil || u.Host == "" || u.Fragment != "" || u.User != nil {
+		return "", false
+	}
+	if u.Scheme != "https" && (u.Scheme != "http" || !weburl.Loopback(u.Hostname())) {
+		return "", false
+	}
+	// A lone slash is dropped, one at the end of a longer path kept.
+	rest := u.EscapedPath()
+	if rest == "/" {
+		rest = ""
+	}
+	return u.Scheme + "://" + u.Host + WellKnown + rest + strings.TrimSuffix("?"+u.RawQuery, "?"), true
 }
