@@ -2,9 +2,11 @@ package authpihttp_test
 
 import (
 	"bytes"
+	"html"
 	"log/slog"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -259,5 +261,95 @@ func TestPruningWithCookieDomain(t *testing.T) {
 	}
 	if got := len(b.logins()); got != 25 {
 		t.Errorf("got %d login cookies; want 25", got)
+	}
+}
+
+// Whatever an app behind BasePath answers, each address of its own that leaves it is
+// below BasePath.
+func TestBasePathInEveryAddress(t *testing.T) {
+	t.Parallel()
+	const base = "/portal"
+	s := newSite(t, func(made *setup) {
+		made.options.BasePath, made.options.Home = base, "/start"
+		made.client.RedirectURI = origin + base + "/auth/callback"
+		made.options.PostLogoutRedirectURI = origin + base + "/auth/signed-out"
+		made.issuer.PostLogoutRedirectURIs = []string{made.options.PostLogoutRedirectURI}
+		made.options.Authorize = func(r *http.Request) *authpi.AuthorizationOptions {
+			if r.FormValue("silent") != "" {
+				return &authpi.AuthorizationOptions{Prompt: []string{"none"}}
+			}
+			return nil
+		}
+	})
+	s.mux.Handle("/gold", s.app.RequireAgent(s.app.RequireRecent(0, "gold")(http.HandlerFunc(s.whoami))))
+	s.mux.Handle("/forbidden", s.app.RequireAgent(authpihttp.RequireAccess("x", "y", func(*http.Request) string { return "org_none" })(http.HandlerFunc(s.whoami))))
+	inner := s.handler
+	s.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path, r.RequestURI = strings.TrimPrefix(r.URL.Path, base), strings.TrimPrefix(r.RequestURI, base); r.URL.Path == "" {
+			t.Errorf("a request for %s", r.RequestURI)
+		}
+		inner.ServeHTTP(w, r)
+	})
+	address := regexp.MustCompile(`(?:href|action)="([^"]*)"`)
+	b := s.browser()
+	seen := 0
+	// visit follows the app's own redirects, and the issuer's.
+	visit := func(name, user, method, path string, header map[string]string) answer {
+		t.Helper()
+		a := b.send(method, base+path, header)
+		for range 6 {
+			places := []string{a.location}
+			for _, m := range address.FindAllStringSubmatch(a.body, -1) {
+				places = append(places, html.UnescapeString(m[1]))
+			}
+			for _, place := range places {
+				if place == "" || strings.HasPrefix(place, s.issuer.URL) {
+					continue
+				}
+				seen++
+				back := param(t, place, "return_to")
+				if !strings.HasPrefix(place, base+"/") || back != "" && !strings.HasPrefix(back, base+"/") {
+					t.Errorf("%s: got the address %q; want it below %s", name, place, base)
+				}
+			}
+			switch {
+			case strings.HasPrefix(a.location, s.issuer.URL+"/logout"):
+				a = b.get(param(t, a.location, "post_logout_redirect_uri") + "?state=" + param(t, a.location, "state"))
+			case strings.HasPrefix(a.location, s.issuer.URL):
+				a = b.get(s.atIssuer(a.location, user))
+			case a.location != "":
+				a = b.get(a.location)
+			default:
+				return a
+			}
+		}
+		return a
+	}
+	for _, tc := range []struct {
+		name, user, method, path string
+		header                   map[string]string
+	}{
+		{"a callback of nobody", "usr_ada", "GET", "/auth/callback?code=c&state=s", nil},
+		{"signing out", "", "POST", "/auth/logout", nil},
+		{"signing out once more", "", "POST", "/auth/logout", nil},
+		{"a form of nobody", "usr_ada", "POST", "/x", map[string]string{"Referer": origin + base + "/edit?x=1"}},
+		{"a page", "usr_ada", "GET", "/x?y=z", nil},
+		{"a step-up", "usr_ada", "GET", "/gold?x=1", nil},
+		{"a forbidden page", "", "GET", "/forbidden", nil},
+		{"a login of its own", "usr_ada", "GET", "/auth/login", nil},
+		{"a silent login", "", "GET", "/auth/login?silent=1&return_to=" + base + "/x", nil},
+		{"a third party's login", "usr_ada", "GET", "/auth/login?iss=" + url.QueryEscape(s.issuer.URL) + "&target_link_uri=" + url.QueryEscape(origin+base+"/x"), nil},
+		{"a foreign login", "", "GET", "/auth/login?iss=https://evil.test", nil},
+		{"a cancelled login", "", "GET", "/auth/login", nil},
+		{"a callback that is too long", "", "GET", "/auth/callback?code=" + strings.Repeat("c", 70<<10), nil},
+		{"a logout from elsewhere", "", "POST", "/auth/logout", map[string]string{"Sec-Fetch-Site": "cross-site"}},
+		{"the logout's page", "", "GET", "/auth/logout", nil},
+		{"the signed-out page", "", "GET", "/auth/signed-out", nil},
+		{"a wrong method", "", "HEAD", "/auth/callback", nil},
+	} {
+		visit(tc.name, tc.user, tc.method, tc.path, tc.header)
+	}
+	if seen < 25 {
+		t.Errorf("saw %d addresses; want more", seen)
 	}
 }
