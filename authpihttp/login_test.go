@@ -1,7 +1,9 @@
 package authpihttp_test
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -352,4 +354,29 @@ func returnToOf(t *testing.T, s *site, r *http.Request, target string) string {
 	r.RequestURI = target
 	s.handler.ServeHTTP(w, r)
 	return param(t, w.Header().Get("Location"), "return_to")
+}
+
+// An address that is too long to come back to loses its query, which a line in the log
+// says without it. Not parallel: the default logger is everybody's.
+func TestLongDeepLink(t *testing.T) {
+	var out bytes.Buffer
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&out, nil)))
+	defer slog.SetDefault(before)
+	s := newSite(t, nil)
+	b := s.browser()
+	for _, tc := range []struct{ name, path, want, log string }{
+		{"a query too long", "/deep/link?q=" + strings.Repeat("secret", 600), "/deep/link", "path=/deep/link\n"},
+		{"a path too long", "/deep/" + strings.Repeat("x", 3<<10) + "?q=secret", "/", "path=/deep/xxxx"},
+	} {
+		out.Reset()
+		a := b.get(tc.path)
+		if a = b.get(s.atIssuer(b.get(a.location).location, "usr_ada")); a.location != tc.want {
+			t.Errorf("%s: got %d to %q; want %q", tc.name, a.status, a.location, tc.want)
+		}
+		if got := out.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, tc.log) || strings.Contains(got, "secret") || len(got) > 1<<10 {
+			t.Errorf("%s: got the log %q; want one line with the path", tc.name, got)
+		}
+		b.send(http.MethodPost, "/auth/logout", nil)
+	}
 }

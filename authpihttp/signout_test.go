@@ -36,6 +36,26 @@ func TestSignOutAlwaysWorks(t *testing.T) {
 			b.wantUser("")
 		}, true},
 		{"idle for long", func(s *site, _ *browser) { s.advance(13 * time.Hour) }, true},
+		{"a front-channel logout", func(s *site, b *browser) {
+			s.mux.HandleFunc("GET /front", s.app.FrontchannelLogout)
+			s.browser().get("/front?iss=" + url.QueryEscape(s.issuer.URL) + "&sid=" + b.get("/sid").body)
+			b.wantUser("")
+		}, true},
+		{"the store lost the record alone", func(s *site, b *browser) {
+			key := b.recordKey()
+			s.store.set(func(st *store) { delete(st.items, key) })
+		}, true},
+		{"the record is somebody else's bytes", func(s *site, b *browser) {
+			key := b.recordKey()
+			s.store.set(func(st *store) { st.items[key] = item{[]byte("x"), s.store.now().Add(time.Hour)} })
+		}, true},
+		{"the client's refresh token was revoked", func(s *site, b *browser) {
+			if err := s.client.RevokeToken(t.Context(), b.tokens().RefreshToken, ""); err != nil {
+				t.Error(err)
+			}
+			b.get("/")
+		}, true},
+		{"its seven days are over", func(s *site, _ *browser) { s.advance(8 * 24 * time.Hour) }, false},
 		{"the store lost everything", func(s *site, _ *browser) { s.store.set(func(st *store) { clear(st.items) }) }, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
