@@ -49,37 +49,10 @@ var (
 // What alerts.yaml alerts on is measured under that name, with those labels, as
 // docs/observability.md has them.
 func TestAlertsAreOnWhatIsMeasured(t *testing.T) {
-	page, err := os.ReadFile("../../docs/observability.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	code, err := os.ReadFile("telemetry/telemetry.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	labels := map[string]string{} // by the name in Prometheus
-	for _, m := range row.FindAllStringSubmatch(string(page), -1) {
-		name, kind, exported := m[1], m[2], m[3]
-		want := strings.ReplaceAll(name, ".", "_") + map[string]string{"histogram": "_seconds", "gauge": "_seconds", "counter": "_total"}[kind]
-		if exported != want {
-			t.Errorf("%s is %s in Prometheus; want %s", name, exported, want)
-		}
-		if !strings.HasPrefix(name, "http.") && !strings.Contains(string(code), `"`+name+`"`) {
-			t.Errorf("nothing measures %s", name)
-		}
-		labels[exported] = m[4]
-		for _, attribute := range regexp.MustCompile("`([a-z]+)_([a-z_]+)`").FindAllStringSubmatch(m[4], -1) {
-			if !strings.Contains(string(code), `"`+attribute[1]+"."+attribute[2]+`"`) {
-				t.Errorf("%s has no attribute %v", name, attribute[0])
-			}
-		}
-	}
-	rules, err := os.ReadFile("alerts.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	alerts := alert.FindAllStringSubmatch(string(rules), -1)
-	if len(alerts) < 10 || len(alerts) != strings.Count(string(rules), "alert:") || len(labels) != 5 {
+	labels := measured(t)
+	rules := read(t, "alerts.yaml")
+	alerts := alert.FindAllStringSubmatch(rules, -1)
+	if len(alerts) < 10 || len(alerts) != strings.Count(rules, "alert:") || len(labels) != 5 {
 		t.Fatalf("got %d alerts on %d metrics; want the file's, and the page's", len(alerts), len(labels))
 	}
 	for _, m := range alerts {
@@ -100,4 +73,37 @@ func TestAlertsAreOnWhatIsMeasured(t *testing.T) {
 			}
 		}
 	}
+}
+
+// measured are the page's metrics with their labels, by the name in Prometheus. Each
+// is one that the code makes.
+func measured(t *testing.T) map[string]string {
+	t.Helper()
+	page, code, labels := read(t, "../../docs/observability.md"), read(t, "telemetry/telemetry.go"), map[string]string{}
+	for _, m := range row.FindAllStringSubmatch(page, -1) {
+		name, kind, exported := m[1], m[2], m[3]
+		want := strings.ReplaceAll(name, ".", "_") + map[string]string{"histogram": "_seconds", "gauge": "_seconds", "counter": "_total"}[kind]
+		if exported != want {
+			t.Errorf("%s is %s in Prometheus; want %s", name, exported, want)
+		}
+		if !strings.HasPrefix(name, "http.") && !strings.Contains(code, `"`+name+`"`) {
+			t.Errorf("nothing measures %s", name)
+		}
+		labels[exported] = m[4]
+		for _, attribute := range regexp.MustCompile("`([a-z]+)_([a-z_]+)`").FindAllStringSubmatch(m[4], -1) {
+			if !strings.Contains(code, `"`+attribute[1]+"."+attribute[2]+`"`) {
+				t.Errorf("%s has no attribute %v", name, attribute[0])
+			}
+		}
+	}
+	return labels
+}
+
+func read(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
