@@ -432,7 +432,8 @@ func TestLargeRecords(t *testing.T) {
 	t.Parallel()
 	both(t, func(t *testing.T, plain bool) {
 		for name, spoil := range map[string]func(*store){
-			"cut": func(st *store) { st.alter = func(b []byte) []byte { return b[:min(len(b), 64<<10-1)] } },
+			"cut":     func(st *store) { st.alter = func(b []byte) []byte { return b[:min(len(b), 64<<10-1)] } },
+			"refused": func(st *store) { st.breaks = st.changes + 4 }, // the note of the callback, index, index, hint
 		} {
 			s := newSite(t, func(made *setup) { made.plain = plain })
 			var orgs []authpitest.Organization

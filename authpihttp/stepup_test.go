@@ -408,3 +408,33 @@ func TestGuardOfAShortAge(t *testing.T) {
 		}
 	}
 }
+
+// An Agent of the app's own middleware is not what a login here changes: the guard sends
+// nobody there.
+func TestRequireRecentOfAnAgentFromElsewhere(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	b := s.browser()
+	b.signIn("usr_ada")
+	agent, err := s.client.CreateAgent(t.Context(), b.tokens(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		guard func(http.Handler) http.Handler
+		want  int
+	}{
+		"recent enough": {s.app.RequireRecent(5 * time.Minute), http.StatusOK},
+		"fresh":         {s.app.RequireRecent(-1), http.StatusForbidden},
+		"gold":          {s.app.RequireRecent(0, "gold"), http.StatusForbidden},
+	} {
+		r, _ := http.NewRequestWithContext(authpihttp.WithAgent(t.Context(), agent), http.MethodGet, origin+"/danger", nil)
+		r.RequestURI = "/danger"
+		r.Header.Set("Accept", "text/html")
+		w := newRecorder()
+		tc.guard(http.HandlerFunc(s.whoami)).ServeHTTP(w, r)
+		if w.Code != tc.want {
+			t.Errorf("%s: got %d to %q; want %d", name, w.Code, w.Header().Get("Location"), tc.want)
+		}
+	}
+}

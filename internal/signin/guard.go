@@ -113,7 +113,7 @@ func (b *Book) Satisfied(g Guard, rec *Record, agent *authpi.Agent, page string)
 // the other one wants.
 func (b *Book) GivesUp(g Guard, rec *Record, page string) bool {
 	if rec == nil || len(rec.steps) == 0 {
-		return false
+		return rec == nil // an Agent from elsewhere stays what it is
 	}
 	if last := rec.steps[len(rec.steps)-1]; last.guard == g.ID() {
 		return last.failed
