@@ -133,38 +133,41 @@ const (
 // access_denied, invalid_issuer, invalid_organization, invalid_request (also for a
 // callback above 64 KiB, which is not read), or as [IdpClient.ExchangeCode] does.
 func (c *IdpClient) ExchangeCallback(ctx context.Context, callback url.Values, auth AuthorizationURL) (*Agent, error) {
-	if tooLong(callback) {
-		return nil, invalidRequest(opCallback, "is longer than 64 KiB")
-	}
-	if err := checkState(callback, auth); err != nil {
-		return nil, err
-	}
-	for _, name := range []string{"error", "iss", "code"} {
-		if len(callback[name]) > 1 {
-			return nil, invalidRequest(opCallback, "the parameter "+name+" is repeated (RFC 6749 section 3.1)")
-		}
-	}
-	if callback.Get("error") != "" {
-		return nil, c.callbackRefusal(callback, auth)
-	}
-	if auth.Nonce == "" {
-		return nil, ownError(ErrInvalidNonce, opCallback, "the stored login has no nonce")
-	}
-	code := callback.Get("code")
-	if code == "" {
-		return nil, invalidRequest(opCallback, "the authorization code is missing")
-	}
-	if err := c.checkIss(ctx, callback, auth); err != nil {
+	if err := c.checkCallback(ctx, callback, auth); err != nil {
 		return nil, err
 	}
 	org, maxAge := auth.requested()
-	agent, err := c.exchange(ctx, code, auth.CodeVerifier, &ExchangeOptions{
+	agent, err := c.exchange(ctx, callback.Get("code"), auth.CodeVerifier, &ExchangeOptions{
 		Nonce: auth.Nonce, MaxAge: maxAge, Resources: auth.Resources, RedirectURI: auth.RedirectURI,
 	})
 	if err == nil && org != "" && agent.OrgID != org {
 		return nil, ownError(ErrInvalidOrganization, opCallback, "org_id: the tokens are not of the organization that was asked for")
 	}
 	return agent, err
+}
+
+// checkCallback is all that can be checked before the code is sent.
+func (c *IdpClient) checkCallback(ctx context.Context, callback url.Values, auth AuthorizationURL) error {
+	if tooLong(callback) {
+		return invalidRequest(opCallback, "is longer than 64 KiB")
+	}
+	if err := checkState(callback, auth); err != nil {
+		return err
+	}
+	for _, name := range []string{"error", "iss", "code"} {
+		if len(callback[name]) > 1 {
+			return invalidRequest(opCallback, "the parameter "+name+" is repeated (RFC 6749 section 3.1)")
+		}
+	}
+	switch {
+	case callback.Get("error") != "":
+		return c.callbackRefusal(callback, auth)
+	case auth.Nonce == "":
+		return ownError(ErrInvalidNonce, opCallback, "the stored login has no nonce")
+	case callback.Get("code") == "":
+		return invalidRequest(opCallback, "the authorization code is missing")
+	}
+	return c.checkIss(ctx, callback, auth)
 }
 
 // tooLong reports whether a callback's names and values hold more than maxCallback.
