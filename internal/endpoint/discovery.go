@@ -108,40 +108,58 @@ func parseMetadata(text string, insecure bool) (m Metadata, reason string) {
 	if r.Kind() != strictjson.Object {
 		return Metadata{}, "is no JSON object"
 	}
-	urls := map[string]*string{
-		"authorization_endpoint": &m.Authorization,
-		"token_endpoint":         &m.Token,
-		"userinfo_endpoint":      &m.UserInfo,
-		"revocation_endpoint":    &m.Revocation,
-		"introspection_endpoint": &m.Introspection,
-		"end_session_endpoint":   &m.EndSession,
-		"jwks_uri":               &m.JWKS,
-	}
+	addresses := m.addresses()
 	for member := r.Members(); member.Next(); {
 		switch member.Name {
 		case "issuer":
 			m.Issuer, _ = r.Text()
 		case "authorization_response_iss_parameter_supported":
 			m.IssInResponse, _ = r.Bool()
-		default:
-			if field := urls[member.Name]; field != nil {
-				*field, _ = r.Text()
+		}
+		for _, a := range addresses {
+			if a.name == member.Name {
+				*a.field, _ = r.Text()
 			}
 		}
 	}
 	if err := r.End(); err != nil {
 		return Metadata{}, err.Error()
 	}
-	for name, field := range urls {
-		if *field == "" {
-			continue
-		}
-		if why := weburl.Endpoint(*field, insecure); why != "" {
-			return Metadata{}, name + " " + why
+	for _, a := range addresses {
+		if reason := a.check(insecure); reason != "" {
+			return Metadata{}, reason
 		}
 	}
 	if m.Issuer == "" || m.JWKS == "" {
 		return Metadata{}, "issuer and jwks_uri are required"
 	}
 	return m, ""
+}
+
+// address is a member of the document that holds a URL.
+type address struct {
+	name  string
+	field *string
+}
+
+func (m *Metadata) addresses() []address {
+	return []address{
+		{"authorization_endpoint", &m.Authorization},
+		{"token_endpoint", &m.Token},
+		{"userinfo_endpoint", &m.UserInfo},
+		{"revocation_endpoint", &m.Revocation},
+		{"introspection_endpoint", &m.Introspection},
+		{"end_session_endpoint", &m.EndSession},
+		{"jwks_uri", &m.JWKS},
+	}
+}
+
+func (a address) check(insecure bool) (reason string) {
+	if *a.field == "" {
+		return ""
+	}
+	if reason = weburl.Endpoint(*a.field, insecure); reason != "" {
+		reason = a.name + " " + reason
+	}
+	return reason
 }
