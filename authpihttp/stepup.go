@@ -19,9 +19,9 @@ import (
 //	mux.Handle("POST /orgs/{org}/delete", app.RequireAgent(app.RequireRecent(5*time.Minute)(del)))
 //
 // Others are sent to the issuer once; if that does not help, the answer is 403 until
-// they sign in again. A program gets 401. A maxAge of 0 means any age. A negative
-// one asks for a sign-in for this page, which then counts for a minute.
-// RequireRecent panics if it is to require nothing.
+// they sign in again, and for an Agent of [WithAgent] at once. A program gets 401. A
+// maxAge of 0 means any age. A negative one asks for a sign-in for this page, which
+// then counts for a minute. RequireRecent panics if it is to require nothing.
 func (a *App) RequireRecent(maxAge time.Duration, acr ...string) func(http.Handler) http.Handler {
 	g := signin.Guard{MaxAge: maxAge, ACR: slices.Clone(acr)}
 	if maxAge == 0 && len(acr) == 0 {
