@@ -8,7 +8,7 @@ func (w *world) judgeSend(x *send) {
 	if w.coordinator != nil && x.turn == nil {
 		w.violate(coordinated, p, c, "%v is sent outside of Do", s)
 	}
-	if why := w.revokedHere(p, s); why != nil && (c == nil || p.notes[why] < c.start) {
+	if why := w.revokedHere(p, s); why != nil {
 		w.violate(staysOut, p, c, "%v is sent after %v was revoked in this process", s, why)
 	}
 	if c != nil {
