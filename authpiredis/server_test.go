@@ -155,7 +155,7 @@ func (s *server) process(o authpiredis.Options, edit ...func(*redis.Options)) *a
 	return authpiredis.NewCoordinator(s.client(edit...), &o)
 }
 
-// network is the way of one process to Redis, which can be cut and mended.
+// network is the way of one process to Redis, which can be cut and fixed.
 type network struct {
 	mu    sync.Mutex // guards all below
 	cut   bool

@@ -25,13 +25,13 @@ func loads(t testing.TB, doc string, k signingKey) (isSet, hasKey bool) {
 	return verdict(err) != "unavailable", err == nil
 }
 
-// TestDocument has documents as a whole, and the same mended.
+// TestDocument has documents as a whole, and the same fixed.
 func TestDocument(t *testing.T) {
 	t.Parallel()
 	ed := newKey("a")
 	key := ed.jwk(nil)
 	tests := []struct {
-		name, doc, mended string
+		name, doc, fixed string
 	}{
 		{"empty", "", document(key)},
 		{"null", "null", document(key)},
@@ -60,8 +60,8 @@ func TestDocument(t *testing.T) {
 			if isSet, _ := loads(t, tc.doc, ed); isSet {
 				t.Error("got a set; want an error")
 			}
-			if _, hasKey := loads(t, tc.mended, ed); !hasKey {
-				t.Error("mended: got no key; want one")
+			if _, hasKey := loads(t, tc.fixed, ed); !hasKey {
+				t.Error("fixed: got no key; want one")
 			}
 		})
 	}
@@ -194,9 +194,9 @@ func TestOddKeys(t *testing.T) {
 			i := &issuer{doc: doc}
 			s := jwks.New(i.fetch, time.Now, nil)
 			check(t, s, tc.k.sign(), jwks.Untrusted, "kid")
-			mended := tc.k.jwk(map[string]any{"x-vendor": map[string]any{"d": 1}, "oth_": 1})
-			if _, hasKey := loads(t, document(mended, other.jwk(nil)), tc.k); !hasKey {
-				t.Error("mended: got no key; want one")
+			fixed := tc.k.jwk(map[string]any{"x-vendor": map[string]any{"d": 1}, "oth_": 1})
+			if _, hasKey := loads(t, document(fixed, other.jwk(nil)), tc.k); !hasKey {
+				t.Error("fixed: got no key; want one")
 			}
 		})
 	}

@@ -71,7 +71,7 @@ func TestRefusals(t *testing.T) {
 			}
 		}
 	})
-	t.Logf("refusals: %d rows refused, %d accepted once mended", refused.Load(), accepted.Load())
+	t.Logf("refusals: %d rows refused, %d accepted once fixed", refused.Load(), accepted.Load())
 }
 
 // play counts the row where it was refused, and accepted once fixed, in every way.
@@ -91,9 +91,9 @@ func (r refusal) play(t *testing.T, ways []way, refused, accepted *atomic.Int64)
 		refused.Add(1)
 	}
 	for _, w := range ways {
-		t.Run(w.name+", mended", func(t *testing.T) {
+		t.Run(w.name+", fixed", func(t *testing.T) {
 			if err := w.try(r.scene(t)); err != nil {
-				t.Errorf("got %v; want it accepted once the fault is mended", err)
+				t.Errorf("got %v; want it accepted once the fault is fixed", err)
 			}
 		})
 	}
