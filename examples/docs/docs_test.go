@@ -102,7 +102,7 @@ func flat(code string) string {
 // Links within the repository lead to files and headings that exist.
 func TestLinks(t *testing.T) {
 	t.Parallel()
-	for _, page := range append(pages(t), "../../README.md") {
+	for _, page := range append(pages(t), "../../README.md", "../README.md") {
 		for _, found := range link.FindAllStringSubmatch(fence.ReplaceAllString(read(t, page), ""), -1) {
 			if strings.Contains(found[1], "://") {
 				continue
