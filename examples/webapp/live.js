@@ -53,8 +53,10 @@ async function bring() {
 }
 
 // Where the keyboard was before a form was sent, it is again.
-addEventListener("pagehide", () => { sessionStorage.focus = document.querySelector(":focus-visible")?.id ?? ""; });
-if (sessionStorage.focus) document.getElementById(sessionStorage.focus)?.focus({preventScroll: true});
+const remember = e => { sessionStorage.focus = e.type === "focusin" && e.target.matches(":focus-visible") ? e.target.id : ""; };
+document.getElementById(sessionStorage.focus)?.focus({preventScroll: true});
+addEventListener("focusin", remember);
+addEventListener("pointerdown", remember);
 
 plan();
 setInterval(tick, 1000);

@@ -38,8 +38,9 @@ var build struct {
 
 // webapp is a process with its embedded issuer.
 type webapp struct {
-	url string
-	log bytes.Buffer // only to be read once it has ended
+	url  string
+	stop func()
+	log  bytes.Buffer // only to be read once it has ended
 }
 
 func startWebapp(t *testing.T, tokenLife time.Duration) *webapp {
@@ -71,9 +72,12 @@ func startWebapp(t *testing.T, tokenLife time.Duration) *webapp {
 	if err != nil {
 		t.Fatalf("starting examples/webapp: %v", err)
 	}
-	t.Cleanup(func() {
+	w.stop = sync.OnceFunc(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
+	})
+	t.Cleanup(func() {
+		w.stop()
 		for _, secret := range []string{"eyJ", "code=", "state="} {
 			if strings.Contains(w.log.String(), secret) {
 				t.Errorf("the log holds %q", secret)

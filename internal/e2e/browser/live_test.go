@@ -85,6 +85,21 @@ func TestFocusAndPauseSurviveAReload(t *testing.T) {
 	b.see("Refreshes every 5 s")
 }
 
+// While the app is away the page says that it is old, and the countdown goes on.
+func TestLiveWithoutTheApp(t *testing.T) {
+	t.Parallel()
+	app := startWebapp(t, 12*time.Second)
+	b := newPerson(t)
+	b.scripts(true)
+	b.expect("net::ERR_")
+	b.signIn(app, ada)
+	b.mark()
+	app.stop()
+	b.see("The app does not answer just now.")
+	b.see("Expires in 0s", ada)
+	b.sameDocument()
+}
+
 // focus is the ID of what has it.
 func (b *tab) focus() string {
 	b.t.Helper()
