@@ -103,13 +103,11 @@ type cachedToken struct {
 	renewAt time.Time
 }
 
-// cached is what a source keeps of tokens that came when issued was.
+// cached is what a source keeps of tokens that came when issued was. They may say
+// nothing of their life: at most half of what is left of it is used as buffer.
 func (c *IdpClient) cached(agent *Agent, issued time.Time, buffer time.Duration) *cachedToken {
 	set := agent.Tokens
-	buffer = set.buffer(buffer)
-	if set.RefreshToken == "" { // a machine's token may be no JWT
-		buffer = min(buffer, max(set.remaining(issued), 0)/2)
-	}
+	buffer = min(set.buffer(buffer), max(set.remaining(issued), 0)/2)
 	return &cachedToken{agent: agent, token: set.OAuth2(), renewAt: set.ExpiresAt.Add(-buffer)}
 }
 
@@ -224,7 +222,7 @@ func (s *userSource) renew(ctx context.Context, have *cachedToken) error {
 	r := c.renewalOf(ctx, have.agent.Tokens, have.agent.Tokens.remaining(c.now()), &s.opts)
 	r.agent, r.follower = have.agent, s.follower
 	renewed, err := r.runInTime()
-	if err == nil && renewed != nil {
+	if renewed != nil {
 		s.current.Store(c.cached(renewed, c.now(), c.cfg.RefreshBuffer))
 	}
 	return err

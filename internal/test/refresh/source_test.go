@@ -135,8 +135,56 @@ func TestTokenSource(t *testing.T) {
 			for _, source := range []oauth2.TokenSource{off, none, e.Client.TokenSource(nil, nil)} {
 				_, err := source.Token()
 				testkit.WantError(t, err, "token_expired", true)
+				var failed *authpi.RefreshError
+				if errors.As(err, &failed) {
+					t.Errorf("got %v as a RefreshError; want an OAuthError alone: nothing was tried", err)
+				}
 			}
 			e.WantSpent(0)
+		})
+	})
+	t.Run("OnRefresh is called once for all callers", func(t *testing.T) {
+		testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+			store := &testkit.Store{}
+			source := e.Client.TokenSource(agentOf(e.Expired()), store.Opts())
+			e.Fault(authpitest.Fault{DelayAnswer: time.Second})
+			var wg sync.WaitGroup
+			for range 10 {
+				wg.Go(func() {
+					if _, err := source.Token(); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			store.WantCalls(t, 1, 0)
+		})
+	})
+	t.Run("OnRefresh panics", func(t *testing.T) {
+		testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+			tokens := e.Expired()
+			source := e.Client.TokenSource(agentOf(tokens), &authpi.AgentOptions{
+				OnRefresh: func(context.Context, authpi.TokenSet) error { panic(tokens.RefreshToken) },
+			})
+			_, err := source.Token()
+			e.Log.Error(err)
+			testkit.WantCode(t, err, "transport_error", "the refresh panicked with a string")
+		})
+	})
+	t.Run("opaque tokens that live shorter than the buffer", func(t *testing.T) {
+		issuer := &authpitest.Options{AccessTokenLifetime: 40 * time.Second, OmitIDTokenOnRefresh: true}
+		testkit.Bubble(t, issuer, nil, func(t *testing.T, e *testkit.Env) {
+			source := e.Client.TokenSource(agentOf(e.SignIn()), nil)
+			e.Issuer.Inject(authpitest.Fault{Endpoint: "token", Times: -1, Malform: member("access_token", `"opaque"`)})
+			for range 120 { // every second for two minutes
+				if token, err := source.Token(); err != nil || !token.Valid() {
+					t.Fatalf("got an expired token, or %v", err)
+				}
+				time.Sleep(time.Second)
+			}
+			if got := e.Spent(); got > 8 {
+				t.Errorf("refresh requests: got %d; want about one for each 20 s", got)
+			}
 		})
 	})
 	t.Run("OnRefresh fails, then works", func(t *testing.T) {
@@ -296,6 +344,20 @@ func TestHTTPClientRefusals(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Nothing is begun for a request whose context has ended already.
+func TestHTTPClientWithAnEndedContext(t *testing.T) {
+	testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+		withAPI(e)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		err := ways()[3].get(ctx, e.Client, e.Expired(), &authpi.AgentOptions{})
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v; want context.Canceled", err)
+		}
+		e.WantSpent(0)
+	})
 }
 
 // The context is each request's own: one that is cancelled leaves, the others stay.
@@ -462,7 +524,6 @@ func TestClientCredentialsSource(t *testing.T) {
 	})
 }
 
-// A machine's token that is still good bridges what passes, for as long as it is good.
 // A caller that saw no token, and then was slower than somebody else's whole request,
 // makes no second one.
 func TestSlowCallerOfASourceMakesNoRequest(t *testing.T) {
@@ -497,6 +558,61 @@ func TestSlowCallerOfASourceMakesNoRequest(t *testing.T) {
 	}
 }
 
+// The same for a user's source: what somebody else has just stored is not stored
+// again.
+func TestSlowCallerOfASourceStoresNothing(t *testing.T) {
+	var hold atomic.Bool
+	held, goOn := make(chan struct{}), make(chan struct{})
+	slowly := func(cfg *authpi.Config) {
+		now := cfg.Now
+		cfg.Now = func() time.Time {
+			if hold.CompareAndSwap(true, false) {
+				close(held)
+				<-goOn
+			}
+			return now()
+		}
+	}
+	testkit.Bubble(t, nil, slowly, func(t *testing.T, e *testkit.Env) {
+		held, goOn = make(chan struct{}), make(chan struct{}) // of this bubble
+		store := &testkit.Store{}
+		source := e.Client.TokenSource(agentOf(e.Expired()), store.Opts())
+		hold.Store(true)
+		slow := make(chan error)
+		go func() {
+			_, err := source.Token()
+			slow <- err
+		}()
+		<-held
+		if _, err := source.Token(); err != nil {
+			t.Error(err)
+		}
+		close(goOn)
+		if err := <-slow; err != nil {
+			t.Error(err)
+		}
+		store.WantCalls(t, 1, 0)
+		e.WantSpent(1)
+	})
+}
+
+// A round tripper that heeds no context keeps a machine waiting for no longer than a
+// request may take, and a second.
+func TestClientCredentialsSourceOverADeafTransport(t *testing.T) {
+	testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+		e.Wire.Set(func(*http.Request) (*http.Response, error) {
+			time.Sleep(deafFor)
+			return nil, errors.New("too late")
+		})
+		wantWithin(t, "Token", 10*time.Second, 11*time.Second, func() {
+			_, err := e.Client.ClientCredentialsSource(nil).Token()
+			testkit.WantError(t, err, "transport_error", false)
+		})
+		time.Sleep(2 * deafFor)
+	})
+}
+
+// A machine's token that is still good bridges what passes, for as long as it is good.
 func TestClientCredentialsSourceInTrouble(t *testing.T) {
 	held := func(t *testing.T, e *testkit.Env, left time.Duration) (oauth2.TokenSource, *oauth2.Token) {
 		t.Helper()
