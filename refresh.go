@@ -428,8 +428,7 @@ func refusedToRefresh(err error, narrowed bool) error {
 		failure.State, failure.Blocks, failure.Wait = rotate.Cooling, rotate.Named, e.wait()
 	case e.Code == string(ErrInvalidGrant):
 		failure.State = rotate.Dead
-	case e.StatusCode == 0 || e.Code == "" || e.Code == codeInvalidResponse || e.Code == codeRefreshError:
-		// It is no OAuth error at all.
+	case e.Code == "" || e.Code == codeRefreshError: // it is no OAuth error at all
 	case speaksOfRequest(e.Code, narrowed):
 		e.verdict = leavesIt
 	case slices.Contains([]int{http.StatusOK, http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden}, e.StatusCode):

@@ -232,46 +232,47 @@ func TestCoordinatorThatFails(t *testing.T) {
 		works bool
 		spent int
 		is    error
+		text  string
 	}{
-		{"asks nobody", func(context.Context, string, spendFunc) ([]byte, error) { return nil, boom }, false, 0, boom},
+		{"asks nobody", func(context.Context, string, spendFunc) ([]byte, error) { return nil, boom }, false, 0, boom, "the coordinator: failed: redis"},
 		{"fails after the spend", func(ctx context.Context, _ string, spend spendFunc) ([]byte, error) {
 			_, _ = spend(ctx)
 			return nil, boom
-		}, true, 1, nil},
+		}, true, 1, nil, ""},
 		{"loses the result", func(ctx context.Context, _ string, spend spendFunc) ([]byte, error) {
 			_, _ = spend(ctx)
 			return nil, nil
-		}, true, 1, nil},
+		}, true, 1, nil, ""},
 		{"spends twice", func(ctx context.Context, _ string, spend spendFunc) ([]byte, error) {
 			_, _ = spend(ctx)
 			return spend(ctx)
-		}, true, 1, nil},
+		}, true, 1, nil, ""},
 		{"spends twice at once, elsewhere", func(ctx context.Context, _ string, spend spendFunc) (result []byte, err error) {
 			var wg sync.WaitGroup
 			wg.Go(func() { _, _ = spend(ctx) })
 			wg.Go(func() { result, err = spend(ctx) })
 			wg.Wait()
 			return result, err
-		}, true, 1, nil},
+		}, true, 1, nil, ""},
 		{"gives up while it spends", func(ctx context.Context, _ string, spend spendFunc) ([]byte, error) {
 			go func() { _, _ = spend(ctx) }()
 			time.Sleep(time.Millisecond)
 			return nil, boom
-		}, true, 1, nil},
+		}, true, 1, nil, ""},
 		{"spends after it gave up", func(ctx context.Context, _ string, spend spendFunc) ([]byte, error) {
 			go func() {
 				time.Sleep(time.Second)
 				_, _ = spend(context.WithoutCancel(ctx))
 			}()
 			return nil, boom
-		}, false, 0, boom},
+		}, false, 0, boom, "the coordinator: failed: redis"},
 		{"cancels the spend halfway", func(ctx context.Context, _ string, spend spendFunc) ([]byte, error) {
 			ctx, cancel := context.WithTimeout(ctx, 5*time.Millisecond)
 			defer cancel()
 			return spend(ctx)
-		}, true, 1, nil},
-		{"hands out garbage", func(context.Context, string, spendFunc) ([]byte, error) { return []byte("garbage"), nil }, false, 0, nil},
-		{"hands out nothing", func(context.Context, string, spendFunc) ([]byte, error) { return nil, nil }, false, 0, nil},
+		}, true, 1, nil, ""},
+		{"hands out garbage", func(context.Context, string, spendFunc) ([]byte, error) { return []byte("garbage"), nil }, false, 0, nil, "the coordinator: the sealed refresh result"},
+		{"hands out nothing", func(context.Context, string, spendFunc) ([]byte, error) { return nil, nil }, false, 0, nil, "the coordinator: the sealed refresh result"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			testkit.Bubble(t, nil, func(cfg *authpi.Config) { cfg.Coordinator = testkit.CoordinatorFunc(tc.do) }, func(t *testing.T, e *testkit.Env) {
@@ -290,6 +291,7 @@ func TestCoordinatorThatFails(t *testing.T) {
 					return
 				}
 				testkit.WantError(t, err, "transport_error", false)
+				testkit.WantCode(t, err, "transport_error", tc.text)
 				if tc.is != nil && !errors.Is(err, tc.is) {
 					t.Errorf("got %v; want it to wrap %v", err, tc.is)
 				}
@@ -380,6 +382,33 @@ func TestCoordinatorResultOfAnotherVersion(t *testing.T) {
 					t.Errorf("took %v; want it at once", took)
 				}
 				e.WantSpent(0)
+			})
+		})
+	}
+}
+
+// A refusal that another process has published counts here for as long as one of this
+// process's own: a token that is dead for RefreshMemory, one that must not be sent
+// again for 24 hours.
+func TestPublishedRefusalIsRemembered(t *testing.T) {
+	for code, asked := range map[string]int{"invalid_grant": 2, "invalid_token": 1} {
+		t.Run(code, func(t *testing.T) {
+			testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+				tokens, got := e.Expired(), 0
+				c := e.NewClient(func(cfg *authpi.Config) {
+					cfg.Coordinator = testkit.CoordinatorFunc(func(_ context.Context, id string, _ func(context.Context) ([]byte, error)) ([]byte, error) {
+						got++
+						return seal.Seal(tokens.RefreshToken, id, []byte(`{"refused":{"code":"`+code+`"}}`))
+					})
+				})
+				for range 2 {
+					_, err := e.CreateBy(t.Context(), c, tokens, nil)
+					testkit.WantError(t, err, code, true)
+					time.Sleep(2 * time.Minute)
+				}
+				if got != asked {
+					t.Errorf("the coordinator was asked %d times; want %d", got, asked)
+				}
 			})
 		})
 	}

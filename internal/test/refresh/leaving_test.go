@@ -62,6 +62,7 @@ func TestWhoHasLeftGetsNothing(t *testing.T) {
 		cancel()
 		store := &testkit.Store{}
 		_, err := e.CreateBy(ctx, e.Client, tokens, store.Opts())
+		testkit.WantCode(t, err, "transport_error", "the caller left: context canceled")
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v; want context.Canceled", err)
 		}
