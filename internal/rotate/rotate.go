@@ -2,13 +2,13 @@
 // callers and time, and nothing of HTTP, JWTs or agents.
 //
 // The life of a refresh token: nobody has spent it ([Unspent]); a caller leads its
-// flight ([Spending]), which asks the caller's session store and then the issuer;
-// the flight lands, and the token is [Rotated] into a successor, or still
-// [Reusable], or [Refused], or [Dead]; or nothing is known, and it may be tried
-// again, at once or after a cooldown ([Cooling]). A sign-out makes it and its known
-// chain [Revoked], whatever it was. All this stands in one table, [Engine.settle]
-// alone writes it, and it is forgotten with time or where the room is short. A
-// [Rotated] token then leaves a trace for a day: it is [Spent].
+// flight, which asks the caller's session store and then the issuer; the flight
+// lands, and the token is [Rotated] into a successor, or still [Reusable], or
+// [Refused], or [Dead]; or nothing is known, and it may be tried again, at once or
+// after a cooldown ([Cooling]). A sign-out makes it and its known chain [Revoked],
+// whatever it was. All this stands in one table, [Engine.settle] alone writes it,
+// and it is forgotten with time or where the room is short. A [Rotated] token then
+// leaves a trace for a day: it is [Spent].
 //
 // A caller goes through [Engine.Renew]: it looks its token up, takes what is known,
 // joins a flight, or leads one, until it has a set that suits it; then the set goes
@@ -36,7 +36,6 @@ type State uint8
 // The states of a refresh token.
 const (
 	Unspent  State = iota
-	Spending       // a flight is on its way
 	Rotated        // spent, for Fate.Next
 	Spent          // the same, and what it became is forgotten: only isNewer minds
 	Reusable       // used, and good to be used again: the issuer does not rotate
@@ -257,7 +256,7 @@ func (e *Engine) Revoked(refreshToken string) bool {
 	id := e.id(refreshToken)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.table.state(id, e.Now()) == Revoked
+	return e.table.get(id, e.Now()).is(Revoked)
 }
 
 // Revoke notes that a token was revoked. Its known predecessors and successors go

@@ -184,21 +184,6 @@ func (t *table) get(id string, now time.Time) *entry {
 	return t.byID[id]
 }
 
-// state returns what has become of the token with an id.
-func (t *table) state(id string, now time.Time) State {
-	switch at := t.get(id, now); {
-	case at == nil:
-		return Unspent
-	case at.fate != nil:
-		return at.fate.State
-	case at.flight != nil:
-		return Spending
-	case at.cool.blocking(Optional, now) != nil:
-		return Cooling
-	}
-	return Unspent
-}
-
 // link notes what a token became.
 func (t *table) link(at, next *entry) {
 	if at == next {
