@@ -64,6 +64,7 @@ func TestUnreadableIDTokenReadsNoStore(t *testing.T) {
 		store := &testkit.Store{Current: e.SignIn()}
 		_, err := e.Create(tokens, store.Reloading())
 		testkit.WantCode(t, err, "invalid_token", "stored ID token")
+		store.WantCalls(t, 0, 0) // nothing was tried
 		if store.Loads != 0 {
 			t.Errorf("Reload was called %d times; want 0", store.Loads)
 		}
