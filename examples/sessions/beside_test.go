@@ -10,6 +10,7 @@ import (
 	"github.com/gorilla/sessions"
 
 	"github.com/authpi/authpi-idp-go/authpihttp"
+	"github.com/authpi/authpi-idp-go/authpitest"
 )
 
 // notebook is the app's own session: a page that keeps a note.
@@ -69,17 +70,7 @@ func TestOwnSessionFollows(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			own, issuer := tc.own, newIssuer(t)
-			opts := *own.opts
-			opts.PostLogoutRedirectURI = "" // the issuer's business is not tested here
-			site := start(t, issuer, nil, &opts, func(mux *http.ServeMux) http.Handler {
-				mux.HandleFunc("GET /note", func(w http.ResponseWriter, r *http.Request) {
-					if note := r.FormValue("put"); note != "" {
-						own.put(w, r, note)
-					}
-					_, _ = w.Write([]byte(own.note(r)))
-				})
-				return http.NewCrossOriginProtection().Handler(own.wrap(mux))
-			})
+			site := startNotebook(t, issuer, own)
 			b := newBrowser(t, issuer)
 			b.get(site + "/note?put=kept")
 			before := cookieOf(b, site, own.cookie)
@@ -103,6 +94,22 @@ func TestOwnSessionFollows(t *testing.T) {
 			}
 		})
 	}
+}
+
+// startNotebook runs an app with a page for the note.
+func startNotebook(t *testing.T, issuer *authpitest.Server, own notebook) string {
+	t.Helper()
+	opts := *own.opts
+	opts.PostLogoutRedirectURI = "" // the issuer's business is not tested here
+	return start(t, issuer, nil, &opts, func(mux *http.ServeMux) http.Handler {
+		mux.HandleFunc("GET /note", func(w http.ResponseWriter, r *http.Request) {
+			if note := r.FormValue("put"); note != "" {
+				own.put(w, r, note)
+			}
+			_, _ = w.Write([]byte(own.note(r)))
+		})
+		return http.NewCrossOriginProtection().Handler(own.wrap(mux))
+	})
 }
 
 func cookieOf(b browser, site, name string) string {

@@ -80,6 +80,7 @@ func TestStores(t *testing.T) {
 			}
 			if ok {
 				writesOnlyOver(t, store, shared)
+				oneWrites(t, store, shared)
 			}
 			serves(t, store, tc.shared)
 		})
@@ -163,8 +164,12 @@ func writesOnlyOver(t *testing.T, store authpihttp.Store, shared authpihttp.Cond
 			t.Errorf("%s: then %q; want %q", step.name, got, step.then)
 		}
 	}
+}
 
-	// Of many at once a single one writes, over nothing and over something.
+// oneWrites lets many write at once, over nothing and over something.
+func oneWrites(t *testing.T, store authpihttp.Store, shared authpihttp.ConditionalStore) {
+	t.Helper()
+	soon := time.Now().Add(time.Hour)
 	for _, old := range [][]byte{nil, []byte("first")} {
 		var writers sync.WaitGroup
 		var wrote atomic.Int64

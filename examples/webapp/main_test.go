@@ -227,13 +227,18 @@ func TestSignInToLogout(t *testing.T) {
 	if page := b.get(b.app.URL); rotations(page) != 2 {
 		t.Errorf("%d rotations shown; want 2", rotations(page))
 	}
+	b.signsOut()
+}
 
-	// Logout: not for other sites; then here and at the issuer.
+// signsOut is not for other sites to do; then it happens here and at the issuer.
+func (b *browser) signsOut() {
+	t := b.t
+	t.Helper()
 	want(t, b.post(b.app.URL+"/auth/logout", nil, "cross-site"), 403)
 	want(t, b.get(b.app.URL), 200, "Ada Lovelace")
 	want(t, b.get(b.app.URL+"/auth/logout"), 200, "Sign out?", "Tessera")
 	want(t, b.get(b.app.URL), 200, "Ada Lovelace")
-	page = b.act("/auth/logout", nil)
+	page := b.act("/auth/logout", nil)
 	want(t, page, 200, "Sign in", "Who may do what")
 	if page.url.String() != b.app.URL+"/" || b.issuer.Requests("logout") != 1 || b.issuer.Requests("revoke") != 2 {
 		t.Errorf("logout led to %s, %d logouts, %d revocations", page.url, b.issuer.Requests("logout"), b.issuer.Requests("revoke"))

@@ -43,9 +43,8 @@ type webapp struct {
 	log  bytes.Buffer // only to be read once it has ended
 }
 
-func startWebapp(t *testing.T, tokenLife time.Duration) *webapp {
+func buildWebapp(t *testing.T) {
 	t.Helper()
-	needChromium(t) // or else there is no need to build anything
 	build.once.Do(func() {
 		if build.dir, build.err = os.MkdirTemp("", "authpi-webapp-"); build.err != nil {
 			return
@@ -57,6 +56,12 @@ func startWebapp(t *testing.T, tokenLife time.Duration) *webapp {
 	if build.err != nil {
 		t.Fatalf("building examples/webapp: %v", build.err)
 	}
+}
+
+func startWebapp(t *testing.T, tokenLife time.Duration) *webapp {
+	t.Helper()
+	needChromium(t) // or else there is no need to build anything
+	buildWebapp(t)
 	w := &webapp{}
 	cmd := exec.Command(filepath.Join(build.dir, "webapp"), "-addr", "127.0.0.1:0", "-token-life", tokenLife.String())
 	for _, setting := range os.Environ() { // without those of a real issuer
