@@ -21,12 +21,13 @@ type flight[T any] struct {
 	moment *awake.Limit
 }
 
-// launch starts a fetch, which is given up after timeout. It does not end with ctx:
+// launch starts a fetch, which is given up after timeout, by time in which the process
+// ran. It does not end with ctx:
 // others may wait for it by then, and will want the value later. ended is told how
 // it ended before the callers are let go.
-func launch[T any](ctx context.Context, timeout time.Duration, fetch func(context.Context) (T, error), ended func(context.Context, T, error)) *flight[T] {
+func launch[T any](ctx context.Context, clock *awake.Clock, timeout time.Duration, fetch func(context.Context) (T, error), ended func(context.Context, T, error)) *flight[T] {
 	f := &flight[T]{done: make(chan struct{})}
-	go f.run(context.WithoutCancel(ctx), timeout, fetch, ended)
+	go f.run(context.WithoutCancel(ctx), clock, timeout, fetch, ended)
 	return f
 }
 
@@ -34,8 +35,8 @@ var errNoAnswer = errors.New("the fetch ended without an answer")
 
 // run fetches and ends f, whatever the fetch does: neither a panic in it nor a round
 // tripper that ignores its context may leave callers waiting.
-func (f *flight[T]) run(ctx context.Context, timeout time.Duration, fetch func(context.Context) (T, error), ended func(context.Context, T, error)) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+func (f *flight[T]) run(ctx context.Context, clock *awake.Clock, timeout time.Duration, fetch func(context.Context) (T, error), ended func(context.Context, T, error)) {
+	ctx, cancel := clock.WithTimeout(ctx, timeout)
 	defer cancel()
 	end := func(value T, err error) {
 		f.once.Do(func() {
@@ -48,10 +49,12 @@ func (f *flight[T]) run(ctx context.Context, timeout time.Duration, fetch func(c
 	}
 	var value T
 	err := errNoAnswer
-	deafness := time.AfterFunc(timeout+grace, func() {
+	deaf, over := clock.WithTimeout(context.Background(), timeout+grace)
+	defer over()
+	stop := context.AfterFunc(deaf, func() {
 		end(*new(T), fmt.Errorf("the fetch did not stop at its deadline: %w", context.DeadlineExceeded))
 	})
-	defer deafness.Stop()
+	defer stop()
 	defer func() {
 		if fault := recover(); fault != nil {
 			err = fmt.Errorf("the fetch panicked with a %T", fault) // its value may hold what was sent

@@ -260,7 +260,7 @@ func (v *Value[T]) extra(ctx context.Context, old *Copy[T], arrived uint64, term
 // begin starts a fetch. v.mu is held, and there is no other flight.
 func (v *Value[T]) begin(ctx context.Context, terms Terms[T]) *flight[*Copy[T]] {
 	seq, at, began := v.begun.Add(1), v.opts.Now(), time.Now()
-	v.flight = launch(ctx, fetchTimeout, func(ctx context.Context) (*Copy[T], error) {
+	v.flight = launch(ctx, &v.clock, fetchTimeout, func(ctx context.Context) (*Copy[T], error) {
 		value, err := v.opts.Fetch(ctx)
 		return &Copy[T]{Value: value, seq: seq, at: at}, err
 	}, func(ctx context.Context, c *Copy[T], err error) {

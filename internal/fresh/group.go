@@ -4,18 +4,22 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/authpi/authpi-idp-go/internal/awake"
 )
 
 // Group lets callers that want the same thing at the same time share one fetch of
 // it. It keeps nothing. All methods are safe for concurrent use.
 type Group[K comparable, T any] struct {
 	timeout time.Duration
+	clock   awake.Clock
 
 	mu      sync.Mutex // guards flights
 	flights map[K]*flight[T]
 }
 
-// NewGroup returns a Group whose fetches are given up after timeout.
+// NewGroup returns a Group whose fetches are given up after timeout, by time in which
+// the process ran.
 func NewGroup[K comparable, T any](timeout time.Duration) *Group[K, T] {
 	return &Group[K, T]{timeout: timeout, flights: make(map[K]*flight[T])}
 }
@@ -40,7 +44,7 @@ func (g *Group[K, T]) joinOrLaunch(ctx context.Context, key K, fetch func(contex
 	if err := ctx.Err(); err != nil {
 		return nil, err // nobody would wait for it
 	}
-	f := launch(ctx, g.timeout, fetch, func(context.Context, T, error) {
+	f := launch(ctx, &g.clock, g.timeout, fetch, func(context.Context, T, error) {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		delete(g.flights, key)
