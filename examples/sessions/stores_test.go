@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver
 	"github.com/redis/go-redis/v9"
 
 	"github.com/authpi/authpi-idp-go/authpihttp"
