@@ -11,6 +11,26 @@ import (
 	"testing"
 )
 
+// Buffer is what goroutines write a log to, some of them when nobody waits for them.
+type Buffer struct {
+	mu   sync.Mutex // guards text
+	text bytes.Buffer
+}
+
+// Write is for [io.Writer].
+func (b *Buffer) Write(text []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(text)
+}
+
+// String returns what was written until now.
+func (b *Buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
 // Log is a slog.Handler that keeps every record, and knows what none may hold.
 type Log struct {
 	mu      sync.Mutex // guards all below
