@@ -35,8 +35,7 @@ func (a *App) RequireRecent(maxAge time.Duration, acr ...string) func(http.Handl
 				rec = c.signIn.Last()
 			}
 			switch {
-			case intent.Preflight(r):
-				intent.ServePreflight(next, w, r)
+			case intent.AnswerPreflight(w, r):
 			case !ok:
 				noStore(w)
 				logAndWrite(w, r, http.StatusInternalServerError, errNobody)
@@ -84,8 +83,7 @@ func (b *Bearer) RequireRecent(maxAge time.Duration, acr ...string) func(http.Ha
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			c, ok := r.Context().Value(callerKey{}).(caller)
-			if intent.Preflight(r) {
-				intent.ServePreflight(next, w, r)
+			if intent.AnswerPreflight(w, r) {
 				return
 			}
 			if !ok {
