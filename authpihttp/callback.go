@@ -86,11 +86,7 @@ func (a *App) answer(w http.ResponseWriter, r *http.Request, query url.Values, l
 	}
 	err := result.err
 	if err == nil && a.opts.SignedIn != nil {
-		if err = a.opts.SignedIn(w, r, result.agent); err != nil {
-			err = &mistake{errors.Join(err, result.signIn.Forget(context.WithoutCancel(r.Context())))}
-			a.book.Revoke(r.Context(), result.agent.Tokens)
-			a.note(l.ID, &answer{done: result.done, err: err})
-		}
+		err = a.tellApp(w, r, l.ID, result)
 	}
 	s := a.siteOf(r)
 	if !isPassing(err) {
@@ -111,6 +107,19 @@ func (a *App) answer(w http.ResponseWriter, r *http.Request, query url.Values, l
 	default:
 		a.fail(w, r, &failure{cause: err, back: l.Back}, a.loginFor(l.Back, "again", "1"))
 	}
+}
+
+// tellApp calls Options.SignedIn. Its error undoes the sign-in, and so does a panic.
+func (a *App) tellApp(w http.ResponseWriter, r *http.Request, id string, result *answer) (err error) {
+	err = errPanicked
+	defer func() {
+		if err != nil {
+			err = &mistake{errors.Join(err, result.signIn.Forget(context.WithoutCancel(r.Context())))}
+			a.book.Revoke(r.Context(), result.agent.Tokens)
+			a.note(id, &answer{done: result.done, err: err})
+		}
+	}()
+	return a.opts.SignedIn(w, r, result.agent)
 }
 
 const (

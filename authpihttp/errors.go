@@ -48,6 +48,7 @@ const (
 	errNoEntry      = sentinel("no sign-in to this organization")
 	errNotRecent    = sentinel("the sign-in did not bring the age or context that the page wants")
 	errStepUp       = sentinel("a more recent or a stronger sign-in is needed")
+	errPanicked     = sentinel("Options.SignedIn panicked")
 	errOwnState     = sentinel("Options.Authorize may set neither State nor Nonce")
 	errResponseMode = sentinel("the response_mode must be query: a cross-site POST carries no cookie")
 )

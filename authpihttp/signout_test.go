@@ -217,6 +217,35 @@ func TestSignedInAndSignedOut(t *testing.T) {
 	wantNoSecrets(t, a)
 }
 
+// A hook that panics has not let the user in: nothing is left of the sign-in, here or
+// at the issuer, and the same callback brings it no second time.
+func TestSignedInPanics(t *testing.T) {
+	t.Parallel()
+	panics := true
+	s := newSite(t, func(made *setup) {
+		made.options.SignedIn = func(http.ResponseWriter, *http.Request, *authpi.Agent) error {
+			if panics {
+				panic("the app's own mistake")
+			}
+			return nil
+		}
+	})
+	b := s.browser()
+	callback := s.atIssuer(b.start("/x"), "usr_ada")
+	if _, err := b.try(t.Context(), http.MethodGet, callback, nil); err == nil {
+		t.Error("the panic did not reach the server")
+	}
+	if got := s.issuer.Sessions("usr_ada"); got != 0 {
+		t.Errorf("got %d sessions at the issuer; want 0", got)
+	}
+	panics = false
+	if a := b.get(callback); a.status != http.StatusInternalServerError || b.cookie() != nil {
+		t.Errorf("once more: got %d, a cookie: %t; want 500 and none", a.status, b.cookie() != nil)
+	}
+	b.signIn("usr_ada")
+	b.wantUser("usr_ada")
+}
+
 // A sign-in takes another one's place. Its refresh token is revoked, unless the
 // issuer has both in one session; parallel tabs may read it for a minute.
 func TestReplacedSignIn(t *testing.T) {
