@@ -11,10 +11,17 @@ import (
 )
 
 // following renews the ID of the app's own session at sign-in, and ends it at sign-out.
+// Whoever signs in next may be somebody else, and the last one need not have signed out.
 func following(sessions *scs.SessionManager) *authpihttp.Options {
 	return &authpihttp.Options{
 		PostLogoutRedirectURI: "https://app.example/auth/signed-out",
-		SignedIn: func(_ http.ResponseWriter, r *http.Request, _ *authpi.Agent) error {
+		SignedIn: func(_ http.ResponseWriter, r *http.Request, agent *authpi.Agent) error {
+			if owner := sessions.GetString(r.Context(), "owner"); owner != "" && owner != agent.ID {
+				if err := sessions.Clear(r.Context()); err != nil {
+					return err
+				}
+			}
+			sessions.Put(r.Context(), "owner", agent.ID)
 			return sessions.RenewToken(r.Context())
 		},
 		SignedOut: func(_ http.ResponseWriter, r *http.Request) { _ = sessions.Destroy(r.Context()) },
@@ -26,8 +33,12 @@ func following(sessions *scs.SessionManager) *authpihttp.Options {
 func gorilla(store sessions.Store, name string) *authpihttp.Options {
 	return &authpihttp.Options{
 		PostLogoutRedirectURI: "https://app.example/auth/signed-out",
-		SignedIn: func(w http.ResponseWriter, r *http.Request, _ *authpi.Agent) error {
+		SignedIn: func(w http.ResponseWriter, r *http.Request, agent *authpi.Agent) error {
 			session, _ := store.Get(r, name)
+			if owner := session.Values["owner"]; owner != nil && owner != agent.ID {
+				clear(session.Values)
+			}
+			session.Values["owner"] = agent.ID
 			session.ID = "" // so that Save makes another one
 			return session.Save(r, w)
 		},

@@ -49,8 +49,8 @@ func gorillaNotebook(t *testing.T, store sessions.Store) notebook {
 	}
 }
 
-// The app's own session gets a new ID at sign-in, keeps what is in it, and ends with
-// the sign-out.
+// The app's own session gets a new ID at sign-in, keeps what is in it for the same
+// user alone, and ends with the sign-out.
 func TestOwnSessionFollows(t *testing.T) {
 	t.Parallel()
 	key := []byte("a key of thirty-two bytes or more")[:32]
@@ -88,6 +88,15 @@ func TestOwnSessionFollows(t *testing.T) {
 				t.Errorf("signed out by the issuer: got %q", got)
 			}
 			b.signIn(site)
+			if got := b.get(site + "/note"); got != "kept" {
+				t.Errorf("signed in again: the note is %q", got)
+			}
+			b.endElsewhere(site)
+			b.signInAs(site, "usr_bob")
+			if got := b.get(site + "/note"); got != "" {
+				t.Errorf("somebody else reads the note %q", got)
+			}
+			b.get(site + "/note?put=another")
 			b.signOut(site)
 			if got := b.get(site + "/note"); got != "" || cookieOf(b, site, own.cookie) != "" {
 				t.Errorf("signed out: the note is %q", got)

@@ -14,12 +14,13 @@ import (
 	"github.com/authpi/authpi-idp-go/authpitest"
 )
 
-// newIssuer returns an issuer that knows Ada.
+// newIssuer returns an issuer that knows Ada and Bob.
 func newIssuer(t *testing.T) *authpitest.Server {
 	t.Helper()
 	issuer := authpitest.NewServer(&authpitest.Options{ClientID: "c_app", ClientSecret: "s3cret"})
 	t.Cleanup(issuer.Close)
 	issuer.AddUser(authpitest.User{ID: "usr_ada", Email: "ada@example.com"})
+	issuer.AddUser(authpitest.User{ID: "usr_bob", Email: "bob@example.com"})
 	return issuer
 }
 
@@ -92,10 +93,12 @@ func (b browser) answer(resp *http.Response, err error) (status int, location, t
 	return resp.StatusCode, resp.Header.Get("Location"), string(body)
 }
 
-func (b browser) signIn(address string) {
+func (b browser) signIn(address string) { b.signInAs(address, "usr_ada") }
+
+func (b browser) signInAs(address, user string) {
 	b.t.Helper()
 	_, login, _ := b.answer(b.Get(address + "/auth/login"))
-	callback, err := b.issuer.SignIn(login, "usr_ada")
+	callback, err := b.issuer.SignIn(login, user)
 	if err != nil {
 		b.t.Fatal(err)
 	}
