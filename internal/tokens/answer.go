@@ -97,8 +97,8 @@ func readLifetime(r *strictjson.Reader) int64 {
 	if r.Kind() == strictjson.String {
 		text, _ := r.Text()
 		inner := strictjson.NewReader(text)
-		literal, ok = inner.Number()
-		ok = ok && inner.End() == nil
+		literal, _ = inner.Number()
+		ok = inner.End() == nil
 	} else {
 		literal, ok = r.Number()
 	}
