@@ -353,6 +353,24 @@ func TestGoodTokenDoesNotWaitForOthers(t *testing.T) {
 	})
 }
 
+// Who has no good token waits for the process that asks.
+func TestExpiredTokenWaitsForOthers(t *testing.T) {
+	testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+		list := sources(e, newStore(), 2)
+		first := all(t, list)
+		time.Sleep(6 * time.Minute)
+		e.Issuer.Inject(authpitest.Fault{Endpoint: "token", DelayAnswer: time.Second})
+		var wg sync.WaitGroup
+		wg.Go(func() { must(t, list[0]) })
+		time.Sleep(500 * time.Millisecond)
+		if got := all(t, list[1:]); slices.Equal(got, first) {
+			t.Error("got the token that has expired; want the next one")
+		}
+		wg.Wait()
+		wantAsked(t, e, 2, 2)
+	})
+}
+
 // The issuer's own failures come through, at once, and its return is noticed.
 func TestIssuerThatFails(t *testing.T) {
 	testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {

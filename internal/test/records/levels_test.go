@@ -1,8 +1,12 @@
 package records_test
 
 import (
+	"context"
+	"errors"
+	"strings"
 	"testing"
 
+	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/authpitest"
 	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
@@ -58,6 +62,49 @@ func TestLevelOfAFailedRequest(t *testing.T) {
 				}
 				if spent := entriesOf(t, e, "spend"); len(spent) != 1 || spent[0].Level != tc.level {
 					t.Errorf("got %+v; want one record at %s", spent, tc.level)
+				}
+			})
+		})
+	}
+}
+
+// The record of a coordinator is about the coordinator alone: whether it did what was
+// asked of it, whatever the issuer said.
+func TestRecordOfACoordinator(t *testing.T) {
+	loses := func(ctx context.Context, _ string, spend func(context.Context) ([]byte, error)) ([]byte, error) {
+		_, err := spend(ctx)
+		return nil, errors.Join(err, errors.New("redis has left"))
+	}
+	for _, tc := range []struct {
+		name   string
+		issuer *authpitest.Options
+		fault  authpitest.Fault
+		do     testkit.CoordinatorFunc
+		want   string // its error; empty: it did
+	}{
+		{"shares a set", nil, authpitest.Fault{}, testkit.NewCoordinator().Do, ""},
+		{"shares a refusal", nil, authpitest.Fault{Status: 400, Body: `{"error":"invalid_grant"}`}, testkit.NewCoordinator().Do, ""},
+		{"has no set to share", &authpitest.Options{NoRotation: true}, authpitest.Fault{}, testkit.NewCoordinator().Do, ""},
+		{"has no refusal to share", nil, authpitest.Fault{Status: 503}, testkit.NewCoordinator().Do, ""},
+		{"loses a set", nil, authpitest.Fault{}, loses, "could not be shared"},
+		{"loses a refusal", nil, authpitest.Fault{Status: 400, Body: `{"error":"invalid_grant"}`}, loses, "could not be shared"},
+		{"loses a token that stays", &authpitest.Options{NoRotation: true}, authpitest.Fault{}, loses, ""},
+		{"loses what is not final", nil, authpitest.Fault{Status: 503}, loses, ""},
+		{"fails", nil, authpitest.Fault{}, func(context.Context, string, func(context.Context) ([]byte, error)) ([]byte, error) {
+			return nil, errors.New("redis is away")
+		}, "redis is away"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			shared := func(cfg *authpi.Config) { cfg.Coordinator = tc.do }
+			testkit.Bubble(t, tc.issuer, shared, func(t *testing.T, e *testkit.Env) {
+				tokens := e.Expired()
+				if tc.fault.Status != 0 {
+					e.Fault(tc.fault)
+				}
+				_, _ = e.Create(tokens, nil)
+				lines := e.Log.With(`"op":"coordinate"`)
+				if len(lines) != 1 || !strings.Contains(lines[0], tc.want) || strings.Contains(lines[0], `"outcome":"ok"`) != (tc.want == "") {
+					t.Errorf("got %q; want the error %q", lines, tc.want)
 				}
 			})
 		})

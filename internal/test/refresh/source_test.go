@@ -356,6 +356,7 @@ func TestHTTPClientWithAnEndedContext(t *testing.T) {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v; want context.Canceled", err)
 		}
+		synctest.Wait()
 		e.WantSpent(0)
 	})
 }
