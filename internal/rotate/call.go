@@ -148,23 +148,15 @@ func (c *call) lookUp() (known *Fate, f *flight, err error) {
 		return newest, nil, nil
 	case paused != nil:
 		return nil, nil, paused
+	case c.current.RefreshToken == "":
+		return nil, nil, ErrNoToken
 	}
-	f, err = c.board(now)
-	return nil, f, err
+	return nil, c.board(now), nil
 }
 
 // board joins the flight that spends the call's token, or begins it. e.mu is held.
-func (c *call) board(now time.Time) (*flight, error) {
-	at, left := c.engine.table.get(c.currentID, now), c.limit.Left()
-	switch leads := at == nil || at.flight == nil; {
-	case c.current.RefreshToken == "":
-		return nil, ErrNoToken
-	case left <= 0 || leads && left < c.reserve():
-		return nil, awake.ErrOver
-	}
-	if at == nil {
-		at = c.engine.table.ensure(c.currentID, now)
-	}
+func (c *call) board(now time.Time) *flight {
+	at := c.engine.table.ensure(c.currentID, now)
 	if at.flight == nil {
 		at.flight = &flight{at: at, have: c.current, grant: c.Grant, leader: c, done: make(chan struct{})}
 		c.engine.table.dequeue(at) // land puts it back
@@ -172,7 +164,7 @@ func (c *call) board(now time.Time) (*flight, error) {
 	if at.flight.grant == c.Grant {
 		at.flight.takers++
 	}
-	return at.flight, nil
+	return at.flight
 }
 
 // suits reports whether a set is what the call wants: newer than its own, asked for
@@ -210,7 +202,7 @@ func (c *call) pause(tip *entry, now time.Time) error {
 // others from trying again at once. Who is held back must not make that longer.
 func (c *call) coolDown(err error) {
 	var held *HeldError
-	if c.Urgency != Optional || errors.As(err, &held) || c.ctx.Err() != nil && errors.Is(err, c.ctx.Err()) || !c.engine.passing(err) {
+	if c.Urgency != Optional || errors.As(err, &held) || errors.Is(err, c.ctx.Err()) || !c.engine.passing(err) {
 		return
 	}
 	e := c.engine
@@ -223,9 +215,6 @@ func (c *call) coolDown(err error) {
 // cool begins a cooldown that blocks calls up to an urgency, unless a longer one
 // does. e.mu is held.
 func (e *Engine) cool(at *entry, blocks Urgency, c cooldown, now time.Time) {
-	if at.is(Revoked) {
-		return
-	}
 	if at.cool == nil {
 		at.cool = &cooldowns{}
 	}
@@ -240,7 +229,7 @@ func (e *Engine) cool(at *entry, blocks Urgency, c cooldown, now time.Time) {
 
 // passing reports whether the same tokens may be tried again after err.
 func (e *Engine) passing(err error) bool {
-	return errors.Is(err, awake.ErrOver) || errors.Is(err, ErrInside) || e.Passing(err)
+	return errors.Is(err, awake.ErrOver) || e.Passing(err)
 }
 
 // holdOn makes the call one of those that take the set of a token. A set without one
@@ -267,9 +256,8 @@ func (c *call) letGo() {
 		return
 	}
 	c.hold = nil
-	if at.removeTaker(c.generation); len(at.takers) == 0 {
-		c.engine.table.requeue(at, c.engine.now())
-	}
+	at.removeTaker(c.generation)
+	c.engine.table.requeue(at, c.engine.now())
 }
 
 func (c *call) release() {

@@ -72,6 +72,7 @@ func TestCooldownsMeet(t *testing.T) {
 		{"a longer one", cooldown{rotate.Optional, 5 * time.Second}, cooldown{rotate.Optional, 10 * time.Second}, rotate.Optional, 10 * time.Second},
 		{"a shorter one", cooldown{rotate.Optional, 10 * time.Second}, cooldown{rotate.Optional, 5 * time.Second}, rotate.Optional, 10 * time.Second},
 		{"one that holds back more", cooldown{rotate.Optional, 10 * time.Second}, cooldown{rotate.Named, 5 * time.Second}, rotate.Named, 5 * time.Second},
+		{"a longer one that holds back less", cooldown{rotate.Optional, 10 * time.Second}, cooldown{rotate.Named, 5 * time.Second}, rotate.Optional, 10 * time.Second},
 		{"one that holds back less", cooldown{rotate.Needed, 5 * time.Second}, cooldown{rotate.Optional, 10 * time.Second}, rotate.Needed, 5 * time.Second},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -84,8 +85,11 @@ func TestCooldownsMeet(t *testing.T) {
 				}
 				delete(w.answers, "a.0")
 				var held *rotate.HeldError
-				if err := w.urgent("a.0", tc.urgency); !errors.As(err, &held) || time.Until(held.Until) != tc.want {
-					t.Errorf("got %v, %+v; want it held back for %v", err, held, tc.want)
+				for _, passes := range []time.Duration{0, tc.want - time.Second} {
+					time.Sleep(passes)
+					if err := w.urgent("a.0", tc.urgency); !errors.As(err, &held) || time.Until(held.Until) != tc.want-passes {
+						t.Errorf("after %v: got %v, %+v; want it held back for %v", passes, err, held, tc.want-passes)
+					}
 				}
 			})
 		})
@@ -162,6 +166,61 @@ func TestCooldownAndClocks(t *testing.T) {
 				time.Sleep(tc.passes)
 				if err := w.urgent("a.0", rotate.Named); err != nil {
 					t.Errorf("got %v; want a request", err)
+				}
+			})
+		})
+	}
+}
+
+// A cooldown of the newest token leaves a caller what is known, but its store alone.
+func TestCooldownOfTheNewestToken(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.want("a.0", "a.1")
+		failing(rotate.Failure{State: rotate.Cooling, Err: errPassing})(w, "a.1")
+		c := &caller{}
+		if err := w.ask(t.Context(), c, set("a.0"), optional); err != nil || c.got.RefreshToken != "a.1" {
+			t.Errorf("without a store: got %q, %v; want a.1", c.got.RefreshToken, err)
+		}
+		c = &caller{load: func(context.Context) (rotate.Tokens, error) { t.Error("the store was read"); return set("a.1"), nil }}
+		var held *rotate.HeldError
+		if err := w.ask(t.Context(), c, set("a.0"), optional); !errors.As(err, &held) {
+			t.Errorf("with a store: got %v; want it held back", err)
+		}
+	})
+}
+
+// A store that fails holds back the calls that are not urgent, where one of them met
+// it, and the failure may pass.
+func TestCooldownOfAFailingStore(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		urgency rotate.Urgency
+		err     error
+		leaves  bool // its caller, meanwhile
+		held    bool
+	}{
+		{"not urgent", rotate.Optional, errPassing, false, true},
+		{"the token has expired", rotate.Needed, errPassing, false, false},
+		{"a failure that is final", rotate.Optional, errUnusable, false, false},
+		{"its caller leaves", rotate.Optional, fmt.Errorf("%w: %w", errPassing, context.Canceled), true, false},
+		{"its caller leaves, and it fails", rotate.Optional, errPassing, true, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				c := &caller{load: func(context.Context) (rotate.Tokens, error) {
+					if tc.leaves {
+						cancel()
+					}
+					return rotate.Tokens{}, tc.err
+				}}
+				if err := w.ask(ctx, c, set("a.0"), func(c *rotate.Call) { c.Urgency = tc.urgency }); !errors.Is(err, tc.err) {
+					t.Errorf("got %v; want %v", err, tc.err)
+				}
+				var held *rotate.HeldError
+				if err := w.urgent("a.0", rotate.Optional); errors.As(err, &held) != tc.held {
+					t.Errorf("the next: got %v; want it held back: %v", err, tc.held)
 				}
 			})
 		})

@@ -103,10 +103,8 @@ func (c *Coordinator) once(ctx context.Context, have Tokens, grant string, owner
 // Peek returns what other processes have made of a token, if anything.
 func (c *Coordinator) Peek(ctx context.Context, have Tokens) (Answer, bool) {
 	id := c.ID(have.RefreshToken)
-	sealed, err := c.call(ctx, id, nil, func(context.Context) ([]byte, error) { return nil, errPeek })
-	if err != nil {
-		return Answer{}, false
-	}
+	// An error brings nothing that could be opened.
+	sealed, _ := c.call(ctx, id, nil, func(context.Context) ([]byte, error) { return nil, errPeek })
 	var unreadable error
 	answer, err := c.open(id, have, sealed, &unreadable)
 	return answer, err == nil
@@ -239,11 +237,8 @@ func (r Refusal) append(dst []byte) []byte {
 	dst = strictjson.AppendString(dst, r.Code)
 	dst = append(dst, `,"description":`...)
 	dst = strictjson.AppendString(dst, r.Description)
-	dst = fmt.Appendf(dst, `,"status":%d`, r.Status)
-	if len(r.Subjects) > 0 {
-		dst = append(dst, `,"subjects":`...)
-		dst = strictjson.AppendStrings(dst, r.Subjects)
-	}
+	dst = fmt.Appendf(dst, `,"status":%d,"subjects":`, r.Status)
+	dst = strictjson.AppendStrings(dst, r.Subjects)
 	return append(dst, "}}"...)
 }
 
@@ -259,7 +254,7 @@ func (c *Coordinator) open(id string, have Tokens, sealed []byte, unreadable *er
 	answer, refusal, err := readShared(string(plain))
 	switch {
 	case err != nil:
-	case refusal != nil && (refusal.Code != "" || len(refusal.Subjects) == 2):
+	case refusal != nil && refusal.Code != "":
 		return Answer{}, c.Refused(have.RefreshToken, *refusal)
 	case answer.Next.AccessToken != "" && answer.Next.RefreshToken != have.RefreshToken:
 		return answer, nil // following a token to itself would never end

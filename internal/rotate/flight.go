@@ -42,6 +42,9 @@ func (c *call) lead(f *flight) (*Fate, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !c.hasTime() {
+		return nil, awake.ErrOver
+	}
 	if c.Loads {
 		f.storeReadAt = time.Now()
 		if found, err = c.readStore(f.have, c.reserve()); err != nil || found != nil {
@@ -51,7 +54,7 @@ func (c *call) lead(f *flight) (*Fate, error) {
 	if err := c.ctx.Err(); err != nil {
 		return nil, err
 	}
-	if c.limit.Left() < max(c.reserve(), 1) {
+	if !c.hasTime() {
 		return nil, awake.ErrOver
 	}
 	if c.Urgency != Optional && !c.led {
@@ -63,6 +66,9 @@ func (c *call) lead(f *flight) (*Fate, error) {
 	go c.engine.runFlight(context.WithoutCancel(c.ctx), f)
 	return c.wait(f)
 }
+
+// hasTime reports whether enough is left of the call's time to spend a token.
+func (c *call) hasTime() bool { return c.limit.Left() >= max(c.reserve(), 1) }
 
 // runFlight is the flight itself: nobody's cancellation ends it.
 func (e *Engine) runFlight(ctx context.Context, f *flight) {
@@ -173,7 +179,7 @@ func (c *call) wait(f *flight) (*Fate, error) {
 	if err := c.limit.Wait(ctx, f.done, 0); err != nil && c.leave(f) {
 		return nil, err // the flight goes on; the next caller finds what it brings
 	}
-	c.storeRead = c.storeRead || !f.storeReadAt.IsZero() && !f.storeReadAt.Before(c.came)
+	c.storeRead = c.storeRead || !f.storeReadAt.Before(c.came)
 	switch {
 	case f.err != nil:
 		return c.refused(f)
@@ -206,7 +212,7 @@ func (c *call) leave(f *flight) bool {
 // resources and scopes says nothing to this call.
 func (c *call) refused(f *flight) (*Fate, error) {
 	switch {
-	case f.state == Cooling && !f.began.IsZero() && c.came.Sub(f.began) >= c.engine.Timeout:
+	case c.came.Sub(f.began) >= c.engine.Timeout:
 		return nil, nil // its time was over when this call came: the process was stopped
 	case f.state == Cooling:
 		return nil, f.err
@@ -227,7 +233,7 @@ const peekTime = 2 * time.Second
 func (e *Engine) followElsewhere(ctx context.Context, set Tokens) {
 	ctx, cancel := e.Clock.WithTimeout(ctx, peekTime)
 	defer cancel()
-	for ctx.Err() == nil && e.Peek != nil && set.RefreshToken != "" {
+	for e.Peek != nil && set.RefreshToken != "" {
 		f, leads := e.boardToPeek(set)
 		switch {
 		case f == nil:
@@ -243,7 +249,7 @@ func (e *Engine) followElsewhere(ctx context.Context, set Tokens) {
 				e.Discard(ctx, *discarded)
 			}
 		}
-		if f.fate == nil || f.fate.State != Rotated {
+		if f.fate == nil {
 			return
 		}
 		set = f.fate.Next

@@ -31,9 +31,7 @@ func (e *Engine) Follow(set Tokens) *Follower {
 	defer e.mu.Unlock()
 	tip, newer := e.newest(id, now)
 	f.setRoot(e.table.ensure(id, now))
-	if newer != nil {
-		f.newest.Store(newer)
-	}
+	f.newest.Store(newer)
 	if tip == nil {
 		tip = f.root
 	}
@@ -64,7 +62,7 @@ func (f *Follower) setRoot(at *entry) {
 		at.rootOf = make(map[*Follower]struct{})
 	}
 	at.rootOf[f] = struct{}{}
-	f.root = at
+	f.root, f.at = at, at
 }
 
 // followed returns a follower that began with this token, nil for none.
@@ -87,14 +85,12 @@ func (f *Follower) follow(at *entry) {
 		case at.is(Rotated), at.is(Reusable):
 			f.newest.Store(at.fate)
 		}
-		if !at.is(Rotated) || at.next == nil {
+		if at.next == nil {
 			break
 		}
 		at = at.next
 	}
-	if f.at != nil {
-		delete(f.at.followers, f)
-	}
+	delete(f.at.followers, f)
 	if at.followers == nil {
 		at.followers = make(map[*Follower]struct{})
 	}

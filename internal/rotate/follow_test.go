@@ -132,3 +132,55 @@ func TestFollowedTokensStay(t *testing.T) {
 		w.wantSent("a.0", 1)
 	})
 }
+
+// Who has a follower needs no luck with the memory, with whichever token it comes.
+func TestCallOfAFollowerWithALaterToken(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		f := w.Follow(set("a.0"))
+		defer w.Unfollow(f)
+		w.rotateEvery(time.Hour, "a.0", 5)
+		time.Sleep(2 * memory)
+		w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 1 } // by a clock that was set back
+		for _, c := range []*caller{{}, storing(expired("a.2"))} {
+			err := w.ask(t.Context(), c, expired("a.2"), func(call *rotate.Call) { call.Follower = f })
+			if err != nil || c.got.RefreshToken != "a.5" {
+				t.Errorf("got %q, %v; want a.5", c.got.RefreshToken, err)
+			}
+		}
+		w.wantSent("a.2", 1)
+	})
+}
+
+// The same where the last set has no refresh token, and nothing is remembered of it.
+func TestCallOfAFollowerOfTheLastSet(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.answers["a.1"] = func(_ rotate.Tokens, grant string) (rotate.Answer, error) {
+			return rotate.Answer{Next: rotate.Tokens{AccessToken: "at-last", ExpiresAt: time.Now().Add(life)}, Grant: grant}, nil
+		}
+		f := w.Follow(set("a.0"))
+		defer w.Unfollow(f)
+		w.chain("a", 2)
+		time.Sleep(2 * memory)
+		c := &caller{save: func(context.Context, rotate.Tokens) error { return nil }}
+		err := w.ask(t.Context(), c, expired("a.1"), func(call *rotate.Call) { call.Follower = f })
+		if err != nil || c.got.AccessToken != "at-last" {
+			t.Errorf("got %q, %v; want at-last", c.got.AccessToken, err)
+		}
+		w.wantSent("a.1", 1)
+	})
+}
+
+// Several followers of one token: each keeps it, whichever ends first.
+func TestFollowersOfOneToken(t *testing.T) {
+	for _, first := range []int{0, 1} {
+		in(t, func(t *testing.T, w *world) {
+			all := []*rotate.Follower{w.Follow(set("a.0")), w.Follow(set("a.0"))}
+			w.rotateEvery(time.Hour, "a.0", 2)
+			time.Sleep(2 * memory)
+			w.Unfollow(all[first])
+			w.want("a.0", "a.2")
+			w.Unfollow(all[1-first])
+			w.wantSent("a.0", 1)
+		})
+	}
+}

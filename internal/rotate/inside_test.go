@@ -3,6 +3,7 @@ package rotate_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/authpi/authpi-idp-go/internal/rotate"
@@ -115,4 +116,42 @@ func TestNestedCallWithAForeignContext(t *testing.T) {
 		w.want("a.0", "a.1")
 		w.wantSent("a.0", 1)
 	})
+}
+
+// A call out of a callback of a session that was signed out is told so.
+func TestNestedCallOfARevokedSession(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		c := &caller{load: func(ctx context.Context) (rotate.Tokens, error) {
+			w.Revoke("a.0")
+			return set("a.0"), w.ask(ctx, &caller{}, expired("a.0"), nil)
+		}}
+		if err := w.ask(t.Context(), c, expired("a.0"), nil); !errors.Is(err, rotate.ErrRevoked) {
+			t.Errorf("got %v; want ErrRevoked", err)
+		}
+	})
+}
+
+// At an issuer that does not rotate a nested call is answered with a set that is newer
+// than its own, and with no other.
+func TestNestedCallWithATokenThatStays(t *testing.T) {
+	for compare, want := range map[int]error{-1: rotate.ErrInside, 0: rotate.ErrInside, 1: nil} {
+		t.Run(fmt.Sprintf("compares %d", compare), func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				w.answers["a.0"] = func(_ rotate.Tokens, grant string) (rotate.Answer, error) {
+					next := set("a.0")
+					next.AccessToken = "at-new"
+					return rotate.Answer{Next: next, Grant: grant}, nil
+				}
+				var nested error
+				c := &caller{save: func(ctx context.Context, _ rotate.Tokens) error {
+					w.Compare = func(rotate.Tokens, rotate.Tokens) int { return compare }
+					nested = w.ask(ctx, &caller{}, expired("a.0"), nil)
+					return nil
+				}}
+				if err := w.ask(t.Context(), c, expired("a.0"), nil); err != nil || !errors.Is(nested, want) {
+					t.Errorf("got %v, and %v inside; want the set, and %v", err, nested, want)
+				}
+			})
+		})
+	}
 }

@@ -87,3 +87,40 @@ func TestOrphanThatHasExpired(t *testing.T) {
 		w.wantSent("a.1", 1)
 	})
 }
+
+// A set is remembered from the first caller on that has it: late ones make that no
+// longer.
+func TestLateCallersProlongNothing(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.want("a.0", "a.1")
+		time.Sleep(memory - time.Second)
+		w.want("a.0", "a.1")
+		time.Sleep(time.Second)
+		w.want("a.0", "a.1")
+		w.wantSent("a.0", 2) // it was forgotten
+	})
+}
+
+// Who stores a set has not picked up the one after it.
+func TestOrphanAfterAStoredSet(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		s := &saves{}
+		first := after(func() { _ = w.ask(context.Background(), s.caller(5*time.Second, nil), expired("a.0"), nil) })
+		_ = w.ask(t.Context(), &caller{save: unsaved}, set("a.1"), named)
+		<-first
+		time.Sleep(10 * time.Minute)
+		w.want("a.1", "a.2")
+		w.wantSent("a.1", 1)
+	})
+}
+
+// A set for which nobody waits any more is forgotten after a day, like any other.
+func TestOrphanOfWhoHasLeft(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.slow(patience + time.Second)
+		_ = w.ask(t.Context(), &caller{}, set("a.0"), optional)
+		time.Sleep(25 * time.Hour)
+		w.want("a.0", "a.1")
+		w.wantSent("a.0", 2)
+	})
+}

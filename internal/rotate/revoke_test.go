@@ -141,3 +141,58 @@ func TestRevocationIsFinal(t *testing.T) {
 		})
 	})
 }
+
+// The user signs out while a caller reads its store, which has a new sign-in: that is
+// the caller's.
+func TestNewSignInFoundDuringARevocation(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		c := &caller{load: func(context.Context) (rotate.Tokens, error) { w.Revoke("a.0"); return set("b.0"), nil }}
+		if err := w.ask(t.Context(), c, expired("a.0"), nil); err != nil || c.got.RefreshToken != "b.0" {
+			t.Errorf("got %q, %v; want b.0", c.got.RefreshToken, err)
+		}
+		if got := w.givenBack(); len(got) != 0 || w.Revoked("b.0") {
+			t.Errorf("given back: %q; want b.0 left alone", got)
+		}
+	})
+}
+
+// The user signs out while a caller's store fails: whoever may try again is told.
+func TestRevocationWhileTheStoreFails(t *testing.T) {
+	for failure, want := range map[error]error{errPassing: rotate.ErrRevoked, errUnusable: errUnusable} {
+		in(t, func(t *testing.T, w *world) {
+			c := &caller{load: func(context.Context) (rotate.Tokens, error) { w.Revoke("a.0"); return rotate.Tokens{}, failure }}
+			if err := w.ask(t.Context(), c, expired("a.0"), nil); !errors.Is(err, want) {
+				t.Errorf("%v: got %v; want %v", failure, err, want)
+			}
+		})
+	}
+}
+
+// The user signs out with the set of a caller's store while the caller accepts it,
+// where the set before had no refresh token.
+func TestRevocationOfAnAcceptedSet(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.answers["a.0"] = func(rotate.Tokens, string) (rotate.Answer, error) {
+			return rotate.Answer{Next: rotate.Tokens{AccessToken: "at-last", ExpiresAt: time.Now().Add(life)}}, nil
+		}
+		w.want("a.0", "")
+		c := storing(set("b.0"))
+		c.accept = func(*rotate.Fate) error { w.Revoke("b.0"); return nil }
+		w.Compare = func(set, _ rotate.Tokens) int { return len(set.RefreshToken) }
+		if err := w.ask(t.Context(), c, expired("a.0"), nil); !errors.Is(err, rotate.ErrRevoked) {
+			t.Errorf("got %q, %v; want ErrRevoked", c.got.RefreshToken, err)
+		}
+	})
+}
+
+// A revocation lasts as long as any, whatever became of the token before.
+func TestRevocationOfARefusedToken(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		failing(rotate.Failure{State: rotate.Refused, Err: errUnusable})(w, "a.0")
+		w.Revoke("a.0")
+		time.Sleep(6 * 24 * time.Hour)
+		if !w.Revoked("a.0") {
+			t.Error("a.0: not revoked; want it revoked")
+		}
+	})
+}

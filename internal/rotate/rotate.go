@@ -237,7 +237,7 @@ func (e *Engine) Renew(ctx context.Context, want Call) (Way, error) {
 	for {
 		fate, err := c.step()
 		switch {
-		case err != nil && e.passing(err) && e.Revoked(want.Have.RefreshToken):
+		case e.passing(err) && e.Revoked(want.Have.RefreshToken):
 			return c.way(fate), ErrRevoked
 		case err != nil:
 			c.coolDown(err)
@@ -250,7 +250,7 @@ func (e *Engine) Renew(ctx context.Context, want Call) (Way, error) {
 
 // Revoked reports whether a refresh token was revoked in this process.
 func (e *Engine) Revoked(refreshToken string) bool {
-	if refreshToken == "" || e.table.revoked.Load() == 0 {
+	if e.table.revoked.Load() == 0 {
 		return false
 	}
 	id := e.id(refreshToken)
@@ -285,7 +285,7 @@ func (e *Engine) revoke(token string, now time.Time) {
 		if at.next != nil {
 			todo = append(todo, at.next.id)
 		}
-		if f := at.followed(); f != nil && f.at != nil {
+		if f := at.followed(); f != nil {
 			todo = append(todo, f.at.id)
 		}
 		e.settle(at, &Fate{State: Revoked, Err: ErrRevoked}, now)
@@ -311,9 +311,7 @@ func (e *Engine) settle(at *entry, fate *Fate, now time.Time) {
 	case Rotated:
 		e.linkNext(at, fate, now)
 	}
-	if at.next == nil && fate.Next.AccessToken != "" {
-		at.generation++ // its takers are those of a set that no other token has
-	}
+	at.generation++ // who takes a set by this token now takes a later one
 	at.tellFollowers()
 	e.table.requeue(at, now)
 }
@@ -337,18 +335,13 @@ func (e *Engine) linkNext(at *entry, fate *Fate, now time.Time) {
 
 // keepFor returns how long, and how dearly, it is remembered what became of a token.
 func (e *Engine) keepFor(fate *Fate, now time.Time) (class, time.Time) {
-	memory, orphan := now.Add(e.Memory), now.Add(orphanMemory)
 	switch {
 	case fate.State == Revoked:
 		return notes, now.Add(noteMemory)
-	case fate.State == Refused:
-		return orphans, orphan
 	case fate.State == Dead || fate.Found:
-		return brief, memory
-	case fate.State == Reusable && fate.Next.ExpiresAt.Before(orphan):
-		return orphans, fate.Next.ExpiresAt
+		return brief, now.Add(e.Memory)
 	}
-	return orphans, orphan // until somebody has picked it up
+	return orphans, now.Add(orphanMemory) // until somebody has picked it up
 }
 
 // pickUp notes that somebody has the set of at's token: from now on it is remembered
@@ -359,10 +352,7 @@ func (e *Engine) pickUp(at *entry, set Tokens, now time.Time) {
 			continue
 		}
 		e.table.dequeue(from)
-		from.class = brief
-		if until := now.Add(e.Memory); until.Before(from.expiry) {
-			from.expiry = until
-		}
+		from.class, from.expiry = brief, now.Add(e.Memory)
 		e.table.requeue(from, now)
 	}
 }
@@ -376,7 +366,7 @@ const longest = 1024
 // brought it, nil where no successor is known. e.mu is held.
 func (e *Engine) newest(id string, now time.Time) (tip *entry, set *Fate) {
 	tip = e.table.get(id, now)
-	if f := tip.followed(); f != nil && f.Newest() != nil && !tip.is(Rotated) && !tip.is(Revoked) {
+	if f := tip.followed(); f != nil && !tip.is(Rotated) {
 		tip, set = f.at, f.Newest() // what became of it is forgotten but there
 	}
 	for range longest {

@@ -160,3 +160,46 @@ func TestCrowdSavesSideBySide(t *testing.T) {
 		}
 	})
 }
+
+// A caller of another grant that leaves changes nothing for who waits with it: the next
+// set is stored after theirs.
+func TestOrderAfterSomebodyHasLeft(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		s := &saves{}
+		w.slow(5 * time.Second)
+		leads := after(func() { _ = w.ask(context.Background(), s.caller(0, nil), expired("a.0"), nil) })
+		joins := after(func() { _ = w.ask(context.Background(), s.caller(20*time.Second, nil), expired("a.0"), nil) })
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_ = w.ask(ctx, &caller{}, expired("a.0"), func(c *rotate.Call) { c.Grant = "more" })
+		<-leads
+		if err := w.ask(context.Background(), s.caller(0, nil), set("a.1"), named); err != nil {
+			t.Error(err)
+		}
+		<-joins
+		want := []string{"end a.1", "begin a.2", "end a.2"}
+		if last := s.log[len(s.log)-3:]; !slices.Equal(last, want) {
+			t.Errorf("got %q; want it to end with %q", s.log, want)
+		}
+	})
+}
+
+// All who wait for an older set's Save go on when that has returned.
+func TestManyWaitForOneSave(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		s := &saves{}
+		w.took("all of it", 10*time.Second, func() {
+			first := after(func() { _ = w.ask(context.Background(), s.caller(10*time.Second, nil), expired("a.0"), nil) })
+			var all sync.WaitGroup
+			for range 3 {
+				all.Go(func() {
+					if err := w.ask(context.Background(), s.caller(0, nil), set("a.1"), named); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			all.Wait()
+			<-first
+		})
+	})
+}

@@ -12,7 +12,7 @@ import (
 // take hands a set to the caller, once its own store agrees: the user may have
 // signed out meanwhile, or another process may be further.
 func (c *call) take(fate *Fate) (*Fate, error) {
-	if c.Loads && !c.isOwn(fate.Next) && !c.read && (fate.Found || !c.storeRead) {
+	if c.Loads && !c.read && (fate.Found || !c.storeRead) {
 		newer, err := c.readStore(fate.Next, 0)
 		if err != nil {
 			return nil, err
@@ -82,8 +82,7 @@ func (c *call) isNewer(stored, current Tokens, now time.Time) bool {
 		// A store that lags behind. Where its set leads to the same one, that is
 		// used.
 		ours, _ := c.engine.newest(id, now)
-		goesOn := theirs != nil && !theirs.is(Rotated)
-		return goesOn && theirs != ours && theirs.id != id
+		return !theirs.is(Rotated) && theirs != ours // else it ends, or leads to ours
 	}
 	// A store may lag behind by more than the memory reaches back: a replica, or one
 	// that nobody writes to. The later date is newer. But dates have whole seconds,
@@ -118,19 +117,19 @@ func (c *call) lookElsewhere(refusal error) (*Fate, error) {
 func (c *call) mayLookElsewhere(refusal error) bool {
 	var held *HeldError
 	switch {
-	case !c.Loads || c.read && c.retried || refusal == ErrNoToken:
+	case !c.Loads || c.retried || refusal == ErrNoToken:
 		return false
 	case errors.As(refusal, &held):
 		return c.Urgency != Optional && !c.read
 	}
-	return !c.engine.passing(refusal)
+	return true
 }
 
 // handOver passes a set on to the caller's store, unless it came from there.
 func (c *call) handOver(fate *Fate) (*Fate, error) {
 	defer c.release()
 	fate, err := c.newestToTake(fate)
-	if fate == nil || err != nil {
+	if fate == nil {
 		return nil, err
 	}
 	if err := c.Caller.Accept(fate); err != nil {

@@ -115,6 +115,7 @@ func expired(name string) rotate.Tokens {
 // caller is a [rotate.Caller] that notes what happens to it. The zero functions do
 // nothing.
 type caller struct {
+	owner  error // of its own tokens
 	load   func(context.Context) (rotate.Tokens, error)
 	save   func(context.Context, rotate.Tokens) error
 	accept func(*rotate.Fate) error
@@ -122,7 +123,7 @@ type caller struct {
 	saved  []rotate.Tokens // what save was given
 }
 
-func (c *caller) Owner() (any, error) { return c, nil }
+func (c *caller) Owner() (any, error) { return c, c.owner }
 
 func (c *caller) Load(ctx context.Context) (rotate.Tokens, error) { return c.load(ctx) }
 

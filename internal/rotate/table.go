@@ -114,9 +114,6 @@ type cooldown struct {
 }
 
 func (c *cooldown) left(now time.Time) time.Duration {
-	if c.err == nil {
-		return 0
-	}
 	return max(min(c.until.Sub(now), c.wait-time.Since(c.began)), 0)
 }
 
@@ -135,13 +132,10 @@ func (all *cooldowns) blocking(urgency Urgency, now time.Time) *cooldown {
 	return longest
 }
 
-// until is when the last of them ends; zero: there is none.
+// until is when the last of them ends.
 func (all *cooldowns) until() (last time.Time) {
-	if all == nil {
-		return last
-	}
 	for _, c := range all {
-		if c.err != nil && c.until.After(last) {
+		if c.until.After(last) {
 			last = c.until
 		}
 	}
@@ -186,9 +180,6 @@ func (t *table) get(id string, now time.Time) *entry {
 
 // link notes what a token became.
 func (t *table) link(at, next *entry) {
-	if at == next {
-		return
-	}
 	at.next = next
 	next.before = append(next.before, at)
 }
@@ -223,10 +214,6 @@ func (t *table) queue(at *entry, now time.Time) {
 	if at.inUse() {
 		return // it stays until that is over
 	}
-	if !now.Before(at.expiry) {
-		t.expire(at, now)
-		return
-	}
 	at.size = at.weigh()
 	t.counts++
 	t.bytes += at.size
@@ -260,10 +247,8 @@ func (t *table) makeRoom(now time.Time) {
 			from = &t.heaps[notes]
 		case t.heaps[brief].Len() > 0:
 			from = &t.heaps[brief]
-		case t.heaps[orphans].Len() > 0:
-			from = &t.heaps[orphans]
 		default:
-			from = &t.heaps[notes]
+			from = &t.heaps[orphans]
 		}
 		t.evict((*from)[0], now)
 	}
@@ -271,7 +256,7 @@ func (t *table) makeRoom(now time.Time) {
 
 // expire forgets what is too old of an entry.
 func (t *table) expire(at *entry, now time.Time) {
-	if at.inUse() || at.fate == nil && at.cool == nil || now.Before(at.expiry) {
+	if at.inUse() || now.Before(at.expiry) {
 		return
 	}
 	t.fade(at, now)
@@ -316,9 +301,6 @@ func (t *table) forget(at *entry, left *Fate, now time.Time) {
 		if from.is(Spent) {
 			continue // it is being forgotten: tokens may lead to each other
 		}
-		if !from.inUse() { // else the next request of who uses it is held back
-			from.cool = nil
-		}
 		t.fade(from, now)
 		t.queue(from, now)
 	}
@@ -331,9 +313,7 @@ func (t *table) collect(at *entry) {
 		return
 	}
 	t.dequeue(at)
-	if t.byID[at.id] == at {
-		delete(t.byID, at.id)
-	}
+	delete(t.byID, at.id)
 }
 
 // remembered returns a copy for the table: without what is quickly decoded again,

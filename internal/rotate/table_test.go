@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/authpi/authpi-idp-go/internal/rotate"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 // The bounds of a table.
@@ -159,6 +160,11 @@ func TestBoundsOfTheTable(t *testing.T) {
 			time.Sleep(memory)
 			w.crowd("brief", maxEntries, 0)
 		}, []string{"brief0.0", "brief16383.0"}, []string{"early16383.0"}},
+		{"room after an expiry of what leaves later", func(w *world) {
+			w.crowd("orphan", maxEntries, 0)
+			time.Sleep(24 * time.Hour)
+			w.crowd("brief", maxEntries, 0)
+		}, []string{"brief0.0", "brief16383.0"}, []string{"orphan16383.0"}},
 		{"a half for revocations", func(w *world) { w.crowd("orphan", maxNotes, 0); w.crowd("revoked", maxEntries, 0) },
 			[]string{"orphan0.0", "orphan8191.0", "revoked8192.0", "revoked16383.0"}, []string{"revoked8191.0", "revoked0.0"}},
 	} {
@@ -190,8 +196,100 @@ func TestForgottenWithItsSuccessor(t *testing.T) {
 			t.Fatalf("got %q, %v; want x.2", c.got.RefreshToken, err)
 		}
 		time.Sleep(memory)
+		w.Unfollow(w.Follow(set("x.1"))) // which looks at it
 		_, _ = w.get("x.0")
 		w.wantSent("x.0", 2) // the issuer has the last word
+	})
+}
+
+// What is forgotten is not reached by a revocation of what it became, and leaves the
+// revocation of another token alone.
+func TestForgottenTokensAndRevocations(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		if err := w.ask(t.Context(), storing(set("b.0")), expired("a.0"), nil); err != nil {
+			t.Fatal(err)
+		}
+		w.Revoke("c.0")
+		time.Sleep(2 * memory)
+		w.Unfollow(w.Follow(set("a.0"))) // which looks at it
+		if !w.Revoked("c.0") {
+			t.Error("c.0: not revoked; want it revoked")
+		}
+		w.Revoke("b.0")
+		for name, want := range map[string]bool{"a.0": false, "b.0": true} {
+			if got := w.Revoked(name); got != want {
+				t.Errorf("%s: revoked %v; want %v", name, got, want)
+			}
+		}
+	})
+}
+
+// A cooldown outlasts what is known of its token, and of the token before.
+func TestCooldownOutlastsTheMemory(t *testing.T) {
+	busy := rotate.Failure{State: rotate.Cooling, Err: errPassing, Wait: 5 * time.Minute, Blocks: rotate.Named}
+	for name, leave := range map[string]func(w *world){
+		"of a token that stays": func(w *world) {
+			w.answers["a.1"] = func(_ rotate.Tokens, grant string) (rotate.Answer, error) {
+				return rotate.Answer{Next: set("a.1"), Grant: grant}, nil
+			}
+			w.want("a.1", "a.1")
+		},
+		"of one whose set it became": func(w *world) { w.want("a.0", "a.1") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				leave(w)
+				w.answers["a.1"] = func(rotate.Tokens, string) (rotate.Answer, error) { return rotate.Answer{}, &busy }
+				if err := w.urgent("a.1", rotate.Named); !errors.Is(err, errPassing) {
+					t.Fatalf("got %v; want the failure", err)
+				}
+				time.Sleep(2 * memory)
+				w.Unfollow(w.Follow(set("a.0"))) // which looks at it
+				var held *rotate.HeldError
+				if err := w.urgent("a.1", rotate.Named); !errors.As(err, &held) {
+					t.Errorf("got %v; want it held back", err)
+				}
+			})
+		})
+	}
+}
+
+// What a token became is not forgotten while somebody stores its set, however short the
+// memory is.
+func TestNothingIsForgottenWhileItIsStored(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.Memory = time.Second
+		s := &saves{}
+		first := after(func() { _ = w.ask(context.Background(), s.caller(10*time.Second, nil), expired("a.0"), nil) })
+		if err := w.ask(context.Background(), &caller{}, set("a.1"), named); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Second)
+		w.want("a.1", "a.2")
+		w.wantSent("a.1", 1)
+		<-first
+	})
+}
+
+// Nothing of a session stays for ever.
+func TestTableIsEmptyInTheEnd(t *testing.T) {
+	const sessions = 10_000
+	in(t, func(t *testing.T, w *world) {
+		w.want("x.0", "x.1")
+		before := testkit.Heap()
+		for i := range sessions {
+			name := fmt.Sprint("s", i, ".0")
+			w.Unfollow(w.Follow(set(name)))
+			_ = w.ask(context.Background(), &caller{}, expired(name), nil)
+			_ = w.urgent(next(name, 1), rotate.Named)
+		}
+		w.sent = map[string]int{}
+		for _, name := range []string{"y.0", "z.0"} {
+			time.Sleep(2 * 24 * time.Hour)
+			w.want(name, next(name, 1)) // makes room, first of what became of tokens, then of traces
+		}
+		testkit.WantHeap(t, "after all", before, 4)
+		w.want("z.0", "z.1") // so that it is there until now
 	})
 }
 
@@ -202,7 +300,7 @@ func TestRevocationWaitsForItsFlight(t *testing.T) {
 		w.slow(10 * time.Second)
 		flight := after(func() { w.wantErr("x.0", rotate.ErrRevoked) })
 		w.Revoke("x.0")
-		w.crowd("revoked", maxNotes+1, 0)
+		w.crowd("revoked", maxEntries+1, 0)
 		<-flight
 		if got := w.givenBack(); !slices.Equal(got, []string{"x.1"}) {
 			t.Errorf("given back: got %q; want x.1", got)
