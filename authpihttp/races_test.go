@@ -141,6 +141,44 @@ func TestRotationRevivesNothing(t *testing.T) {
 	}
 }
 
+// The issuer ends a sign-in just when that is being written, after the store was read
+// for the last time. A store without CommitIf would bring it back.
+func TestLogoutWithinAWrite(t *testing.T) {
+	t.Parallel()
+	for name, ahead := range map[string]time.Duration{"rotation": 40 * time.Minute, "kept from idling out": 10 * time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			both(t, func(t *testing.T, plain bool) {
+				synctest.Test(t, func(t *testing.T) {
+					s := newSite(t, func(made *setup) { made.plain = plain; made.options.IdleTimeout = time.Hour })
+					b := s.browser()
+					b.signIn("usr_ada")
+					key := b.recordKey()
+					s.advance(ahead)
+					token := s.issuer.LogoutToken(map[string]any{"sub": "usr_ada"})
+					var ended sync.WaitGroup
+					s.store.set(func(st *store) {
+						st.onWrite = func() {
+							ended.Go(func() {
+								if status, body, _ := post(http.HandlerFunc(s.app.BackchannelLogout), "logout_token="+token); status != 200 {
+									t.Errorf("back-channel logout: got %d %s", status, body)
+								}
+							})
+							synctest.Wait() // until it has ended, or waits for the write
+						}
+					})
+					b.get("/")
+					ended.Wait()
+					if s.hasRecord(key) {
+						t.Error("the sign-in is in the store after it ended")
+					}
+					b.wantUser("")
+				})
+			})
+		})
+	}
+}
+
 // A store that hangs for one request holds up another one no longer than that likes,
 // and signs nobody out.
 func TestLockEndsWithTheRequest(t *testing.T) {

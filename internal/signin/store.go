@@ -107,35 +107,55 @@ func (e *entries) end(ctx context.Context, key string, old []byte) (ended bool, 
 			return false, err
 		}
 		defer unlock()
-		return true, e.remove(ctx, key)
+		return true, e.drop(ctx, key)
 	}
 	ended, err = e.conditional.CommitIf(ctx, key, old, []byte("ended"), e.now().Add(time.Minute))
 	if err != nil {
 		return false, &StoreError{err}
 	}
 	if ended {
-		_ = e.remove(ctx, key) // or the stone expires
+		_ = e.drop(ctx, key) // or the stone expires
 	}
 	return ended, nil
 }
 
+// remove removes an entry, whatever it is. Without CommitIf it waits for a write that
+// is under way, which would bring the entry back.
 func (e *entries) remove(ctx context.Context, key string) error {
+	if e.conditional == nil {
+		unlock, err := e.lock(ctx, key)
+		if err != nil {
+			return err
+		}
+		defer unlock()
+	}
+	return e.drop(ctx, key)
+}
+
+// drop is remove for who has locked the entry, if need be.
+func (e *entries) drop(ctx context.Context, key string) error {
 	if err := e.store.DeleteCtx(ctx, key); err != nil {
 		return &StoreError{err}
 	}
 	return nil
 }
 
-// lockIf locks an entry if it still is old. It waits no longer than ctx: the store
-// may hang for whoever holds the lock.
-func (e *entries) lockIf(ctx context.Context, key string, old []byte) (unlock func(), same bool, err error) {
+// lock waits no longer than ctx: the store may hang for whoever holds the lock.
+func (e *entries) lock(ctx context.Context, key string) (unlock func(), err error) {
 	busy := e.busy[maphash.String(e.seed, key)%uint64(len(e.busy))]
 	select {
 	case busy <- struct{}{}:
+		return func() { <-busy }, nil
 	case <-ctx.Done():
-		return nil, false, &StoreError{ctx.Err()}
+		return nil, &StoreError{ctx.Err()}
 	}
-	unlock = func() { <-busy }
+}
+
+// lockIf locks an entry if it still is old.
+func (e *entries) lockIf(ctx context.Context, key string, old []byte) (unlock func(), same bool, err error) {
+	if unlock, err = e.lock(ctx, key); err != nil {
+		return nil, false, err
+	}
 	b, err := e.find(ctx, key)
 	if err != nil || (b == nil) != (old == nil) || !bytes.Equal(b, old) {
 		unlock()
@@ -156,7 +176,7 @@ func (e *entries) readBack(ctx context.Context, key string, b []byte) error {
 	case bytes.Equal(stored, b):
 		return nil
 	case len(b) > large:
-		_ = e.remove(ctx, key)
+		_ = e.drop(ctx, key)
 		return &SizeError{fmt.Errorf("authpihttp: the store has changed an entry of %d bytes: it must hold entries of that size", len(b))}
 	}
 	return ErrOvertaken
