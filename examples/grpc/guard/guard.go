@@ -1,6 +1,5 @@
-// Package guard checks the access tokens of gRPC calls: who is calling, and what
-// they may do in the organization that a request names. Copy this file into your
-// server.
+// Package guard checks the access tokens of gRPC calls: who is calling, and what they
+// may do in the organization that a request names. Copy it into your server.
 package guard
 
 import (
