@@ -312,11 +312,15 @@ func TestSlowCallerAndASetFromElsewhere(t *testing.T) {
 // A set that has expired when it comes is its caller's all the same: nobody goes on and
 // on.
 func TestExpiredSetFromElsewhere(t *testing.T) {
-	in(t, func(t *testing.T, w *world) {
-		w.answers["a.0"] = func(_ rotate.Tokens, grant string) (rotate.Answer, error) {
-			return rotate.Answer{Next: expired("a.1"), Grant: grant, Shared: true}, nil
-		}
-		w.want("a.0", "a.1")
-		w.wantSent("a.1", 0)
-	})
+	for _, token := range []string{"a.1", ""} {
+		in(t, func(t *testing.T, w *world) {
+			w.answers["a.0"] = func(_ rotate.Tokens, grant string) (rotate.Answer, error) {
+				answer := rotate.Answer{Next: expired("a.1"), Grant: grant, Shared: true}
+				answer.Next.RefreshToken = token
+				return answer, nil
+			}
+			w.want("a.0", token)
+			w.wantSent("a.1", 0)
+		})
+	}
 }

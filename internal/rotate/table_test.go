@@ -276,10 +276,13 @@ func TestTableIsEmptyInTheEnd(t *testing.T) {
 	const sessions = 10_000
 	in(t, func(t *testing.T, w *world) {
 		w.want("x.0", "x.1")
+		w.Patience = time.Millisecond
+		w.slow(2 * time.Millisecond)
 		before := testkit.Heap()
 		for i := range sessions {
 			name := fmt.Sprint("s", i, ".0")
 			w.Unfollow(w.Follow(set(name)))
+			_ = w.ask(context.Background(), &caller{}, set(fmt.Sprint("left", name)), optional)
 			_ = w.ask(context.Background(), &caller{}, expired(name), nil)
 			_ = w.urgent(next(name, 1), rotate.Named)
 		}
