@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/authpitest"
@@ -90,6 +91,10 @@ func TestRecordOfACoordinator(t *testing.T) {
 		{"loses a refusal", nil, authpitest.Fault{Status: 400, Body: `{"error":"invalid_grant"}`}, loses, "could not be shared"},
 		{"loses a token that stays", &authpitest.Options{NoRotation: true}, authpitest.Fault{}, loses, ""},
 		{"loses what is not final", nil, authpitest.Fault{Status: 503}, loses, ""},
+		{"is deaf once it has a set", nil, authpitest.Fault{}, func(ctx context.Context, _ string, spend func(context.Context) ([]byte, error)) ([]byte, error) {
+			defer time.Sleep(time.Hour)
+			return spend(ctx)
+		}, "could not be shared: no answer in time"},
 		{"fails", nil, authpitest.Fault{}, func(context.Context, string, func(context.Context) ([]byte, error)) ([]byte, error) {
 			return nil, errors.New("redis is away")
 		}, "redis is away"},
@@ -102,6 +107,7 @@ func TestRecordOfACoordinator(t *testing.T) {
 					e.Fault(tc.fault)
 				}
 				_, _ = e.Create(tokens, nil)
+				time.Sleep(2 * time.Hour)
 				lines := e.Log.With(`"op":"coordinate"`)
 				if len(lines) != 1 || !strings.Contains(lines[0], tc.want) || strings.Contains(lines[0], `"outcome":"ok"`) != (tc.want == "") {
 					t.Errorf("got %q; want the error %q", lines, tc.want)
