@@ -31,8 +31,8 @@ const minSecret = 4
 // Text returns a foreign text fit for an error or a log line. A text that shows one
 // of the secrets, or 12 bytes of one, in either case or as URLs, HTML, JSON and
 // base64 write them, is masked whole. In any other whatever looks like a JWT is
-// masked, control characters and invalid UTF-8 are replaced, and it is cut at 512
-// bytes.
+// masked, control characters of all kinds and invalid UTF-8 are replaced, and it is
+// cut at 512 bytes.
 func Text(text string, secrets ...string) string {
 	if shows(text[:min(len(text), maxRead+margin)], secrets) {
 		return Mark
@@ -90,8 +90,10 @@ func notInToken(r rune) bool {
 	return r != '-' && r != '_' && r != '.' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
 }
 
+// printable replaces what a terminal or a viewer of logs would obey: control
+// characters, those that turn the direction of a text, and line ends of Unicode's.
 func printable(r rune) rune {
-	if unicode.IsControl(r) {
+	if unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp) {
 		return ' '
 	}
 	return r

@@ -38,6 +38,8 @@ func TestText(t *testing.T) {
 		{"a JWT", "token eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.c2ln ends", nil, "token [redacted] ends"},
 		{"the start of a JWT", "eyJhbGciOiJ", nil, "[redacted]"},
 		{"control characters", "a\r\nb\x00c\x1b[31md\u0085e", nil, "a  b c [31md e"},
+		{"what turns a line around, or ends it", "a\u202eb\u2066c\u200fd\u2028e\u2029f", nil, "a b c d e f"},
+		{"other alphabets", "خطا: می\u200cخواهم, ошибка, 誤り", nil, "خطا: می\u200cخواهم, ошибка, 誤り"},
 		{"no UTF-8", "a\xff\xfeb", nil, "a\uFFFDb"},
 		{"512 bytes", strings.Repeat("x", 512), nil, strings.Repeat("x", 512)},
 		{"longer", strings.Repeat("x", 513), nil, strings.Repeat("x", 512) + "…"},
