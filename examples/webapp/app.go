@@ -34,10 +34,8 @@ func newApp(cfg authpi.Config, url string, signIns authpihttp.Store) (*app, erro
 	}
 	a.auth = authpihttp.New(a.client, signIns, &authpihttp.Options{
 		PostLogoutRedirectURI: url + "/",
-		SignedIn: func(_ http.ResponseWriter, r *http.Request, _ *authpi.Agent) error {
-			return a.sessions.RenewToken(r.Context())
-		},
-		SignedOut: func(_ http.ResponseWriter, r *http.Request) { _ = a.sessions.Destroy(r.Context()) },
+		SignedIn:              a.signedIn,
+		SignedOut:             func(_ http.ResponseWriter, r *http.Request) { _ = a.sessions.Destroy(r.Context()) },
 		Authorize: func(r *http.Request) *authpi.AuthorizationOptions {
 			return &authpi.AuthorizationOptions{Org: strings.TrimSpace(r.URL.Query().Get("org"))}
 		},
@@ -47,6 +45,18 @@ func newApp(cfg authpi.Config, url string, signIns authpihttp.Store) (*app, erro
 		a.sessions.Cookie.Name, a.sessions.Cookie.Secure = "__Host-session", true
 	}
 	return a, nil
+}
+
+// signedIn makes the app's own session follow the sign-in. It may be another user's,
+// who need not have signed out.
+func (a *app) signedIn(_ http.ResponseWriter, r *http.Request, agent *authpi.Agent) error {
+	if owner := a.sessions.GetString(r.Context(), ownerKey); owner != "" && owner != agent.ID {
+		if err := a.sessions.Clear(r.Context()); err != nil {
+			return err
+		}
+	}
+	a.sessions.Put(r.Context(), ownerKey, agent.ID)
+	return a.sessions.RenewToken(r.Context())
 }
 
 func (a *app) handler() http.Handler {

@@ -290,6 +290,17 @@ func TestMembership(t *testing.T) {
 	want(t, b.world.browser().act("/issuer/membership", leave), 200, "Continue as") // at the login
 }
 
+// A session that has ended leaves nothing to whoever signs in next.
+func TestAnotherUser(t *testing.T) {
+	b := newWorld(t).browser()
+	want(t, b.signIn("user", "usr_ada"), 200, "Ada Lovelace")
+	want(t, b.act("/pause", url.Values{"paused": {"true"}}), 200, "Resume")
+	want(t, b.act("/issuer/end-sessions", nil), 200, "Your session has ended")
+	want(t, b.signIn("user", "usr_ada"), 200, "Ada Lovelace", "Resume")
+	want(t, b.act("/issuer/end-sessions", nil), 200, "Your session has ended")
+	want(t, b.signIn("user", "usr_mary"), 200, "Mary Somerville", "Refreshes every")
+}
+
 func TestSignOutEverywhere(t *testing.T) {
 	signOutEverywhere(t, newWorld(t))
 }

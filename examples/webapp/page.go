@@ -110,7 +110,7 @@ func (a *app) dashboard(w http.ResponseWriter, r *http.Request, agent *authpi.Ag
 	})
 }
 
-const historyKey, pausedKey = "history", "paused"
+const ownerKey, historyKey, pausedKey = "owner", "history", "paused"
 
 // history is what this browser has seen of its sign-in's tokens.
 type history struct {
