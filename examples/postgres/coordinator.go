@@ -39,8 +39,9 @@ CREATE INDEX IF NOT EXISTS authpi_store_expiry ON authpi_store (expires_at);`
 
 // Coordinator is an authpi.RefreshCoordinator over PostgreSQL. Each refresh under
 // way, and each that waits for another process, keeps one connection, whose session
-// holds the lock. A pooler that shares sessions between clients, such as PgBouncer by
-// transaction, cannot carry it.
+// holds the lock. While the issuer is slow these are many: give it a DB of its own, with
+// SetMaxOpenConns, or nothing is left for the rest of the app. A pooler that shares
+// sessions between clients, such as PgBouncer by transaction, cannot carry it.
 //
 // A free lock does not prove that nobody is refreshing: its holder may have lost the
 // connection. So the holder inserts a row before it spends the token. A process that

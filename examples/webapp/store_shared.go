@@ -32,7 +32,12 @@ func openStore(ctx context.Context, kind, url string) (store, error) {
 		if err != nil {
 			return store{}, err
 		}
-		signIns, refresh := &postgres.Store{DB: db}, &postgres.Coordinator{DB: db}
+		locks, err := sql.Open("pgx", url)
+		if err != nil {
+			return store{}, err
+		}
+		locks.SetMaxOpenConns(16) // while the issuer is slow they are all in use
+		signIns, refresh := &postgres.Store{DB: db}, &postgres.Coordinator{DB: locks}
 		go sweep(ctx, signIns.Sweep, refresh.Sweep)
 		_, err = db.ExecContext(ctx, postgres.Schema)
 		return store{signIns, refresh}, err

@@ -3,6 +3,9 @@
 package main
 
 import (
+	"context"
+	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -30,6 +33,39 @@ func TestStoresPostgres(t *testing.T) {
 	storeURL := servers.Postgres(t)
 	signOutEverywhere(t, newWorldOn(t, "postgres", storeURL))
 	rotates(t, newWorldOn(t, "postgres", storeURL))
+	outlivesSlowRefreshes(t, storeURL)
+}
+
+// outlivesSlowRefreshes lets more refreshes hang than the database has connections.
+// Sign-ins are found all the same.
+func outlivesSlowRefreshes(t *testing.T, storeURL string) {
+	t.Helper()
+	st, err := openStore(t.Context(), "postgres", storeURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer cancel()
+	slow := make(chan struct{}, 200)
+	for n := range cap(slow) {
+		all.Go(func() {
+			_, _ = st.refresh.Do(ctx, fmt.Sprintf("%016x%048d", n, 0), func(ctx context.Context) ([]byte, error) {
+				slow <- struct{}{}
+				<-ctx.Done()
+				return nil, ctx.Err()
+			})
+		})
+	}
+	for n := range 100 {
+		if n < 10 {
+			<-slow
+		}
+		if _, _, err := st.signIns.Find("unknown"); err != nil {
+			t.Fatalf("with slow refreshes: %v", err)
+		}
+	}
 }
 
 // rotates lets a token expire, with a store between the requests.
