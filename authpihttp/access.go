@@ -26,7 +26,7 @@ func RequireAccess(action, resource string, org func(*http.Request) string) func
 	}
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			c, ok := r.Context().Value(callerKey{}).(caller)
+			c, ok := callerOf(r.Context())
 			if !ok && intent.AnswerPreflight(w, r) {
 				return
 			}

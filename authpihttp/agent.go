@@ -15,13 +15,13 @@ import (
 // AgentFrom returns who a request is from, behind [App.RequireAgent] or
 // [Bearer.Require].
 func AgentFrom(ctx context.Context) (agent *authpi.Agent, ok bool) {
-	c, ok := ctx.Value(callerKey{}).(caller)
+	c, ok := callerOf(ctx)
 	return c.agent, ok
 }
 
 // WithAgent returns a context in which agent is who the request is from, for tests
 // of handlers and for middleware of your own. [AgentFrom] and [RequireAccess] read
-// it.
+// it. A nil agent is nobody.
 func WithAgent(ctx context.Context, agent *authpi.Agent) context.Context {
 	forbid := func(w http.ResponseWriter, r *http.Request, _ string) {
 		noStore(w)
@@ -39,6 +39,12 @@ type caller struct {
 }
 
 type callerKey struct{}
+
+// callerOf is not ok where nobody has signed in.
+func callerOf(ctx context.Context) (c caller, ok bool) {
+	c, _ = ctx.Value(callerKey{}).(caller)
+	return c, c.agent != nil
+}
 
 func (c caller) serve(next http.Handler, w http.ResponseWriter, r *http.Request) {
 	next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, c)))
@@ -117,7 +123,7 @@ func (a *App) agentOf(r *http.Request) (*authpi.Agent, *signin.SignIn, error) {
 //
 // They work for as long as the sign-in lasts, also after the request.
 func (a *App) AgentOptions(r *http.Request) *authpi.AgentOptions {
-	if c, ok := r.Context().Value(callerKey{}).(caller); ok && c.signIn != nil {
+	if c, ok := callerOf(r.Context()); ok && c.signIn != nil {
 		return c.signIn.DetachedOptions()
 	}
 	s, _, _ := a.book.Find(r.Context(), a.signInCookies(r)) // the store may be back by then

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"regexp"
 	"strings"
@@ -387,6 +388,29 @@ func TestWithAgent(t *testing.T) {
 		h.ServeHTTP(w, r)
 		if w.Code != want {
 			t.Errorf("%s: got %d; want %d", org, w.Code, want)
+		}
+	}
+}
+
+// A middleware of somebody's own that found nobody has signed nobody in, not even
+// where another guard did.
+func TestWithoutAgent(t *testing.T) {
+	t.Parallel()
+	s, api := newAPI(t, nil)
+	served := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a request without an agent was served") })
+	ctx := authpihttp.WithAgent(authpihttp.WithAgent(t.Context(), &authpi.Agent{ID: "usr_x"}), nil)
+	if agent, ok := authpihttp.AgentFrom(ctx); ok || agent != nil {
+		t.Errorf("got %v, %t; want nil, false", agent, ok)
+	}
+	for name, guarded := range map[string]http.Handler{
+		"RequireAccess":        authpihttp.RequireAccess("read", "projects", orgOf)(served),
+		"RequireRecent":        s.app.RequireRecent(time.Minute)(served),
+		"Bearer.RequireRecent": api.RequireRecent(0, "strong")(served),
+	} {
+		w := newRecorder()
+		guarded.ServeHTTP(w, httptest.NewRequestWithContext(ctx, http.MethodGet, "/orgs/org_1", nil))
+		if w.Code != http.StatusInternalServerError {
+			t.Errorf("%s: got %d; want 500, as without a guard in front", name, w.Code)
 		}
 	}
 }

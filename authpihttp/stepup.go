@@ -29,7 +29,7 @@ func (a *App) RequireRecent(maxAge time.Duration, acr ...string) func(http.Handl
 	}
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			c, ok := r.Context().Value(callerKey{}).(caller)
+			c, ok := callerOf(r.Context())
 			var rec *signin.Record
 			if c.signIn != nil {
 				rec = c.signIn.Last()
@@ -82,7 +82,7 @@ func (b *Bearer) RequireRecent(maxAge time.Duration, acr ...string) func(http.Ha
 	acr = slices.Clone(acr)
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			c, ok := r.Context().Value(callerKey{}).(caller)
+			c, ok := callerOf(r.Context())
 			if intent.AnswerPreflight(w, r) {
 				return
 			}
