@@ -3,6 +3,7 @@ package rotate_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -57,9 +58,8 @@ func TestStoreBehindAFollower(t *testing.T) {
 	}
 }
 
-// A token is spent, and what it became is forgotten. Another one in the caller's store
-// is newer, whatever the dates say; and it is not newer than another one unless they
-// say so.
+// A token is spent, and what it became is forgotten. Whatever the dates say, another one
+// in the caller's store is newer, and it is newer than no other.
 func TestStoreBesideASpentToken(t *testing.T) {
 	for _, tc := range []struct {
 		name               string
@@ -69,6 +69,7 @@ func TestStoreBesideASpentToken(t *testing.T) {
 		{"the caller has it", -1, "a.0", "b.0", "b.0"},
 		{"its store has it", 0, "b.0", "a.0", "b.1"},
 		{"its store has it, of an older date", -1, "b.0", "a.0", "b.1"},
+		{"its store has it, of a later date", 1, "b.0", "a.0", "b.1"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			in(t, func(t *testing.T, w *world) {
@@ -248,6 +249,33 @@ func (w *world) got(c *caller, name, grant string) {
 	w.t.Helper()
 	if err := w.ask(context.Background(), c, expired(name), func(call *rotate.Call) { call.Grant = grant }); err != nil {
 		w.t.Error(err)
+	}
+}
+
+// A token is revoked whose successors are forgotten, but still in use. They end with it.
+func TestRevocationReachesWhatIsForgotten(t *testing.T) {
+	for _, revoked := range []string{"a.0", "a.1", "a.2", "a.3"} {
+		t.Run(revoked, func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				f := w.Follow(set("a.0"))
+				defer w.Unfollow(f)
+				w.chain("a", 3)
+				time.Sleep(2 * memory)
+				for n := range 3 {
+					_ = w.Revoked(fmt.Sprint("a.", n)) // nothing yet; it looks each up
+				}
+				w.Revoke("unknown.0") // or nobody would look
+				for n := range 3 {
+					_ = w.Revoked(fmt.Sprint("a.", n))
+				}
+				w.Revoke(revoked)
+				if !f.Revoked() {
+					t.Error("the follower knows nothing of it")
+				}
+				w.wantErr("a.0", rotate.ErrRevoked)
+				w.wantErr("a.3", rotate.ErrRevoked)
+			})
+		})
 	}
 }
 

@@ -85,11 +85,12 @@ func (c *call) isNewer(stored, current Tokens, now time.Time) bool {
 		return !theirs.is(Rotated) && theirs != ours // else it ends, or leads to ours
 	}
 	// A store may lag behind by more than the memory reaches back: a replica, or one
-	// that nobody writes to. The later date is newer. But dates have whole seconds,
-	// and clocks are set: where they do not say so, the store's set is newer if it is
-	// not spent, and has the same date, or ours is spent. In doubt the store is ahead.
-	byDate := c.engine.Compare(stored, current)
-	return byDate > 0 || !c.isSpent(stored, now) && (byDate == 0 || c.isSpent(current, now))
+	// that nobody writes to. Where one of the two is known to be spent that is the
+	// older one; else dates tell, and in doubt, as within one second, it is ours.
+	if theirs, ours := c.isSpent(stored, now), c.isSpent(current, now); theirs != ours {
+		return ours
+	}
+	return c.engine.Compare(stored, current) >= 0
 }
 
 // isSpent reports whether a set's token is known to be spent, though not for what.

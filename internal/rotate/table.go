@@ -304,7 +304,9 @@ func (t *table) forget(at *entry, left *Fate, now time.Time) {
 		t.fade(from, now)
 		t.queue(from, now)
 	}
-	t.unlink(at)
+	if left == nil {
+		t.unlink(at) // a trace still leads on, for a sign-out
+	}
 }
 
 // collect drops an entry that nothing needs any more.
@@ -313,7 +315,9 @@ func (t *table) collect(at *entry) {
 		return
 	}
 	t.dequeue(at)
-	delete(t.byID, at.id)
+	if t.byID[at.id] == at {
+		delete(t.byID, at.id)
+	}
 }
 
 // remembered returns a copy for the table: without what is quickly decoded again,

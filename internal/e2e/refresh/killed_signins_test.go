@@ -307,7 +307,8 @@ func (b *browser) recordKey() string {
 	site, _ := url.Parse(siteOfPair)
 	for _, c := range b.jar.Cookies(site) {
 		value, err := base64.RawURLEncoding.DecodeString(c.Value)
-		if err == nil && len(value) == 32 && strings.Count(c.Name, "-") == strings.Count("__Host-authpi-", "-") {
+		_, kind, _ := strings.Cut(c.Name, "authpi-")
+		if err == nil && len(value) == 32 && !strings.HasPrefix(kind, "out-") {
 			sum := sha256.Sum256(value)
 			return base64.RawURLEncoding.EncodeToString(sum[:])
 		}

@@ -79,6 +79,8 @@ func (w *world) judgeReload(x *send) {
 	}
 	switch last := c.reloads[len(c.reloads)-1]; {
 	case s.session.ended != "": // there is nothing left to lose
+	case last.set != nil && last.set.spentBy != nil && last.set.spentBy.p == p:
+		// It knows that the store is behind, though it has forgotten by what.
 	case last.failed:
 		w.violate(reloadHeeded, p, c, "%v is sent after Reload failed", s)
 	case last.set == nil:
