@@ -94,6 +94,9 @@ func (a *App) answer(w http.ResponseWriter, r *http.Request, query url.Values, l
 	}
 	switch {
 	case err == nil:
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), exchangeLimit)
+		result.signIn.Settle(ctx, result.agent)
+		cancel()
 		if a.hasCookie(r, kindRetry) {
 			a.setCookie(w, s, kindRetry, "", -1)
 		}

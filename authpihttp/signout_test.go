@@ -247,6 +247,35 @@ func TestSignedInPanics(t *testing.T) {
 	b.wantUser("usr_ada")
 }
 
+// A login that the hook refuses changes nothing for who is signed in already.
+func TestSignedInRefusesAnotherLogin(t *testing.T) {
+	t.Parallel()
+	for _, user := range []string{"usr_ada", "usr_bob"} {
+		t.Run(user, func(t *testing.T) {
+			t.Parallel()
+			var fails error
+			s := newSite(t, func(made *setup) {
+				made.options.SignedIn = func(http.ResponseWriter, *http.Request, *authpi.Agent) error { return fails }
+			})
+			b := s.browser()
+			b.signIn("usr_ada")
+			fails = errAway
+			if a := b.get(s.atIssuer(b.start("/x"), user)); a.status != http.StatusInternalServerError {
+				t.Errorf("got %d; want 500", a.status)
+			}
+			b.wantUser("usr_ada")
+			s.expire()
+			b.wantUser("usr_ada")
+			if a := b.send("POST", "/auth/logout", nil); param(t, a.location, "id_token_hint") == "" {
+				t.Errorf("the logout went to %s; want the ID token with it", a.location)
+			}
+			if got := s.issuer.Sessions("usr_ada") + s.issuer.Sessions("usr_bob"); got != 0 {
+				t.Errorf("got %d sessions at the issuer; want 0", got)
+			}
+		})
+	}
+}
+
 // A sign-in takes another one's place. Its refresh token is revoked, unless the
 // issuer has both in one session; parallel tabs may read it for a minute.
 func TestReplacedSignIn(t *testing.T) {

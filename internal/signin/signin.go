@@ -18,6 +18,9 @@ type SignIn struct {
 	book        *Book
 	cookie, key string
 
+	olds    []*SignIn // whose place it takes
+	settled sync.Once
+
 	mu  sync.Mutex // guards rec
 	rec *Record    // as read last; nil: it has ended
 }
@@ -308,10 +311,10 @@ func (s *SignIn) hint(ctx context.Context) string {
 
 // Create stores a new sign-in under a cookie that nobody knew before: first the
 // index by which a logout finds it, then the record, and then it looks whether a
-// logout came since the sign-in began. It puts it in the place of those of the other
-// cookies.
+// logout came since the sign-in began. Those of the other cookies stay until it
+// settles.
 func (b *Book) Create(ctx context.Context, agent *authpi.Agent, l *Login, began time.Time, cookies []string) (*SignIn, error) {
-	var olds []*SignIn
+	s := b.SignIn(Random())
 	var before string
 	var steps []step
 	for _, cookie := range cookies {
@@ -323,21 +326,28 @@ func (b *Book) Create(ctx context.Context, agent *authpi.Agent, l *Login, began 
 		if last == nil {
 			continue
 		}
-		olds, before = append(olds, old), old.key
+		s.olds, before = append(s.olds, old), old.key
 		if last.Subject == agent.ID {
 			steps = last.steps
 		}
 	}
 	rec, now := b.judge(l, agent, steps), b.now()
 	rec.Tokens, rec.Subject, rec.Before, rec.Begun, rec.Seen = agent.Tokens, agent.ID, before, now.Unix(), now.Unix()
-	s := b.SignIn(Random())
 	if err := s.store(ctx, rec, agent, now.Add(b.lifetime), began); err != nil {
 		return nil, errors.Join(err, s.Forget(ctx))
 	}
-	for _, old := range olds {
-		_ = old.giveWay(ctx, agent) // or it ends by itself
-	}
 	return s, nil
+}
+
+// Settle puts a new sign-in in the place of those that the browser had. It does so
+// once, whoever calls.
+func (s *SignIn) Settle(ctx context.Context, agent *authpi.Agent) {
+	s.settled.Do(func() {
+		for _, old := range s.olds {
+			_ = old.giveWay(ctx, agent) // or it ends by itself
+		}
+		s.olds = nil // their tokens are not to be kept
+	})
 }
 
 func (s *SignIn) store(ctx context.Context, rec Record, agent *authpi.Agent, end, began time.Time) error {
