@@ -143,7 +143,9 @@ func (b *backchannel) endOnce(ctx context.Context, id string, token authpi.Logou
 	done := false
 	defer func() {
 		if !done {
-			_ = b.replays.Forget(context.WithoutCancel(ctx), id)
+			ctx, cancel := signin.Tidying(ctx)
+			defer cancel()
+			_ = b.replays.Forget(ctx, id)
 		}
 	}()
 	err := b.end(ctx, token)

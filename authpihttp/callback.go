@@ -117,8 +117,10 @@ func (a *App) tellApp(w http.ResponseWriter, r *http.Request, id string, result 
 	err = errPanicked
 	defer func() {
 		if err != nil {
-			err = &mistake{errors.Join(err, result.signIn.Forget(context.WithoutCancel(r.Context())))}
-			a.book.Revoke(r.Context(), result.agent.Tokens)
+			ctx, cancel := signin.Tidying(r.Context())
+			defer cancel()
+			err = &mistake{errors.Join(err, result.signIn.Forget(ctx))}
+			a.book.Revoke(ctx, result.agent.Tokens)
 			a.note(id, &answer{done: result.done, err: err})
 		}
 	}()

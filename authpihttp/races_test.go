@@ -3,7 +3,9 @@ package authpihttp_test
 import (
 	"context"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -205,6 +207,65 @@ func TestLockEndsWithTheRequest(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		b.wantUser("usr_ada")
 	})
+}
+
+// deaf is a store whose deletions never come back by themselves.
+type deaf struct{ conditional }
+
+func (d deaf) FindCtx(_ context.Context, token string) ([]byte, bool, error) { return d.Find(token) }
+
+func (d deaf) CommitCtx(_ context.Context, token string, b []byte, expiry time.Time) error {
+	return d.Commit(token, b, expiry)
+}
+
+func (d deaf) DeleteCtx(ctx context.Context, _ string) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// What is tidied up after its request holds nobody for ever.
+func TestDeafStore(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name string
+		do   func(context.Context, *browser, *authpihttp.App)
+	}{
+		{"sign-out", func(ctx context.Context, b *browser, app *authpihttp.App) {
+			b.mux.HandleFunc("POST /deaf/logout", app.Logout)
+			_, _ = b.try(ctx, http.MethodPost, "/deaf/logout", nil)
+		}},
+		{"sign-in that the hook refuses", func(ctx context.Context, b *browser, app *authpihttp.App) {
+			b.mux.HandleFunc("GET /deaf/callback", app.Callback)
+			callback := b.atIssuer(b.start("/x"), "usr_ada")
+			_, _ = b.try(ctx, http.MethodGet, strings.Replace(callback, "/auth/", "/deaf/", 1), nil)
+		}},
+		{"logout of the issuer that fails", func(ctx context.Context, b *browser, app *authpihttp.App) {
+			token := b.issuer.LogoutToken(map[string]any{"sub": "usr_ada"})
+			r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/", strings.NewReader("logout_token="+token))
+			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			app.BackchannelLogout(httptest.NewRecorder(), r)
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := newSite(t, nil)
+				b := s.browser()
+				b.signIn("usr_ada")
+				app := authpihttp.New(s.client, deaf{conditional{s.store}}, &authpihttp.Options{
+					SignedIn: func(http.ResponseWriter, *http.Request, *authpi.Agent) error { return errAway },
+					Error:    func(http.ResponseWriter, *http.Request, int, error) {},
+				})
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				defer cancel()
+				began := time.Now()
+				tc.do(ctx, b, app)
+				if took := time.Since(began); took > time.Minute {
+					t.Errorf("took %v; want it to end soon after its request", took)
+				}
+			})
+		})
+	}
 }
 
 // Two processes, each with its client, refresh one sign-in: the one that comes

@@ -89,6 +89,15 @@ func (r Replays) Forget(ctx context.Context, id string) error {
 // jti is a key of this client's: another's logout with the same token is its own.
 func (r Replays) jti(id string) string { return Name("authpihttp jti", r.identity, id) }
 
+// tidyLimit is for a store that does not answer.
+const tidyLimit = 5 * time.Second
+
+// Tidying returns a context for what must not be left half done when its request
+// ends.
+func Tidying(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), tidyLimit)
+}
+
 // revocationLimit is short: a user is waiting, and the session is gone already.
 const revocationLimit = 3 * time.Second
 

@@ -275,7 +275,8 @@ func (s *SignIn) SignOut(ctx context.Context) (hint string, err error) {
 	if err != nil {
 		return "", err
 	}
-	ctx = context.WithoutCancel(ctx) // the rest must not be left half done
+	ctx, cancel := Tidying(ctx)
+	defer cancel()
 	_ = s.book.entries.remove(ctx, s.hintKey())
 	if rec != nil {
 		hint = cmp.Or(hint, rec.Tokens.IDToken)
