@@ -9,6 +9,7 @@ import (
 	"github.com/alexedwards/scs/v2"
 	"github.com/gorilla/sessions"
 
+	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/authpihttp"
 	"github.com/authpi/authpi-idp-go/authpitest"
 )
@@ -142,7 +143,7 @@ func TestUnreadableCookie(t *testing.T) {
 	r := httptest.NewRequest("GET", "/", nil)
 	r.AddCookie(&http.Cookie{Name: "app", Value: "nonsense"})
 	w := httptest.NewRecorder()
-	if err := opts.SignedIn(w, r, nil); err != nil {
+	if err := opts.SignedIn(w, r, &authpi.Agent{ID: "usr_ada"}); err != nil {
 		t.Error(err)
 	}
 	opts.SignedOut(w, r)
