@@ -366,7 +366,7 @@ const longest = 1024
 // brought it, nil where no successor is known. e.mu is held.
 func (e *Engine) newest(id string, now time.Time) (tip *entry, set *Fate) {
 	tip = e.table.get(id, now)
-	if f := tip.followed(); f != nil && !tip.is(Rotated) {
+	if f := tip.followed(); f != nil && f.Newest() != nil && !tip.is(Rotated) {
 		tip, set = f.at, f.Newest() // what became of it is forgotten but there
 	}
 	for range longest {

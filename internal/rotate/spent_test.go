@@ -58,81 +58,44 @@ func TestStoreBehindAFollower(t *testing.T) {
 	}
 }
 
-// A token is spent, and what it became is forgotten. Whatever the dates say, another one
-// in the caller's store is newer, and it is newer than no other.
+// A token is spent, and what it became is forgotten. A set that came of it is newer,
+// whatever the dates say: a clock may have been set. Of others the later date is newer;
+// where dates do not tell it is the one that is not spent.
 func TestStoreBesideASpentToken(t *testing.T) {
 	for _, tc := range []struct {
 		name               string
 		compare            int
 		have, stored, want string
 	}{
-		{"the caller has it", -1, "a.0", "b.0", "b.0"},
-		{"its store has it", 0, "b.0", "a.0", "b.1"},
+		{"the caller has it, its store another", -1, "a.0", "b.0", "b.0"},
+		{"the caller has it, its store what came of it", -1, "a.0", "a.2", "a.2"},
+		{"its store has it, the caller another", 0, "b.0", "a.0", "b.1"},
 		{"its store has it, of an older date", -1, "b.0", "a.0", "b.1"},
-		{"its store has it, of a later date", 1, "b.0", "a.0", "b.1"},
+		{"its store has it, the caller what came of it", 1, "a.2", "a.0", "a.3"},
+		{"its store has it, of a later date", 1, "b.0", "a.1", "a.2"},
+		{"both have spent ones", 1, "a.0", "a.1", "a.2"},
+		{"both have spent ones, the store the first", 1, "a.1", "a.0", "a.2"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			in(t, func(t *testing.T, w *world) {
-				w.chain("a", 1)
-				c := storing(set(tc.stored))
+				w.chain("a", 2)
 				time.Sleep(2 * memory)
 				w.Compare = func(rotate.Tokens, rotate.Tokens) int { return tc.compare }
+				c := storing(expiredUnless(tc.want, tc.stored))
 				if err := w.ask(context.Background(), c, expired(tc.have), nil); err != nil || c.got.RefreshToken != tc.want {
 					t.Errorf("got %q, %v; want %s", c.got.RefreshToken, err, tc.want)
 				}
-				w.wantSent("a.0", 1)
 			})
 		})
 	}
 }
 
-// Only what this process has rotated, or what came for it and could not be used, proves
-// that a token is spent: another one may still be good, long after.
-func TestWhatProvesThatATokenIsSpent(t *testing.T) {
-	for _, tc := range []struct {
-		name  string
-		leave func(w *world)
-		lasts time.Duration
-		spent bool
-	}{
-		{"rotated", func(w *world) { w.chain("a", 1) }, memory, true},
-		{"its answer cannot be used", func(w *world) { failing(rotate.Failure{State: rotate.Refused, Err: errUnusable})(w, "a.0") }, 24 * time.Hour, true},
-		{"rotated, a day ago", func(w *world) { w.chain("a", 1) }, memory + 24*time.Hour, false},
-		{"dead, says the issuer", func(w *world) { failing(rotate.Failure{State: rotate.Dead, Err: errUnusable})(w, "a.0") }, memory, false},
-		{"handed out once more, and dead then", func(w *world) {
-			for _, name := range []string{"y.0", "z.0"} {
-				w.answers[name] = func(_ rotate.Tokens, grant string) (rotate.Answer, error) {
-					return rotate.Answer{Next: set("a.0"), Grant: grant}, nil
-				}
-			}
-			slow := &caller{save: func(context.Context, rotate.Tokens) error { time.Sleep(time.Second); return nil }}
-			stores := after(func() { _ = w.ask(context.Background(), slow, expired("y.0"), nil) })
-			w.chain("a", 1)
-			w.want("z.0", "a.0")
-			failing(rotate.Failure{State: rotate.Dead, Err: errUnusable})(w, "a.0")
-			<-stores
-		}, memory, false},
-		{"another set in the store", func(w *world) {
-			_ = w.ask(context.Background(), storing(set("c.0")), expired("a.0"), nil)
-		}, memory, false},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			in(t, func(t *testing.T, w *world) {
-				tc.leave(w)
-				time.Sleep(memory)
-				w.Unfollow(w.Follow(set("a.0"))) // which looks at it
-				time.Sleep(tc.lasts - memory + time.Second)
-				w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
-				c, want := storing(set("a.0")), "a.0"
-				if tc.spent {
-					want = "b.1"
-				}
-				if err := w.ask(context.Background(), c, expired("b.0"), nil); err != nil || c.got.RefreshToken != want {
-					t.Errorf("got %q, %v; want %s", c.got.RefreshToken, err, want)
-				}
-			})
-		})
+// expiredUnless is what a store has: fresh where the caller wants that very set.
+func expiredUnless(wanted, name string) rotate.Tokens {
+	if wanted == name {
+		return set(name)
 	}
+	return expired(name)
 }
 
 // A caller finds another set in its store in place of a spent token. That the token is

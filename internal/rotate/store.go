@@ -85,18 +85,19 @@ func (c *call) isNewer(stored, current Tokens, now time.Time) bool {
 		return !theirs.is(Rotated) && theirs != ours // else it ends, or leads to ours
 	}
 	// A store may lag behind by more than the memory reaches back: a replica, or one
-	// that nobody writes to. Where one of the two is known to be spent that is the
-	// older one; else dates tell, and in doubt, as within one second, it is ours.
-	if theirs, ours := c.isSpent(stored, now), c.isSpent(current, now); theirs != ours {
-		return ours
+	// that nobody writes to. Then traces tell, or dates; but these have whole seconds.
+	// In doubt the store is ahead, unless its token is known to be spent.
+	theirs := c.engine.table.get(c.engine.id(stored.RefreshToken), now)
+	ours := c.engine.table.get(id, now)
+	switch byDate := c.engine.Compare(stored, current); {
+	case theirs.leadsTo(ours):
+		return false
+	case ours.leadsTo(theirs) || byDate > 0:
+		return true
+	case byDate == 0:
+		return !theirs.is(Spent)
 	}
-	return c.engine.Compare(stored, current) >= 0
-}
-
-// isSpent reports whether a set's token is known to be spent, though not for what.
-// e.mu is held.
-func (c *call) isSpent(set Tokens, now time.Time) bool {
-	return c.engine.table.get(c.engine.id(set.RefreshToken), now).is(Spent)
+	return ours.is(Spent) && !theirs.is(Spent)
 }
 
 // lookElsewhere is for a token that is no good any more, or held back: the caller's

@@ -63,6 +63,16 @@ func (at *entry) isFinal() bool { return at.is(Refused) || at.is(Dead) }
 // isKnown reports whether it is known what the token became, or is.
 func (at *entry) isKnown() bool { return at.fate != nil && at.fate.State != Spent }
 
+// leadsTo reports whether one token became another, as far as traces tell.
+func (at *entry) leadsTo(another *entry) bool {
+	for n := 0; n < longest && at != nil && at.next != nil; n++ {
+		if at = at.next; at == another {
+			return true
+		}
+	}
+	return false
+}
+
 // inUse reports whether somebody spends the token, or is about to hand its set over.
 func (at *entry) inUse() bool { return at.flight != nil || len(at.takers) > 0 }
 
