@@ -18,7 +18,7 @@ import (
 // returns an empty string. What the sender may do in another organization never
 // counts. A machine whose token names no organizations therefore never passes: check
 // its own scope with BearerOptions.Scopes or Agent.HasAccess. Without a guard in
-// front the answer is 500, and 204 for a CORS preflight. RequireAccess panics if
+// front the answer is 500, but a CORS preflight passes. RequireAccess panics if
 // action, resource or org is missing.
 func RequireAccess(action, resource string, org func(*http.Request) string) func(http.Handler) http.Handler {
 	if action == "" || resource == "" || org == nil {
@@ -27,7 +27,8 @@ func RequireAccess(action, resource string, org func(*http.Request) string) func
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			c, ok := callerOf(r.Context())
-			if !ok && intent.AnswerPreflight(w, r) {
+			if !ok && intent.Preflight(r) {
+				intent.ServePreflight(next, w, r)
 				return
 			}
 			if !ok {

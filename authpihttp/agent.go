@@ -57,13 +57,14 @@ func (c caller) serve(next http.Handler, w http.ResponseWriter, r *http.Request)
 // If nobody is signed in, a page goes to the login and comes back, a posted form
 // comes back to the page that it was on, and a program gets 401 with JSON. If the
 // store is unreachable, or the issuer is and the tokens have expired, the answer is
-// 503 with Retry-After, and nobody is signed out. A CORS preflight is answered with
-// 204 and never reaches next: CORS middleware belongs around the guard. A callback
-// that should have gone to [App.Callback] gets 500 with an error that names both
-// paths; it would otherwise lead from login to login.
+// 503 with Retry-After, and nobody is signed out. A CORS preflight passes without an
+// agent: the CORS middleware may be inside or outside. Its answer has no body. A
+// callback that should have gone to [App.Callback] gets 500 with an error that names
+// both paths; it would otherwise lead from login to login.
 func (a *App) RequireAgent(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if intent.AnswerPreflight(w, r) {
+		if intent.Preflight(r) {
+			intent.ServePreflight(next, w, r)
 			return
 		}
 		agent, s, err := a.agentOf(r)

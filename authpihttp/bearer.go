@@ -100,11 +100,11 @@ func NewBearer(client *authpi.IdpClient, opts *BearerOptions) (*Bearer, error) {
 // Others are refused by RFC 6750 section 3: 401 for no token or a bad one, 400 for a
 // request that shows its token in another way, 403 for a token without the scopes.
 // If the issuer's keys are unavailable it is 503 with Retry-After. A CORS preflight,
-// which carries no token, is answered with 204 and never reaches next: CORS
-// middleware belongs around the guard.
+// which carries no token, passes; its answer has no body.
 func (b *Bearer) Require(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if intent.AnswerPreflight(w, r) {
+		if intent.Preflight(r) {
+			intent.ServePreflight(next, w, r)
 			return
 		}
 		token, malformed := bearer.Token(r)

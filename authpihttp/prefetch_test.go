@@ -1,10 +1,12 @@
 package authpihttp_test
 
 import (
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/authpi/authpi-idp-go/authpihttp"
 )
@@ -76,45 +78,80 @@ func TestHarmlessMethods(t *testing.T) {
 	}
 }
 
-// A CORS preflight carries no cookie and no token, and anybody can send one: it gets
-// an answer, with the headers of the CORS layer around the guards, and what they
-// guard never runs.
+// A CORS preflight carries no cookie and no token: the app's CORS layer answers it,
+// inside the guards or outside.
 func TestPreflight(t *testing.T) {
 	t.Parallel()
 	s, api := newAPI(t, &authpihttp.BearerOptions{AccessTokensCarryLoginTime: true})
-	guarded := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a request without an agent was served") })
+	cors := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if agent, ok := authpihttp.AgentFrom(r.Context()); ok || agent != nil {
+			t.Error("a preflight has an agent")
+		}
+		w.Header().Set("Access-Control-Allow-Origin", r.Header.Get("Origin"))
+		w.WriteHeader(http.StatusNoContent)
+	})
 	access := authpihttp.RequireAccess("read", "projects", orgOf)
 	for name, handler := range map[string]http.Handler{
-		"RequireAgent":               s.app.RequireAgent(guarded),
-		"Bearer.Require":             api.Require(guarded),
-		"RequireAccess":              s.app.RequireAgent(access(guarded)),
-		"RequireAccess alone":        access(guarded),
-		"behind Bearer":              api.Require(access(guarded)),
-		"RequireRecent":              s.app.RequireAgent(s.app.RequireRecent(1)(guarded)),
-		"RequireRecent alone":        s.app.RequireRecent(1)(guarded),
-		"Bearer.RequireRecent":       api.Require(api.RequireRecent(1)(guarded)),
-		"Bearer.RequireRecent alone": api.RequireRecent(1)(guarded),
+		"RequireAgent":         s.app.RequireAgent(cors),
+		"Bearer.Require":       api.Require(cors),
+		"RequireAccess":        s.app.RequireAgent(access(cors)),
+		"behind Bearer":        api.Require(access(cors)),
+		"RequireRecent":        s.app.RequireAgent(s.app.RequireRecent(1)(cors)),
+		"Bearer.RequireRecent": api.Require(api.RequireRecent(1)(cors)),
 	} {
 		preflight := map[string]string{"Origin": "https://spa.test", "Access-Control-Request-Method": "GET", "Accept": "*/*"}
 		for _, tc := range []struct {
 			name, without string
-			answered      bool
+			passes        bool
 		}{{"whole", "", true}, {"no origin", "Origin", false}, {"no method", "Access-Control-Request-Method", false}} {
-			r := httptest.NewRequest(http.MethodOptions, "/orgs/org_1", nil)
+			r, err := http.NewRequest(http.MethodOptions, "/orgs/org_1", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
 			for header, value := range preflight {
 				if header != tc.without {
 					r.Header.Set(header, value)
 				}
 			}
 			w := newRecorder()
-			w.Header().Set("Access-Control-Allow-Origin", "https://spa.test")
 			handler.ServeHTTP(w, r)
-			if answered := w.Code == http.StatusNoContent; answered != tc.answered {
-				t.Errorf("%s, %s: got %d; want 204: %t", name, tc.name, w.Code, tc.answered)
+			if passes := w.Code == http.StatusNoContent; passes != tc.passes {
+				t.Errorf("%s, %s: got %d; want it to pass: %t", name, tc.name, w.Code, tc.passes)
 			}
-			if w.Header().Get("Access-Control-Allow-Origin") == "" {
-				t.Errorf("%s, %s: the headers of CORS are gone", name, tc.name)
-			}
+		}
+	}
+}
+
+// A preflight passes the guards, so nothing of what they guard may come back: a handler
+// that looks at the path alone, as a file server does, would answer it in full.
+func TestPreflightBringsNoContent(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	secret := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Access-Control-Allow-Origin", "https://spa.test")
+		w.Header().Set("ETag", `"of-the-secret"`)
+		_, _ = io.WriteString(w, "TOP SECRET")
+	})
+	readers := authpihttp.RequireAccess("read", "projects", orgOf)
+	api, err := authpihttp.NewBearer(s.client, &authpihttp.BearerOptions{Audience: "https://api.test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, guarded := range map[string]http.Handler{
+		"RequireAgent":                    s.app.RequireAgent(secret),
+		"RequireAgent and RequireAccess":  s.app.RequireAgent(readers(secret)),
+		"RequireAgent and RequireRecent":  s.app.RequireAgent(s.app.RequireRecent(time.Minute)(secret)),
+		"Bearer.Require":                  api.Require(secret),
+		"Bearer.Require and access":       api.Require(readers(secret)),
+		"RequireAccess alone, in between": readers(secret),
+	} {
+		w := httptest.NewRecorder()
+		r := httptest.NewRequest(http.MethodOptions, "/x", nil)
+		r.Header.Set("Origin", "https://spa.test")
+		r.Header.Set("Access-Control-Request-Method", "GET")
+		guarded.ServeHTTP(w, r)
+		if w.Body.Len() > 0 || w.Header().Get("ETag") != "" || w.Header().Get("Access-Control-Allow-Origin") == "" {
+			t.Errorf("%s: got %q with %v; want the headers of CORS alone", name, w.Body, w.Header())
 		}
 	}
 }

@@ -35,7 +35,8 @@ func (a *App) RequireRecent(maxAge time.Duration, acr ...string) func(http.Handl
 				rec = c.signIn.Last()
 			}
 			switch {
-			case intent.AnswerPreflight(w, r):
+			case intent.Preflight(r):
+				intent.ServePreflight(next, w, r)
 			case !ok:
 				noStore(w)
 				logAndWrite(w, r, http.StatusInternalServerError, errNobody)
@@ -83,7 +84,8 @@ func (b *Bearer) RequireRecent(maxAge time.Duration, acr ...string) func(http.Ha
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			c, ok := callerOf(r.Context())
-			if intent.AnswerPreflight(w, r) {
+			if intent.Preflight(r) {
+				intent.ServePreflight(next, w, r)
 				return
 			}
 			if !ok {

@@ -18,16 +18,40 @@ func Prefetch(r *http.Request) bool {
 	return false
 }
 
-// AnswerPreflight answers a browser that asks what a page of another origin may
-// send, and reports whether it did. Such a request carries no cookie and no token:
-// what a guard protects must not see it. CORS middleware around the guard answers
-// before, or has set its headers; without them the browser sends nothing.
-func AnswerPreflight(w http.ResponseWriter, r *http.Request) bool {
-	if r.Method != http.MethodOptions || r.Header.Get("Origin") == "" || r.Header.Get("Access-Control-Request-Method") == "" {
-		return false
+// Preflight reports whether a browser asks what a page of another origin may send.
+// It carries no cookie and no token, so the app's CORS layer answers, wherever it
+// is.
+func Preflight(r *http.Request) bool {
+	return r.Method == http.MethodOptions && r.Header.Get("Origin") != "" && r.Header.Get("Access-Control-Request-Method") != ""
+}
+
+// ServePreflight lets next answer a preflight, with a status and headers alone:
+// whoever sends one has not signed in, and next may look at nothing but the path.
+func ServePreflight(next http.Handler, w http.ResponseWriter, r *http.Request) {
+	next.ServeHTTP(&bodyless{w: w}, r)
+}
+
+// bodyless drops the body of an answer. What it wraps stays out of reach.
+type bodyless struct {
+	w     http.ResponseWriter
+	wrote bool
+}
+
+func (b *bodyless) Header() http.Header { return b.w.Header() }
+
+func (b *bodyless) Write(p []byte) (int, error) {
+	if !b.wrote {
+		b.WriteHeader(http.StatusOK)
 	}
-	w.WriteHeader(http.StatusNoContent)
-	return true
+	return len(p), nil
+}
+
+func (b *bodyless) WriteHeader(status int) {
+	b.wrote = true
+	for _, describes := range [...]string{"Content-Length", "Content-Range", "Content-Encoding", "Etag", "Last-Modified"} {
+		b.w.Header().Del(describes)
+	}
+	b.w.WriteHeader(status)
 }
 
 // Page reports whether a browser opens a page, which can follow a redirect to a
