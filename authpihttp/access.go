@@ -24,28 +24,34 @@ func RequireAccess(action, resource string, org func(*http.Request) string) func
 	if action == "" || resource == "" || org == nil {
 		panic("authpihttp: RequireAccess needs an action, a resource and where to read the organization")
 	}
+	return behind(func(w http.ResponseWriter, r *http.Request, c caller) bool {
+		id := org(r)
+		switch {
+		case id == "" || !c.agent.IsMemberOf(id):
+			c.forbid(w, r, "") // no scope would help
+		case !c.agent.HasAccessIn(id, action, resource):
+			c.forbid(w, r, resource+":"+action)
+		default:
+			return true
+		}
+		return false
+	})
+}
+
+// behind makes a guard that stands behind another one. It lets through whom passes
+// reports true for; passes answers everybody else.
+func behind(passes func(http.ResponseWriter, *http.Request, caller) bool) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			c, ok := callerOf(r.Context())
-			if !ok && intent.Preflight(r) {
+			switch c, ok := callerOf(r.Context()); {
+			case !ok && intent.Preflight(r):
 				intent.ServePreflight(next, w, r)
-				return
-			}
-			if !ok {
+			case !ok:
 				noStore(w)
 				logAndWrite(w, r, http.StatusInternalServerError, errNobody)
-				return
+			case passes(w, r, c):
+				next.ServeHTTP(w, r)
 			}
-			id := org(r)
-			switch {
-			case id == "" || !c.agent.IsMemberOf(id):
-				c.forbid(w, r, "") // no scope would help
-				return
-			case !c.agent.HasAccessIn(id, action, resource):
-				c.forbid(w, r, resource+":"+action)
-				return
-			}
-			next.ServeHTTP(w, r)
 		})
 	}
 }

@@ -27,30 +27,23 @@ func (a *App) RequireRecent(maxAge time.Duration, acr ...string) func(http.Handl
 	if maxAge == 0 && len(acr) == 0 {
 		panic("authpihttp: RequireRecent needs an age or an authentication context")
 	}
-	return func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			c, ok := callerOf(r.Context())
-			var rec *signin.Record
-			if c.signIn != nil {
-				rec = c.signIn.Last()
-			}
-			switch {
-			case intent.Preflight(r):
-				intent.ServePreflight(next, w, r)
-			case !ok:
-				noStore(w)
-				logAndWrite(w, r, http.StatusInternalServerError, errNobody)
-			case a.book.Satisfied(g, rec, c.agent, a.wayBack(r)):
-				next.ServeHTTP(w, r)
-			case a.book.GivesUp(g, rec, a.wayBack(r)):
-				a.fail(w, r, errNotRecent, "")
-			case a.opts.IsPage(r) || intent.Prefetch(r):
-				a.askToSignIn(w, r, a.loginFor(a.wayBack(r), "guard", a.book.SealGuard(g)))
-			default:
-				a.fail(w, r, errStepUp, "")
-			}
-		})
-	}
+	return behind(func(w http.ResponseWriter, r *http.Request, c caller) bool {
+		var rec *signin.Record
+		if c.signIn != nil {
+			rec = c.signIn.Last()
+		}
+		switch {
+		case a.book.Satisfied(g, rec, c.agent, a.wayBack(r)):
+			return true
+		case a.book.GivesUp(g, rec, a.wayBack(r)):
+			a.fail(w, r, errNotRecent, "")
+		case a.opts.IsPage(r) || intent.Prefetch(r):
+			a.askToSignIn(w, r, a.loginFor(a.wayBack(r), "guard", a.book.SealGuard(g)))
+		default:
+			a.fail(w, r, errStepUp, "")
+		}
+		return false
+	})
 }
 
 // wish asks the issuer for what a guard wants.
@@ -81,30 +74,18 @@ func (b *Bearer) RequireRecent(maxAge time.Duration, acr ...string) func(http.Ha
 		panic("authpihttp: RequireRecent needs an age or an authentication context")
 	}
 	acr = slices.Clone(acr)
-	return func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			c, ok := callerOf(r.Context())
-			if intent.Preflight(r) {
-				intent.ServePreflight(next, w, r)
-				return
-			}
-			if !ok {
-				noStore(w)
-				logAndWrite(w, r, http.StatusInternalServerError, errNobody)
-				return
-			}
-			claims := signin.ClaimsOf(c.agent)
-			old := maxAge > 0 && (claims.AuthTime <= 0 || b.now().After(time.Unix(claims.AuthTime, 0).Add(maxAge+b.skew)))
-			if !old && (len(acr) == 0 || slices.Contains(acr, claims.ACR)) {
-				next.ServeHTTP(w, r)
-				return
-			}
-			why := refusal{status: http.StatusUnauthorized, code: codeStepUp, cause: errStepUp, acr: strings.Join(acr, " ")}
-			why.description = "a more recent or a stronger sign-in is required"
-			if maxAge > 0 {
-				why.maxAge = strconv.FormatInt(int64((maxAge+time.Second-1)/time.Second), 10)
-			}
-			b.refuse(w, r, why)
-		})
+	why := refusal{status: http.StatusUnauthorized, code: codeStepUp, cause: errStepUp, acr: strings.Join(acr, " ")}
+	why.description = "a more recent or a stronger sign-in is required"
+	if maxAge > 0 {
+		why.maxAge = strconv.FormatInt(int64((maxAge+time.Second-1)/time.Second), 10)
 	}
+	return behind(func(w http.ResponseWriter, r *http.Request, c caller) bool {
+		claims := signin.ClaimsOf(c.agent)
+		old := maxAge > 0 && (claims.AuthTime <= 0 || b.now().After(time.Unix(claims.AuthTime, 0).Add(maxAge+b.skew)))
+		if old || len(acr) > 0 && !slices.Contains(acr, claims.ACR) {
+			b.refuse(w, r, why)
+			return false
+		}
+		return true
+	})
 }
