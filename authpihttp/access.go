@@ -44,8 +44,7 @@ func behind(passes func(http.ResponseWriter, *http.Request, caller) bool) func(h
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			switch c, ok := callerOf(r.Context()); {
-			case !ok && intent.Preflight(r):
-				intent.ServePreflight(next, w, r)
+			case !ok && intent.PassPreflight(next, w, r):
 			case !ok:
 				noStore(w)
 				logAndWrite(w, r, http.StatusInternalServerError, errNobody)

@@ -63,8 +63,7 @@ func (c caller) serve(next http.Handler, w http.ResponseWriter, r *http.Request)
 // both paths; it would otherwise lead from login to login.
 func (a *App) RequireAgent(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if intent.Preflight(r) {
-			intent.ServePreflight(next, w, r)
+		if intent.PassPreflight(next, w, r) {
 			return
 		}
 		agent, s, err := a.agentOf(r)

@@ -103,8 +103,7 @@ func NewBearer(client *authpi.IdpClient, opts *BearerOptions) (*Bearer, error) {
 // which carries no token, passes; its answer has no body.
 func (b *Bearer) Require(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if intent.Preflight(r) {
-			intent.ServePreflight(next, w, r)
+		if intent.PassPreflight(next, w, r) {
 			return
 		}
 		token, malformed := bearer.Token(r)

@@ -18,17 +18,17 @@ func Prefetch(r *http.Request) bool {
 	return false
 }
 
-// Preflight reports whether a browser asks what a page of another origin may send.
-// It carries no cookie and no token, so the app's CORS layer answers, wherever it
-// is.
-func Preflight(r *http.Request) bool {
-	return r.Method == http.MethodOptions && r.Header.Get("Origin") != "" && r.Header.Get("Access-Control-Request-Method") != ""
-}
-
-// ServePreflight lets next answer a preflight, with a status and headers alone:
-// whoever sends one has not signed in, and next may look at nothing but the path.
-func ServePreflight(next http.Handler, w http.ResponseWriter, r *http.Request) {
+// PassPreflight lets next answer a preflight, by which a browser asks what a page of
+// another origin may send, and reports whether it was one. It carries no cookie and
+// no token, so the app's CORS layer answers, wherever it is; but with a status and
+// headers alone: whoever sends one has not signed in, and next may look at nothing
+// but the path.
+func PassPreflight(next http.Handler, w http.ResponseWriter, r *http.Request) bool {
+	if r.Method != http.MethodOptions || r.Header.Get("Origin") == "" || r.Header.Get("Access-Control-Request-Method") == "" {
+		return false
+	}
 	next.ServeHTTP(&bodyless{w: w}, r)
+	return true
 }
 
 // bodyless drops the body of an answer. What it wraps stays out of reach.
