@@ -238,7 +238,8 @@ func (b *tab) wait(what string, try func() error) {
 func (b *tab) see(texts ...string) {
 	b.t.Helper()
 	b.wait("page with "+strings.Join(texts, ", "), func() error {
-		shown, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](`document.body.innerText`))
+		// What is still loading may lack its end, or its looks.
+		shown, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](`document.readyState === "complete" ? document.body.innerText : ""`))
 		for _, text := range texts {
 			if err == nil && !strings.Contains(shown, text) {
 				err = fmt.Errorf("%q is not on it", text)
