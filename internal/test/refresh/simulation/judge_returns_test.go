@@ -141,8 +141,12 @@ func (w *world) judgeEnd(c *call) {
 		return
 	}
 	var e *authpi.OAuthError
+	var failed *authpi.RefreshError
 	if w.coordinator != nil && errors.As(c.err, &e) && e.StatusCode == 0 {
 		return // it did not wait until the others were told
+	}
+	if !errors.As(c.err, &failed) {
+		return // it went on with what its store had, and asked whose that is
 	}
 	last := c.led[len(c.led)-1]
 	if n := len(c.reloads); n > 0 && c.reloads[n-1].set != nil && c.reloads[n-1].set.index > last.set.index {
@@ -235,9 +239,14 @@ func (c *call) saveFailed() bool {
 	return false
 }
 
-// sharedFailure reports whether a source's call waited for another one's, whose
-// OnRefresh failed.
+// sharedFailure reports whether a call waited for a request that failed, or a source's
+// call for another one's, whose OnRefresh failed.
 func (w *world) sharedFailure(c *call) bool {
+	for _, x := range w.sendsOf(c.session) {
+		if x.p == c.p && x.settled && x.settledAt >= c.start && (x.means == passing || x.lost()) {
+			return true
+		}
+	}
 	return c.kind == source && slices.ContainsFunc(w.besides(c), func(other *call) bool {
 		return other.kind == source && other.over && other.ended >= c.start && other.saveFailed()
 	})
