@@ -256,8 +256,9 @@ func (c *call) letGo() {
 		return
 	}
 	c.hold = nil
-	at.removeTaker(c.generation)
-	c.engine.table.requeue(at, c.engine.now())
+	if at.removeTaker(c.generation); len(at.takers) == 0 {
+		c.engine.table.requeue(at, c.engine.now())
+	}
 }
 
 func (c *call) release() {
