@@ -75,10 +75,13 @@ func TestStoreBesideASpentToken(t *testing.T) {
 		{"its store has it, of a later date", 1, "b.0", "a.1", "a.2"},
 		{"both have spent ones", 1, "a.0", "a.1", "a.2"},
 		{"both have spent ones, the store the first", 1, "a.1", "a.0", "a.2"},
+		{"both have spent ones, the store a later one of an older date", -1, "a.0", "a.1", "a.2"},
+		{"both have spent ones that have nothing in common", -1, "a.0", "c.0", "a.1"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			in(t, func(t *testing.T, w *world) {
 				w.chain("a", 2)
+				w.chain("c", 1)
 				time.Sleep(2 * memory)
 				w.Compare = func(rotate.Tokens, rotate.Tokens) int { return tc.compare }
 				c := storing(expiredUnless(tc.want, tc.stored))
@@ -96,6 +99,28 @@ func expiredUnless(wanted, name string) rotate.Tokens {
 		return set(name)
 	}
 	return expired(name)
+}
+
+// Two callers come with the same tokens at once, nothing is remembered, and dates do
+// not tell. What the first one's store has is for both, though the second one's store
+// still has what both came with.
+func TestStoreStillHasWhatItsCallerHas(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.Memory = -1
+		w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
+		ahead := &caller{load: func(context.Context) (rotate.Tokens, error) {
+			time.Sleep(time.Second)
+			return set("b.0"), nil
+		}}
+		behind := storing(set("a.0"))
+		first := after(func() { w.got(ahead, "a.0", "") })
+		w.got(behind, "a.0", "")
+		<-first
+		if ahead.got.RefreshToken != "b.0" || behind.got.RefreshToken != "b.0" {
+			t.Errorf("got %q and %q; want b.0 for both", ahead.got.RefreshToken, behind.got.RefreshToken)
+		}
+		w.wantSent("a.0", 0)
+	})
 }
 
 // A caller finds another set in its store in place of a spent token. That the token is
