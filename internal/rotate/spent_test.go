@@ -101,6 +101,20 @@ func expiredUnless(wanted, name string) rotate.Tokens {
 	return expired(name)
 }
 
+// A token is held back. What led to it is forgotten, and the wait goes on.
+func TestWaitOutlastsWhatLedThere(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		if err := w.ask(context.Background(), storing(set("b.0")), expired("a.0"), nil); err != nil {
+			t.Fatal(err)
+		}
+		failing(rotate.Failure{State: rotate.Cooling, Err: errPassing, Wait: 5 * time.Minute, Blocks: rotate.Named})(w, "b.0")
+		time.Sleep(2 * memory)
+		w.Unfollow(w.Follow(set("a.0"))) // it is looked up
+		w.wantErr("b.0", errPassing)
+		w.wantSent("b.0", 1)
+	})
+}
+
 // Two callers come with the same tokens at once, nothing is remembered, and dates do
 // not tell. What the first one's store has is for both, though the second one's store
 // still has what both came with.
