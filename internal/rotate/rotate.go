@@ -37,7 +37,7 @@ type State uint8
 const (
 	Unspent  State = iota
 	Rotated        // spent, for Fate.Next
-	Spent          // the same, and what it became is forgotten: only isNewer minds
+	Spent          // the same, and the set is forgotten: sign-outs and isNewer go by it
 	Reusable       // used, and good to be used again: the issuer does not rotate
 	Refused        // spent, and what came for it cannot be used
 	Dead           // the issuer says so
@@ -63,8 +63,8 @@ type Fate struct {
 	HaveOwner any
 }
 
-// provesSpent reports whether the token can have been spent only. What a store says is
-// no proof.
+// provesSpent reports whether a token with this fate is certainly spent. What a store
+// says is no proof.
 func (f *Fate) provesSpent() bool { return f.State == Refused || f.State == Rotated && !f.Found }
 
 // foreign reports whether another process got the set: its successor may be
