@@ -68,6 +68,19 @@ func (c *call) restart() {
 	c.limit = c.engine.Clock.Limit(limit)
 }
 
+// grewUrgent reports whether a call only gave up since its access token was still
+// good, which it is no more. It has the rest of the time of all the others then.
+func (c *call) grewUrgent(err error) bool {
+	var held *HeldError
+	e := c.engine
+	if c.Urgency != Optional || err != awake.ErrOver && !errors.As(err, &held) || c.Have.Remaining(e.Now()) > 0 {
+		return false
+	}
+	c.limit.Stop()
+	c.Urgency, c.limit = Needed, e.Clock.Limit(e.Timeout-min(e.Timeout, e.Patience))
+	return true
+}
+
 func (c *call) end() {
 	c.release()
 	c.limit.Stop()
@@ -94,7 +107,7 @@ func (c *call) step() (*Fate, error) {
 		return c.lookElsewhere(err)
 	case known != nil:
 		return c.take(known)
-	case f.leader == c:
+	case f.leader == c && f.began.IsZero():
 		return c.lead(f)
 	}
 	c.joined = true

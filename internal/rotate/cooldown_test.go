@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/authpi/authpi-idp-go/internal/awake"
 	"github.com/authpi/authpi-idp-go/internal/rotate"
 )
 
@@ -222,6 +223,54 @@ func TestCooldownOfAFailingStore(t *testing.T) {
 				if err := w.urgent("a.0", rotate.Optional); errors.As(err, &held) != tc.held {
 					t.Errorf("the next: got %v; want it held back: %v", err, tc.held)
 				}
+			})
+		})
+	}
+}
+
+// A call whose access token is good gives up early, and goes on once that has ended:
+// it waits for what it needs as long as any other, counted from its start.
+func TestAccessTokenEndsMeanwhile(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		left    time.Duration // of the access token
+		store   time.Duration // that a read of the caller's store takes; 0: it has none
+		request time.Duration
+		first   rotate.Urgency // of a call that comes before
+		took    time.Duration
+		err     error
+	}{
+		{"it waits for its own request", patience - 1, 0, 10 * time.Second, rotate.Optional, 10 * time.Second, nil},
+		{"it waits for another's", patience - 1, 0, 10 * time.Second, rotate.Needed, 10 * time.Second, nil},
+		{"its store is slow", time.Second, 4 * time.Second, time.Second, rotate.Optional, patience/2 + 5*time.Second, nil},
+		{"it is good to the end", patience + time.Second, 0, 10 * time.Second, rotate.Optional, patience, awake.ErrOver},
+		{"no time is left", patience - 1, 0, timeout + 1, rotate.Optional, timeout, awake.ErrOver},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				w.slow(tc.request)
+				if tc.first > rotate.Optional {
+					after(func() { _ = w.urgent("a.0", tc.first) })
+				}
+				c, have := &caller{}, set("a.0")
+				have.ExpiresAt = time.Now().Add(tc.left)
+				if tc.store > 0 {
+					c.load = func(ctx context.Context) (rotate.Tokens, error) {
+						select {
+						case <-time.After(tc.store):
+						case <-ctx.Done():
+						}
+						return have, ctx.Err()
+					}
+				}
+				w.took(tc.name, tc.took, func() {
+					err := w.ask(context.Background(), c, have, func(c *rotate.Call) { c.Urgency = rotate.Optional })
+					if !errors.Is(err, tc.err) || err == nil && c.got.RefreshToken != "a.1" {
+						t.Errorf("got %q, %v; want %v", c.got.RefreshToken, err, tc.err)
+					}
+				})
+				time.Sleep(timeout) // the request ends
+				w.wantSent("a.0", 1)
 			})
 		})
 	}

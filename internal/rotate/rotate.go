@@ -239,6 +239,8 @@ func (e *Engine) Renew(ctx context.Context, want Call) (Way, error) {
 		switch {
 		case e.passing(err) && e.Revoked(want.Have.RefreshToken):
 			return c.way(fate), ErrRevoked
+		case c.grewUrgent(err):
+			// It goes on from what is known by now.
 		case err != nil:
 			c.coolDown(err)
 			return c.way(fate), err
