@@ -248,7 +248,7 @@ func TestFlawsFit(t *testing.T) {
 	}
 }
 
-const enoughToFind = "20000"
+const enoughToFind = "10000"
 
 // find runs the simulation over code with the flaw, until a history breaks what it should.
 func (f *flaw) find(t *testing.T) {

@@ -205,6 +205,7 @@ type generator struct {
 	h       *history
 	enabled [deeds]bool
 	answers []int // the kinds of answers in this history
+	hurried bool  // many refresh by name, while stores are slow: sets overtake each other
 }
 
 func generate(seed uint64) *history {
@@ -270,6 +271,8 @@ func (g *generator) choose() {
 	}
 	g.enabled[arrive] = true
 	g.enabled[answerNext] = g.chance(75)
+	g.hurried = g.chance(10)
+	g.enabled[storeFails] = g.enabled[storeFails] || g.hurried
 	for range pick(g, 1, 1, 2, 4) {
 		a := g.IntN(len(answers))
 		if answers[a].hostile && (g.enabled[keysFail] || g.enabled[keysLag]) {
@@ -333,11 +336,14 @@ func (g *generator) caller() step {
 	s.session = g.IntN(len(g.h.setup.sessions))
 	s.home = g.IntN(len(g.h.setup.sessions[s.session]))
 	s.call = pick(g, create, create, create, create, create, create, source, refresh)
+	if g.hurried {
+		s.call = pick(g, create, refresh)
+	}
 	if g.chance(30) {
 		s.grant = 1 + g.IntN(usualGrants-1)
 	}
 	s.stale = g.chance(12)
-	s.blindly = g.chance(12)
+	s.blindly = g.chance(12) || g.hurried && g.chance(40)
 	s.nested = g.chance(5)
 	s.second = g.chance(40)
 	if g.chance(20) {
@@ -376,6 +382,9 @@ func (g *generator) fault(d deed) step {
 		}
 	case storeFails:
 		s.fails = pick(g, refuses, readFails, writeFails, slow, hangs, deaf, mixes)
+		if g.hurried {
+			s.fails = slow
+		}
 	case coordinatorFails:
 		s.fails = pick(g, refuses, slow, hangs, deaf, loses)
 	case userInfoFails, keysFail:

@@ -119,6 +119,7 @@ type totals struct {
 	failed                               int
 	until                                []string // invariants whose first break is enough
 	ended, found                         map[string]int
+	seeds                                []uint64 // of those that failed
 }
 
 func (a *totals) add(r *result) {
@@ -133,6 +134,7 @@ func (a *totals) add(r *result) {
 	}
 	if len(r.broken) > 0 {
 		a.failed++
+		a.seeds = append(a.seeds, r.seed)
 	}
 }
 
@@ -171,6 +173,9 @@ func (a *totals) summary(first int, took time.Duration) string {
 		a.histories, first, first+a.histories-1, a.calls, a.requests, a.rotation, took.Round(time.Millisecond), a.failed)
 	list(&b, "sessions ended", a.ended)
 	list(&b, "invariants broken", a.found)
+	if len(a.seeds) > 0 {
+		fmt.Fprintf(&b, "  failed: seeds %d\n", a.seeds)
+	}
 	return b.String()
 }
 
