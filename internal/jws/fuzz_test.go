@@ -8,9 +8,9 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// FuzzParse checks that a token which Parse takes is one for go-jose too, with the
-// same header and payload: two parsers that disagree are a way around whichever
-// comes first.
+// FuzzParse checks that go-jose accepts each token that Parse accepts, and reads the
+// same header and payload. If two parsers disagree, one can be used to get around
+// the other.
 func FuzzParse(f *testing.F) {
 	for _, alg := range algorithms {
 		f.Add(signJOSE(f, alg, plainPayload))
@@ -66,9 +66,8 @@ func FuzzParse(f *testing.F) {
 }
 
 // tooStrict reports whether go-jose refuses a token for a header member that we do
-// not read: a certificate chain that is none (we never look at certificates), a
-// nonce that is no text (it belongs to ACME), or a number that does not fit into a
-// float64.
+// not read: a certificate chain (we never use certificates), a nonce (only ACME has
+// one), or a number that does not fit into a float64.
 func tooStrict(err error) bool {
 	for _, text := range []string{"failed to unmarshal x5c header", "failed to unmarshal nonce", "cannot unmarshal number"} {
 		if strings.Contains(err.Error(), text) {

@@ -1,7 +1,7 @@
 // Package jws reads and verifies compact JSON Web Signatures (RFC 7515).
 //
-// A token is parsed once, strictly, and verified with a key that somebody else has
-// chosen: the package holds no keys. What it takes, every other parser reads the
+// A token is parsed once, strictly, and verified with a key that the caller has
+// chosen: the package holds no keys. It accepts only what every parser reads the
 // same way.
 package jws
 
@@ -20,13 +20,13 @@ const MaxLength = 512 << 10
 // hundred.
 const maxHeaderLength = 8 << 10
 
-// Token is a signed token that has been parsed. Its signature is not verified before
-// [Token.Verify] has returned true: until then all of it is anybody's text.
+// Token is a signed token that has been parsed. Until [Token.Verify] has returned
+// true, anybody may have written it.
 type Token struct {
-	Algorithm string // alg, one that Supported knows
+	Algorithm string // alg, a supported one
 	KeyID     string // kid, see HasKeyID
 	Type      string // typ as written, empty if there is none
-	HasKeyID  bool   // tells a kid that is empty from none
+	HasKeyID  bool   // whether there is a kid, which may be empty
 	Payload   string // decoded
 
 	signed    string // what the signature covers: the first two parts and the dot between them
@@ -36,13 +36,13 @@ type Token struct {
 	summed bool
 }
 
-// Parse reads a token in the compact serialization of RFC 7515 section 7.1, as
-// strictly as it is written: three parts, base64url without padding, white space or
-// stray bits, and a header that is a JSON object without repeated names.
+// Parse reads a token in the compact serialization of RFC 7515 section 7.1. It is
+// strict: three parts, base64url without padding, white space or stray bits, and a
+// header that is a JSON object without repeated names.
 //
-// Every algorithm that needs no public key is refused, and so is every header that
-// would let the token choose its own key (jku, jwk, x5u) or change the rules (crit,
-// b64). Every error is an [*Error].
+// It refuses every algorithm that does not verify with a public key, and every
+// header that would let the token choose its own key (jku, jwk, x5u) or change the
+// rules (crit, b64). Every error is an [*Error].
 func Parse(raw string) (Token, error) {
 	if len(raw) > MaxLength {
 		return Token{}, &Error{"length", "more than 512 KiB"}
@@ -72,7 +72,7 @@ func Parse(raw string) (Token, error) {
 
 const notBase64 = "not base64url without padding"
 
-// readHeader sets what t says about itself from its first part.
+// readHeader reads the token's first part into the fields that come from it.
 func (t *Token) readHeader(part string) error {
 	if base64.RawURLEncoding.DecodedLen(len(part)) > maxHeaderLength {
 		return &Error{"header", "more than 8 KiB"}
@@ -85,7 +85,7 @@ func (t *Token) readHeader(part string) error {
 	if r.Kind() != strictjson.Object {
 		return &Error{"header", "not a JSON object"}
 	}
-	var refused *Error // the first, unless it is no JSON at all
+	var refused *Error // by the first member that is wrong, if the header is strict JSON
 	for m := r.Members(); m.Next(); {
 		ok, reason := true, "not text"
 		switch m.Name {
@@ -99,13 +99,13 @@ func (t *Token) readHeader(part string) error {
 		case "jku", "jwk", "x5u":
 			ok, reason = false, "a token may not bring its own key"
 		case "crit", "b64":
-			// b64 counts only if crit lists it (RFC 7797 section 6), but a reader
-			// that obeyed it all the same would see another payload.
+			// b64 counts only if crit lists it (RFC 7797 section 6), but a parser
+			// that obeys it anyway reads another payload.
 			ok, reason = false, "extensions are not supported"
 		}
 		if !ok && refused == nil {
-			// A copy of the name: the name itself would take the Reader to the heap
-			// with it.
+			// A copy of the name: keeping the name itself would make the Reader
+			// escape to the heap.
 			refused = &Error{strings.Replace(strings.Clone(m.Name), "b64", "crit", 1), reason}
 		}
 	}

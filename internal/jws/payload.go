@@ -2,9 +2,9 @@ package jws
 
 import "strings"
 
-// UnverifiedPayload returns the decoded payload of a compact token and looks at
-// nothing else: not at the header, not at the signature. It is for tokens that were
-// verified when they arrived and come back from a store that is trusted as much.
+// UnverifiedPayload returns the decoded payload of a compact token. It looks at
+// neither the header nor the signature, so it is only for tokens that were verified
+// when they arrived, and that come back from a store which is trusted.
 func UnverifiedPayload(raw string) (string, error) {
 	if len(raw) > MaxLength {
 		return "", &Error{"length", "more than 512 KiB"}

@@ -8,14 +8,14 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/jws"
 )
 
-// TestUnverifiedPayload looks at the form alone: three parts, of which the second
-// can be decoded.
+// TestUnverifiedPayload shows that only the form counts: three parts, of which the
+// second can be decoded.
 func TestUnverifiedPayload(t *testing.T) {
 	t.Parallel()
 	p := b64(plainPayload)
 	longest := strings.Repeat("A", jws.MaxLength-len("..ss"))
 	tests := []struct {
-		name, raw, part string // empty: read
+		name, raw, part string // part is empty if raw is read
 	}{
 		{"whole", sign(plainHeader, plainPayload), ""},
 		{"header and signature of no use", "?." + p + ".?", ""},

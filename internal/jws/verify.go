@@ -12,9 +12,9 @@ import (
 	"io"
 )
 
-// The sizes of RSA keys that count, in bits. RFC 7518 section 3.3 asks for 2048 or
-// more; the other bound is what crypto/tls allows, so that a key cannot make
-// verifying expensive.
+// The sizes of RSA keys that are accepted, in bits. RFC 7518 section 3.3 asks for
+// 2048 or more. The upper bound is OpenSSL's: a larger key would only make verifying
+// expensive.
 const (
 	minRSABits = 2048
 	maxRSABits = 16384
@@ -27,9 +27,9 @@ func Supported(alg string) bool {
 	return ok
 }
 
-// Hash returns the hash function of a supported algorithm, the one that at_hash uses
-// too (OpenID Connect Core 3.1.3.6). For EdDSA that is SHA-512, which Ed25519 uses
-// inside.
+// Hash returns the hash function of a supported algorithm. The at_hash claim uses it
+// too (OpenID Connect Core section 3.1.3.6). For EdDSA it is SHA-512, which Ed25519
+// uses internally.
 func Hash(alg string) (crypto.Hash, bool) {
 	switch alg {
 	case "ES256", "RS256", "PS256":
@@ -43,9 +43,8 @@ func Hash(alg string) (crypto.Hash, bool) {
 	}
 }
 
-// Fits reports whether key is of the type, and on the curve or of the size, that alg
-// asks for. A key is good for some algorithms only, so that no token can choose how
-// it is used.
+// Fits reports whether key has the type, and the curve or size, that alg asks for. A
+// token names its algorithm; with this check it cannot choose how a key is used.
 func Fits(alg string, key crypto.PublicKey) bool {
 	switch key := key.(type) {
 	case *ecdsa.PublicKey:
@@ -78,8 +77,8 @@ func curve(alg string) elliptic.Curve {
 	}
 }
 
-// Verify reports whether the signature is one by key with the token's algorithm. It
-// is false for a key that does not fit the algorithm, see [Fits].
+// Verify reports whether the signature is valid under key and the token's algorithm.
+// It returns false for a key that does not fit the algorithm, see [Fits].
 func (t *Token) Verify(key crypto.PublicKey) bool {
 	if !Fits(t.Algorithm, key) {
 		return false
@@ -103,21 +102,20 @@ func (t *Token) Verify(key crypto.PublicKey) bool {
 	}
 }
 
-// verifyECDSA verifies a signature that is r and s, each as long as the curve's
-// order, one after the other. See RFC 7518 section 3.4. It makes the ASN.1 for
-// ecdsa.VerifyASN1 itself, which takes 1 allocation where ecdsa.Verify takes 16 for
-// the same.
+// verifyECDSA verifies a signature that is r and then s, each as long as the curve's
+// order. See RFC 7518 section 3.4. It encodes them in DER for ecdsa.VerifyASN1, which
+// takes 1 allocation; ecdsa.Verify takes 16.
 func verifyECDSA(key *ecdsa.PublicKey, digest, signature []byte) bool {
 	size := (key.Curve.Params().N.BitLen() + 7) / 8
 	if len(signature) != 2*size {
 		return false
 	}
-	der := make([]byte, 3, 2*size+9) // room for a SEQUENCE's head of two or three bytes
+	der := make([]byte, 3, 2*size+9) // room for a SEQUENCE's header of two or three bytes
 	der = appendInteger(appendInteger(der, signature[:size]), signature[size:])
 	head := 1
 	if length := len(der) - 3; length < 0x80 {
 		der[1], der[2] = 0x30, byte(length)
-	} else { // only P-521's are that long, and none needs more than one byte
+	} else { // only P-521's are that long; for them one byte after 0x81 is enough
 		der[0], der[1], der[2], head = 0x30, 0x81, byte(length), 0
 	}
 	return ecdsa.VerifyASN1(key, digest, der[head:])
@@ -129,10 +127,10 @@ func appendInteger(der, n []byte) []byte {
 	if len(n) > 0 && n[0] < 0x80 {
 		return append(append(der, 0x02, byte(len(n))), n...)
 	}
-	return append(append(der, 0x02, byte(len(n)+1), 0), n...) // zero, or a high bit that is no sign
+	return append(append(der, 0x02, byte(len(n)+1), 0), n...) // zero, or a high bit that must not be read as a sign
 }
 
-// digest returns the hash value of what is signed.
+// digest returns the hash value of what the signature covers.
 func (t *Token) digest() []byte {
 	hash, _ := Hash(t.Algorithm)
 	if hash != crypto.SHA256 {
@@ -144,8 +142,8 @@ func (t *Token) digest() []byte {
 	return sum[:]
 }
 
-// SignedSHA256 is the SHA-256 of what is signed: the token up to its last dot. It is
-// taken once.
+// SignedSHA256 returns the SHA-256 of what the signature covers: the token up to its
+// last dot. It is computed once.
 func (t *Token) SignedSHA256() [sha256.Size]byte {
 	if !t.summed {
 		t.sum, t.summed = SHA256(t.signed), true
@@ -153,8 +151,8 @@ func (t *Token) SignedSHA256() [sha256.Size]byte {
 	return t.sum
 }
 
-// SHA256 is [sha256.Sum256] of a text, which it takes in pieces: made a slice as a
-// whole, a long token would be copied.
+// SHA256 returns the SHA-256 of a text. It hashes piece by piece, since converting a
+// long text to a slice for [sha256.Sum256] would copy it.
 func SHA256(text string) (sum [sha256.Size]byte) {
 	var piece [1024]byte
 	h := sha256.New()

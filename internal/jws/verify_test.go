@@ -1,6 +1,6 @@
 package jws_test
 
-//lint:file-ignore SA1019 keys that are none are made of coordinates
+//lint:file-ignore SA1019 invalid keys can only be made from coordinates
 
 import (
 	"crypto"
@@ -25,7 +25,7 @@ var algorithms = []string{
 	"ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA",
 }
 
-// testKeys are one private key for each type and curve, made once.
+// testKeys returns one private key for each type and curve, made once.
 var testKeys = sync.OnceValue(func() map[string]crypto.Signer {
 	keys := map[string]crypto.Signer{"Ed25519": edKey}
 	for name, curve := range map[string]elliptic.Curve{
@@ -105,8 +105,8 @@ func TestVerifyBindsAlgorithmAndKey(t *testing.T) {
 	}
 }
 
-// TestVerifyRenamed tries each signature under every other algorithm's name: also
-// with the very key that made it, only its own may count.
+// TestVerifyRenamed tries each signature under every other algorithm's name. Even
+// with the key that made it, it is only valid under its own.
 func TestVerifyRenamed(t *testing.T) {
 	t.Parallel()
 	for _, made := range algorithms {
@@ -165,8 +165,8 @@ func TestVerifyECDSAInDER(t *testing.T) {
 	}
 }
 
-// TestVerifyECDSAHighBit has a number that begins with 0x80, which DER writes with a
-// zero before it.
+// TestVerifyECDSAHighBit has an r that begins with 0x80: in DER a zero comes before
+// it.
 func TestVerifyECDSAHighBit(t *testing.T) {
 	t.Parallel()
 	key := testKeys()["P-256"]
@@ -190,8 +190,8 @@ func TestVerifyECDSAHighBit(t *testing.T) {
 func TestVerifyPSSSaltLength(t *testing.T) {
 	t.Parallel()
 	key := testKeys()["RSA 2048"].(*rsa.PrivateKey)
-	// "Auto" is the longest salt that there is room for, but never longer than the
-	// hash in FIPS mode (FIPS 186-5 section 5.4).
+	// "Auto" is the longest salt that fits; in FIPS mode it is no longer than the
+	// hash (FIPS 186-5 section 5.4).
 	auto := fips140.Enabled()
 	for salt, want := range map[int]bool{32: true, 31: false, 20: false, 64: false, rsa.PSSSaltLengthAuto: auto} {
 		input := b64(`{"alg":"PS256"}`) + "." + b64("{}")
@@ -207,8 +207,7 @@ func TestVerifyPSSSaltLength(t *testing.T) {
 	}
 }
 
-// TestVerifyRSASize signs with a key that is too small: only its size stands against
-// it.
+// TestVerifyRSASize signs with a key that is too small, but otherwise valid.
 func TestVerifyRSASize(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]bool{"RSA 1024": false, "RSA 2048": true} {
@@ -232,7 +231,8 @@ func TestVerifyRSASize(t *testing.T) {
 	}
 }
 
-// TestVerifyOddKeys has values that are no keys, whatever their type says.
+// TestVerifyOddKeys tries values that are not valid keys, although some have the type
+// of one.
 func TestVerifyOddKeys(t *testing.T) {
 	t.Parallel()
 	even := new(big.Int).SetBit(new(big.Int), 2047, 1)

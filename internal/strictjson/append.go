@@ -6,9 +6,9 @@ import "unicode/utf8"
 //
 // It escapes only the quote, the backslash and the control characters below 0x20:
 // \b, \t, \n, \f and \r in short form, the others as \u00xx in lower case.
-// Everything else stands as it is, <, >, &, U+2028 and U+2029 too: the result is
-// JSON, not a piece of HTML or JavaScript. Bytes that are not UTF-8 become U+FFFD,
-// one for each byte.
+// Everything else is written as it is, including <, >, &, U+2028 and U+2029: the
+// result is JSON, not HTML or JavaScript. Each byte that is not UTF-8 becomes
+// U+FFFD.
 func AppendString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	done := 0 // s up to here is in dst
@@ -55,7 +55,7 @@ func appendEscaped(dst []byte, c byte) []byte {
 	return append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&0xf])
 }
 
-// AppendStringOrNull is AppendString, and null for an empty s.
+// AppendStringOrNull is AppendString, but appends null if s is empty.
 func AppendStringOrNull(dst []byte, s string) []byte {
 	if s == "" {
 		return append(dst, "null"...)
@@ -63,8 +63,8 @@ func AppendStringOrNull(dst []byte, s string) []byte {
 	return AppendString(dst, s)
 }
 
-// AppendStrings appends an array of strings, as AppendString writes each. A nil
-// slice is an empty array.
+// AppendStrings appends texts as an array, each text as AppendString writes it. A
+// nil slice is an empty array.
 func AppendStrings(dst []byte, texts []string) []byte {
 	dst = append(dst, '[')
 	for i, s := range texts {

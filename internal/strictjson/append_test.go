@@ -88,7 +88,7 @@ func FuzzAppendString(f *testing.F) {
 		if err := r.End(); got != want || !ok || err != nil {
 			t.Errorf("Text: got %q, %v, %v; want %q", got, ok, err, want)
 		}
-		// As a name it goes through the escaped path, or the plain one, of Members.
+		// Members has code of its own to read names.
 		r = strictjson.NewReader("{" + text + ":1}")
 		for m := r.Members(); m.Next(); {
 			if m.Name != want {

@@ -17,7 +17,7 @@ type organization struct {
 	JoinedAt int64    `json:"joined_at"`
 }
 
-// organizations returns the JSON of n organizations, some 120 bytes each.
+// organizations returns the JSON of n organizations, about 120 bytes each.
 func organizations(n int) string {
 	var b strings.Builder
 	b.WriteString(`{"sub":"user_01","orgs":[`)
@@ -31,8 +31,8 @@ func organizations(n int) string {
 	return b.String()
 }
 
-// readOrganizations reads what organizations returns, giving each to use; its Scopes
-// are good only until use returns.
+// readOrganizations reads what organizations returns and passes each one to use. Its
+// Scopes are valid only until use returns.
 func readOrganizations(text string, scratch []string, use func(organization)) error {
 	r := strictjson.NewReader(text)
 	for m := r.Members(); m.Next(); {
@@ -90,7 +90,7 @@ func BenchmarkOrganizations(b *testing.B) {
 	})
 }
 
-// skip reads a text without taking anything out of it.
+// skip measures how long it takes to skip a whole text.
 func skip(b *testing.B, text string) {
 	b.SetBytes(int64(len(text)))
 	b.ReportAllocs()

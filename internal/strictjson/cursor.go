@@ -11,7 +11,7 @@ const (
 	maxMembers = 4096
 	// fewMembers is how many names an object may have before they go into a map.
 	fewMembers = 32
-	// openNames is how many names of all objects open at a time a Reader holds
+	// openNames is how many names, of all open objects together, a Reader holds
 	// without a map.
 	openNames = 4 * fewMembers
 )
@@ -27,9 +27,9 @@ const (
 //		}
 //	}
 //
-// Leaving the loop early is allowed inside another cursor's value: the outer cursor
-// reads over the rest. A cursor is of no use once an outer one has stepped on. The
-// zero Members is empty.
+// The loop may be left early inside the value of another cursor, which then skips
+// the rest. Do not use a cursor once an outer one has stepped on. The zero Members
+// is empty.
 type Members struct {
 	// Name is the name of the member that Next stepped to, decoded.
 	Name string
@@ -39,17 +39,17 @@ type Members struct {
 	depth int32   // of the reader between two members
 	count int32   // members so far
 
-	// The names so far: reader.names[base:top], or many if there are too many or one
-	// has escapes. They are not in an array here, because a for loop copies its
-	// variable in each round. filter has a bit for each name in the reader, so that
-	// most new names show as new without a comparison.
+	// The names so far: r.names[base:top], or many, if there are too many or one has
+	// escapes. An array in here would be copied in each round of a loop, since a for
+	// statement copies its variable. filter has a bit for the hash of each of them
+	// in r.names: a name whose bit is not set is new, and needs no comparison.
 	base, top int32
 	filter    uint64
 	many      map[string]struct{}
 }
 
 // Members reads the next value, whatever it is, and returns a cursor over its
-// members. If it is no object, it is skipped and the cursor is empty.
+// members. A value that is not an object is skipped, and the cursor is empty.
 func (r *Reader) Members() Members {
 	if c := r.begin(); c != '{' {
 		r.skip(c)
@@ -58,9 +58,9 @@ func (r *Reader) Members() Members {
 	return r.members()
 }
 
-// members returns a cursor over the object at r's position. It returns one instead
-// of filling one in, since a pointer stored through another makes the Reader escape
-// to the heap.
+// members returns a cursor over the object at r's position. It returns the cursor and
+// does not fill in the caller's: storing r through a pointer would make the Reader
+// escape to the heap.
 func (r *Reader) members() Members {
 	if !r.enter() {
 		return Members{}
@@ -69,7 +69,7 @@ func (r *Reader) members() Members {
 }
 
 // Next steps to the next member, sets Name, and reports whether there is one. If the
-// value of the member before was not read, it is skipped first.
+// previous member's value was not read, it is skipped first.
 func (m *Members) Next() bool {
 	r := m.r
 	if r == nil {
@@ -114,7 +114,8 @@ func (m *Members) Next() bool {
 	return true
 }
 
-// add notes a name that stands at offset, and returns what is wrong with it.
+// add records a name whose text begins at offset, and returns what is wrong with it,
+// if anything.
 func (m *Members) add(name string, offset int, escaped bool) (what string) {
 	if m.count == maxMembers {
 		return "more than " + strconv.Itoa(maxMembers) + " members in one object"
@@ -144,9 +145,9 @@ func (m *Members) add(name string, offset int, escaped bool) (what string) {
 
 const repeatedName = "repeated member name"
 
-// nameHash spreads the names of one object, which mostly differ in length, at their
-// ends or in the middle. It need not be good: a clash costs a comparison with at
-// most 31 names.
+// nameHash returns a hash of a name. Names of one object mostly differ in length, at
+// their ends or in the middle, so it looks there. It need not be good: a clash costs
+// a comparison with at most 31 names.
 func nameHash(name string) uint {
 	n := uint(len(name))
 	if n < 2 {
@@ -158,12 +159,13 @@ func nameHash(name string) uint {
 	return n + 5*uint(name[0]) + 23*uint(name[n/2]) + 7*uint(name[n-2]) + 11*uint(name[n-1])
 }
 
-// hasFew reports whether name, which has no escapes, is among the names in the
-// reader.
+// hasFew reports whether name, which has no escapes, is among the object's names in
+// the reader.
 func (m *Members) hasFew(name string) bool {
 	for _, offset := range m.r.names[m.base:m.top] {
-		// An earlier name contains no quote, so it is name if it begins like it and
-		// a quote follows. The text goes on at least to the end of the later name.
+		// The earlier name contains no quote, so it is the same if the text there is
+		// name and then a quote. The index is in range, since name itself and its
+		// closing quote come later in the text.
 		earlier := m.r.text[offset:]
 		if earlier[len(name)] == '"' && earlier[:len(name)] == name {
 			return true
@@ -183,7 +185,8 @@ func (m *Members) manyFromFew() {
 	m.r.open = m.base
 }
 
-// fault records what is wrong at the reader's position and ends the cursor.
+// fault records what is wrong at the reader's position, ends the cursor and returns
+// false.
 func (m *Members) fault(what string) bool {
 	m.r.fault(m.r.pos, what)
 	return m.stop()
@@ -203,17 +206,16 @@ func (m *Members) stop() bool {
 //		}
 //	}
 //
-// What [Members] says about leaving the loop early holds here too. The zero Elements
-// is empty.
+// As with [Members], the loop may be left early. The zero Elements is empty.
 type Elements struct {
 	r     *Reader // nil at the end
 	value int     // offset of the element that Next stepped to, 0 before the first
 	depth int32   // of the reader between two elements
-	top   int32   // names that the reader holds for the objects around
+	top   int32   // how many names the reader holds, of the objects around the array
 }
 
 // Elements reads the next value, whatever it is, and returns a cursor over its
-// elements. If it is no array, it is skipped and the cursor is empty.
+// elements. A value that is not an array is skipped, and the cursor is empty.
 func (r *Reader) Elements() Elements {
 	if c := r.begin(); c != '[' {
 		r.skip(c)
@@ -230,8 +232,8 @@ func (r *Reader) elements() Elements {
 	return Elements{r: r, depth: r.depth, top: r.open}
 }
 
-// Next steps to the next element and reports whether there is one. If the element
-// before was not read, it is skipped first.
+// Next steps to the next element and reports whether there is one. If the previous
+// element was not read, it is skipped first.
 func (e *Elements) Next() bool {
 	r := e.r
 	if r == nil {
@@ -247,8 +249,8 @@ func (e *Elements) Next() bool {
 		e.r = nil
 		return false
 	}
-	// Before the first element nothing stands; if none begins there, reading it is a
-	// fault.
+	// No comma comes before the first element. If none begins here, reading it will
+	// be a fault.
 	if e.value > 0 {
 		if c != ',' {
 			r.fault(r.pos, "neither a comma nor the end of the array")

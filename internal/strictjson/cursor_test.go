@@ -137,8 +137,8 @@ func TestAllocations(t *testing.T) {
 	// Not parallel: AllocsPerRun must run alone.
 	orgs := organizations(1000)
 	scratch := make([]string, 0, 8)
-	// Each row makes its own reader: one that is passed to an unknown function
-	// escapes.
+	// Each row makes its own reader: one that is passed to a function value would
+	// escape to the heap.
 	for _, tc := range []struct {
 		name string
 		text string

@@ -14,9 +14,9 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/strictjson"
 )
 
-// FuzzAgainstEncodingJSON checks that the reader accepts exactly the texts that
-// encoding/json accepts and that have none of the faults we look for on top, that it
-// reads the same values from them, and that all ways to read agree.
+// FuzzAgainstEncodingJSON checks that the Reader accepts what encoding/json accepts,
+// except for the faults that only we look for, that both read the same values, and
+// that all ways to read agree.
 func FuzzAgainstEncodingJSON(f *testing.F) {
 	for _, text := range []string{
 		``, ` `, `null`, `true`, `false`, `0`, `-0`, `12.50e-3`, `1e999999999`, `9223372036854775808`, `01`, `1.`,
@@ -65,8 +65,8 @@ func FuzzAgainstEncodingJSON(f *testing.F) {
 	})
 }
 
-// checkReads checks the reads that the walk does not do on a good text with this
-// value.
+// checkReads checks the methods that walk does not call. text is valid, and value is
+// what it holds.
 func checkReads(t *testing.T, text string, value any) {
 	r := strictjson.NewReader(text)
 	if raw, ok := r.Raw(); !ok || raw != strings.Trim(text, " \t\r\n") {
@@ -87,7 +87,7 @@ func checkReads(t *testing.T, text string, value any) {
 	}
 }
 
-// textsIn are the strings in value, if it is an array.
+// textsIn returns the strings in value, if it is an array.
 func textsIn(value any) (texts []string) {
 	elements, _ := value.([]any)
 	for _, element := range elements {
@@ -98,12 +98,12 @@ func textsIn(value any) (texts []string) {
 	return texts
 }
 
-// wholeSlowly is Int by way of a rational number.
+// wholeSlowly reads a literal as Int does, but by way of a rational number.
 func wholeSlowly(l string) (int64, bool) {
 	if i := strings.IndexAny(l, "eE"); i >= 0 {
 		if exp, err := strconv.Atoi(l[i+1:]); err != nil || exp > 1000 || exp < -1000 {
-			// math/big would take for ever. In a text as short as a fuzzer's such a
-			// number is zero or out of range, or has a fraction.
+			// math/big would take for ever. A text of a fuzzer is so short that such
+			// a number is zero, is out of range or has a fraction.
 			return 0, !strings.ContainsAny(l[:i], "123456789")
 		}
 	}
@@ -130,7 +130,7 @@ func decode(text string) (any, error) {
 		return nil, err
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return nil, strconv.ErrSyntax // something follows
+		return nil, strconv.ErrSyntax // more text follows
 	}
 	return literals(v), nil
 }
@@ -152,8 +152,8 @@ func literals(v any) any {
 	return v
 }
 
-// excuse returns why a text that encoding/json accepts is to be refused, empty if it
-// is not.
+// excuse returns why the Reader must refuse a text that encoding/json accepts. It
+// returns an empty string if it must not.
 func excuse(text string) string {
 	if !utf8.ValidString(text) {
 		return "invalid UTF-8"
@@ -174,7 +174,7 @@ func excuse(text string) string {
 			return ""
 		}
 		if err != nil {
-			return "" // not a text that encoding/json accepts
+			return "" // encoding/json refuses it as well
 		}
 		if tok == json.Delim('}') || tok == json.Delim(']') {
 			levels = levels[:len(levels)-1]
@@ -208,8 +208,8 @@ func excuse(text string) string {
 	}
 }
 
-// loneSurrogate reports whether a \u escape in text, which is otherwise good JSON,
-// is half of a surrogate pair without the other half.
+// loneSurrogate reports whether a \u escape in text is half of a surrogate pair
+// without the other half. The text is otherwise valid JSON.
 func loneSurrogate(text string) bool {
 	unit := func(i int) uint64 {
 		if i+6 > len(text) || text[i:i+2] != `\u` {

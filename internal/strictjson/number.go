@@ -25,7 +25,8 @@ func (r *Reader) number() string {
 	return text[start:end]
 }
 
-// fraction returns the offset after the fraction at offset i, if there is one.
+// fraction returns the offset after the fraction at offset i, or i if there is none.
+// ok is false if the fraction has no digits.
 func fraction(text string, i int) (end int, ok bool) {
 	if i == len(text) || text[i] != '.' {
 		return i, true
@@ -34,7 +35,8 @@ func fraction(text string, i int) (end int, ok bool) {
 	return end, end > i+1
 }
 
-// power returns the offset after the exponent at offset i, if there is one.
+// power returns the offset after the exponent at offset i, or i if there is none. ok
+// is false if the exponent has no digits.
 func power(text string, i int) (end int, ok bool) {
 	if i == len(text) || text[i] != 'e' && text[i] != 'E' {
 		return i, true
@@ -55,15 +57,15 @@ func digits(text string, i int) int {
 	return i
 }
 
-// short reads the value that is due if it is a plain number of up to 18 digits, as
-// most are, and otherwise leaves it alone.
+// short reads the value that is due if it is nothing but up to 18 digits, as most
+// numbers are. It leaves any other value unread.
 func (r *Reader) short() (n int64, ok bool) {
 	if !r.ready {
 		return 0, false
 	}
 	c := r.peek()
 	i := r.pos
-	if c == '0' { // the only number that begins with it
+	if c == '0' { // no other such number begins with it
 		i++
 	} else {
 		for i < len(r.text) && isDigit(r.text[i]) && i-r.pos < 18 {
@@ -81,7 +83,8 @@ func (r *Reader) short() (n int64, ok bool) {
 // maxDigits is how many decimal digits an int64 may have.
 const maxDigits = 19
 
-// whole returns the value of a valid number literal if it is a whole int64.
+// whole returns the value of a valid number literal, if it is whole and fits into an
+// int64.
 func whole(literal string) (n int64, ok bool) {
 	negative := literal[0] == '-'
 	if negative {
@@ -103,19 +106,21 @@ func whole(literal string) (n int64, ok bool) {
 	return 0, false
 }
 
-// magnitude returns the number that these digits are with the decimal point at
-// offset point among them, if it is whole and has at most maxDigits.
+// magnitude returns the number whose digits are those of integer and then those of
+// fraction. point is how many of them come before the decimal point; after an
+// exponent it may lie outside them. ok reports whether the number is whole and has
+// at most maxDigits digits.
 //
-// It never builds a power of ten: an exponent only moves the point.
+// An exponent only moves the point, so a large one costs no time.
 func magnitude(integer, fraction string, point int64) (u uint64, ok bool) {
-	var done int64
-	length := int64(0) // of the digits in u
+	var done int64     // digits read
+	length := int64(0) // digits in u
 	for _, part := range [...]string{integer, fraction} {
 		for _, c := range []byte(part) {
 			done++
 			switch {
 			case c == '0' && (length == 0 || done > point):
-				continue // leads, or trails behind the point
+				continue // a leading zero, or one after the point
 			case done > point:
 				return 0, false
 			case length == maxDigits:
@@ -137,8 +142,8 @@ func magnitude(integer, fraction string, point int64) (u uint64, ok bool) {
 	return u, true
 }
 
-// exponent returns the value of the exponent part of a number, which may be empty.
-// Beyond what the length of any text could make up for, it stops counting.
+// exponent returns the value of the exponent part of a number, 0 if that is empty. It
+// stops counting at a value that no text has enough digits to balance.
 func exponent(part string) int64 {
 	if part == "" {
 		return 0

@@ -1,17 +1,17 @@
 // Package strictjson reads JSON in a single pass and writes JSON strings.
 //
-// It reads what decides over access: claims, headers, answers of the token endpoint,
-// stored token sets, discovery and key documents. Two parsers that disagree about
-// such a text are an attack waiting to happen, so the [Reader] takes only what every
-// parser reads the same way. Beyond RFC 8259 it refuses, at every depth and in
-// skipped values too:
+// It is for texts that decide about access: claims, headers, answers of the token
+// endpoint, stored token sets, discovery documents and key sets. Where two parsers
+// read such a text differently, an attacker can use the difference, so the [Reader]
+// accepts only what every parser reads the same way. Beyond RFC 8259 it refuses, at
+// every depth and in skipped values too:
 //
 //   - a member name that repeats within one object, compared by its decoded value
 //   - invalid UTF-8, and an escaped surrogate without its other half
 //   - more than 64 nested arrays and objects, or more than 4,096 members in one object
 //
 // Names match exactly, numbers are never rounded, and no error quotes the text,
-// which may hold secrets. How long a text may be is for the caller to bound.
+// which may hold secrets. The caller bounds the length of the text.
 package strictjson
 
 import (
@@ -22,7 +22,7 @@ import (
 // Kind is the kind of a JSON value.
 type Kind uint8
 
-// The kinds of JSON values. Invalid is the kind where no value stands.
+// The kinds of JSON values. Invalid means that there is no value.
 const (
 	Invalid Kind = iota
 	Null
@@ -43,14 +43,13 @@ const faulted = -1
 
 // Reader reads one JSON text from front to back.
 //
-// The first fault sticks: later reads do nothing and return zero values, so a caller
-// may read everything it wants and ask [Reader.End] once. What was read before a
-// fault belongs to a text that is no good; use nothing of it until End has returned
-// nil.
+// After the first fault every read does nothing and returns zero values, so a caller
+// may read everything it wants and then call [Reader.End] once. Use nothing of what
+// was read before End has returned nil.
 //
-// Each method that reads consumes the value that is due: the text's only value at
-// first, and then the value of each member or element that a cursor steps to.
-// Reading where none is due, for example the same member twice, is a fault.
+// Each method that reads consumes the value that is due: at first the text's only
+// value, then the value of each member or element that a cursor steps to. Reading
+// when no value is due, for example the same member twice, is a fault.
 //
 // The zero Reader reads nothing. A Reader is not safe for concurrent use.
 type Reader struct {
@@ -58,24 +57,23 @@ type Reader struct {
 	pos   int    // of the next byte to read, or of the fault
 	what  string // the fault, empty if there is none
 	depth int32  // arrays and objects open around pos, or faulted
-	open  int32  // names in use
-	ready bool   // a value is due; white space may stand before it
+	open  int32  // how many of names are in use
+	ready bool   // a value is due; white space may come before it
 
-	// names are the names read so far in the objects open around pos, outermost
-	// first, each as the offset of the byte after its opening quote; the closing
-	// quote is where it ends.
+	// names holds the names read so far in the objects open around pos, outermost
+	// first. Each is the offset of the byte after its opening quote; the name ends
+	// at the closing quote.
 	names [openNames]uint32
 }
 
-// NewReader returns a Reader of text. It does no work: a fault shows when the text
-// is read.
+// NewReader returns a Reader of text. It reads nothing yet, so it finds no fault.
 func NewReader(text string) Reader {
 	return Reader{text: text, ready: true}
 }
 
 // Kind returns the kind of the next value, judged by its first byte, without
-// consuming it. It is Invalid after a fault and where no value is due or none can
-// begin.
+// consuming it. It returns Invalid after a fault, when no value is due, and when no
+// value begins with that byte.
 func (r *Reader) Kind() Kind {
 	if !r.ready {
 		return Invalid
@@ -115,7 +113,7 @@ func (r *Reader) Text() (s string, ok bool) {
 	return s, r.what == ""
 }
 
-// TextOrNull is Text for a string that null may stand in for, as the empty one.
+// TextOrNull is Text, but also reads null, as the empty string.
 func (r *Reader) TextOrNull() (s string, ok bool) {
 	if r.Kind() == Null {
 		r.Skip()
@@ -124,9 +122,9 @@ func (r *Reader) TextOrNull() (s string, ok bool) {
 	return r.Text()
 }
 
-// TextsOrNull reads the next value, whatever it is. ok reports whether it was an
-// array of strings alone, or null, for which texts is nil; for an empty array it is
-// not.
+// TextsOrNull reads the next value, whatever it is. ok reports whether it was null
+// or an array of nothing but strings. texts is nil for null, and not nil for an
+// empty array.
 func (r *Reader) TextsOrNull() (texts []string, ok bool) {
 	switch r.Kind() {
 	case Null:
@@ -146,15 +144,15 @@ func (r *Reader) TextsOrNull() (texts []string, ok bool) {
 	return texts, ok && r.what == ""
 }
 
-// AppendTexts reads the next value, whatever it is, and appends the strings in it,
-// if it is an array, to texts. Other elements are skipped.
+// AppendTexts reads the next value, whatever it is. If it is an array, its strings
+// are appended to texts, and its other elements are skipped.
 func (r *Reader) AppendTexts(texts []string) []string {
 	for e := r.Elements(); e.Next(); {
 		if text, ok := r.Text(); ok {
 			texts = append(texts, text)
 		}
-		// Strings that follow in the usual form are taken without the cursor, which
-		// goes on from whatever comes after them.
+		// Most lists are plain ASCII strings with no white space between them: these
+		// are read faster without the cursor, which continues after them.
 		for r.what == "" && strings.HasPrefix(r.text[r.pos:], `,"`) {
 			start := r.pos + len(`,"`)
 			end, high := plain(r.text, start)
@@ -189,9 +187,9 @@ func (r *Reader) Number() (literal string, ok bool) {
 	return literal, r.what == ""
 }
 
-// Int reads the next value, whatever it is. ok reports whether it was a number whose
-// value is a whole int64: 12, -0, 12.0 and 1.2e1 are, 1.5 and 1e19 are not. The
-// value is exact, with no detour through float64. Any other value is skipped.
+// Int reads the next value, whatever it is. ok reports whether it was a whole number
+// that fits into an int64: 12, -0, 12.0 and 1.2e1 are, 1.5 and 1e19 are not. The
+// result is exact: it never was a float64. Any other value is skipped.
 func (r *Reader) Int() (n int64, ok bool) {
 	if n, ok := r.short(); ok {
 		return n, true
@@ -203,8 +201,8 @@ func (r *Reader) Int() (n int64, ok bool) {
 	return whole(literal)
 }
 
-// Whole cuts the fraction off a plain number such as 1760000000.25. It is false for
-// a literal that is no number, or larger than an int64.
+// Whole drops the fraction of a number literal such as 1760000000.25 and reads the
+// rest as [Reader.Int] does. A literal with an exponent must be whole as it is.
 func Whole(literal string) (n int64, ok bool) {
 	if !strings.ContainsAny(literal, "eE") {
 		literal, _, _ = strings.Cut(literal, ".")
@@ -214,7 +212,7 @@ func Whole(literal string) (n int64, ok bool) {
 }
 
 // Raw reads the next value and returns its text as written, without the white space
-// around it. The value is validated like any other. ok is false only at a fault.
+// around it. The value is validated like any other. ok is false only after a fault.
 func (r *Reader) Raw() (text string, ok bool) {
 	c := r.begin()
 	start := r.pos
@@ -230,8 +228,8 @@ func (r *Reader) Skip() {
 	r.skip(r.begin())
 }
 
-// Err returns the first fault, nil if there is none. It names a byte offset and what
-// was wrong there, and quotes nothing of the text.
+// Err returns the first fault, or nil if there is none. The error says at which byte
+// offset it is and what is wrong there, and quotes nothing of the text.
 func (r *Reader) Err() error {
 	if r.what == "" {
 		return nil
@@ -239,11 +237,11 @@ func (r *Reader) Err() error {
 	return &syntaxError{r.pos, r.what}
 }
 
-// End returns the first fault, nil if there is none. It is a fault if the value has
-// not been read to its end, or if anything but white space follows it.
+// End returns the first fault, or nil if there is none. It is a fault if the value
+// has not been read to its end, or if anything but white space follows it.
 func (r *Reader) End() error {
 	switch {
-	case r.ready || r.depth != 0: // after a fault too, which then stays
+	case r.ready || r.depth != 0: // true after a fault too, and then the first fault stays
 		r.fault(r.pos, "the value was not read to its end")
 	case r.peek() != 0 || r.pos < len(r.text):
 		r.fault(r.pos, "more than one value")
@@ -251,8 +249,8 @@ func (r *Reader) End() error {
 	return r.Err()
 }
 
-// begin starts reading the value that is due and returns its first byte; 0 if there
-// is none.
+// begin starts reading the value that is due and returns its first byte, or 0 if
+// there is none.
 func (r *Reader) begin() byte {
 	if !r.ready {
 		r.fault(r.pos, "no value is due here")
@@ -262,7 +260,7 @@ func (r *Reader) begin() byte {
 	return r.peek()
 }
 
-// peek steps over white space and returns the byte after it; 0 at the end of the
+// peek steps over white space and returns the byte after it, or 0 at the end of the
 // text.
 func (r *Reader) peek() byte {
 	for ; r.pos < len(r.text); r.pos++ {
@@ -304,8 +302,8 @@ func (r *Reader) skip(c byte) {
 	}
 }
 
-// enter steps into the array or object at pos and reports whether it may be that
-// deep.
+// enter steps into the array or object at pos. It records a fault and reports false
+// if that is nested too deep.
 func (r *Reader) enter() bool {
 	if r.depth == maxDepth {
 		r.fault(r.pos, "nested deeper than "+strconv.Itoa(maxDepth))
@@ -316,31 +314,31 @@ func (r *Reader) enter() bool {
 	return true
 }
 
-// leave steps out of the array or object whose closing bracket stands at pos, and
-// forgets all names but the first open.
+// leave steps out of the array or object whose closing bracket is at pos. Of the
+// names it keeps only the first open.
 func (r *Reader) leave(open int32) {
 	r.open = open
 	r.depth--
 	r.pos++
 }
 
-// settle makes sure that the value at offset value, which a cursor at depth has
-// stepped to with open names in use, is read to its end. It reports false if the
-// reader has moved out of that cursor's reach.
+// settle reads the value at offset value to its end, for a cursor that has stepped
+// to it. depth and open are the reader's as they were before that value. It reports
+// false at a fault, and if the reader has left the cursor's own array or object.
 func (r *Reader) settle(depth, open int32, value int) bool {
 	if r.depth < depth {
 		return false
 	}
 	if r.depth > depth {
-		// A cursor inside the value was left early, and the names it had seen are
-		// gone with it: only a second reading can tell whether one repeats.
+		// A cursor inside the value was left early, and the names that it had seen
+		// are lost. Only reading the whole value again shows whether one repeats.
 		r.pos, r.depth, r.open, r.ready = value, depth, open, true
 	}
 	r.Skip()
 	return r.what == ""
 }
 
-// fault records what is wrong at offset, unless something was wrong before.
+// fault records what is wrong at offset, unless there was a fault before.
 func (r *Reader) fault(offset int, what string) {
 	if r.what == "" {
 		r.pos, r.depth, r.ready, r.what = offset, faulted, false, what

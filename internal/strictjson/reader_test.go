@@ -25,8 +25,8 @@ func members(n int, name func(i int) string) string {
 
 func numbered(i int) string { return fmt.Sprintf("n%d", i) }
 
-// wrap nests inner in n objects, each with k members before the one that holds the
-// next.
+// wrap nests inner in n objects. Each has k members before the one that holds the
+// next object.
 func wrap(inner string, n, k int) string {
 	before := strings.TrimSuffix(members(k, numbered), "}")
 	return strings.Repeat(before+`,"in":`, n) + inner + strings.Repeat("}", n)
@@ -233,8 +233,7 @@ func TestGrammar(t *testing.T) {
 	}
 }
 
-// ways are the ways to read a value to its end. All must agree about what is a
-// fault.
+// ways are all ways to read a value to its end. They must all find the same fault.
 var ways = []struct {
 	name string
 	read func(r *strictjson.Reader)
@@ -262,8 +261,8 @@ var ways = []struct {
 	}},
 }
 
-// leaveEarly steps into the value and a few levels down, and reads none of it to its
-// end.
+// leaveEarly steps into the value, into the first value inside it and so on, and
+// leaves every cursor early.
 func leaveEarly(r *strictjson.Reader) {
 	switch r.Kind() {
 	case strictjson.Object:
@@ -279,8 +278,8 @@ func leaveEarly(r *strictjson.Reader) {
 	}
 }
 
-// walk reads the value generically, as encoding/json with UseNumber does but for
-// json.Number, which is a literal here.
+// walk reads any value, as encoding/json with UseNumber does, but reads a number as
+// a literal and not as a json.Number.
 func walk(r *strictjson.Reader) any {
 	switch r.Kind() {
 	case strictjson.Bool:
@@ -313,8 +312,8 @@ func walk(r *strictjson.Reader) any {
 
 type literal string
 
-// checkStuck checks that a reader at its end, with the error want or none, gives
-// nothing more.
+// checkStuck checks that a reader at its end returns nothing more. want is the text
+// of its error, empty if it has none.
 func checkStuck(t *testing.T, r *strictjson.Reader, want string) {
 	t.Helper()
 	if want == "" {
@@ -336,7 +335,7 @@ func checkStuck(t *testing.T, r *strictjson.Reader, want string) {
 	m, e := r.Members(), r.Elements()
 	if k != strictjson.Invalid || s != "" || b || l != "" || n != 0 || raw != "" ||
 		ok1 || ok2 || ok3 || ok4 || ok5 || m.Next() || m.Name != "" || e.Next() {
-		t.Error("a read after the fault gave something")
+		t.Error("a read after the fault returned something")
 	}
 	if got := r.Err(); got == nil || got.Error() != want {
 		t.Errorf("Err after the fault: got %v; want %s", got, want)
@@ -534,8 +533,8 @@ func TestBool(t *testing.T) {
 	}
 }
 
-// inList lets read take one element of a list, and checks that the reader then
-// stands at the next one, with the end of the text behind it.
+// inList lets read consume one element of a list, and checks that the next element
+// and the end of the text can be read after it.
 func inList(t *testing.T, element string, read func(*strictjson.Reader)) {
 	t.Helper()
 	r := strictjson.NewReader(" [" + element + " ,7]")

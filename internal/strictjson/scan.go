@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// str reads the string at pos and returns what stands between its quotes. A string
-// with escapes is validated but not decoded; see unescape.
+// str reads the string at pos and returns what is between its quotes. Escapes are
+// validated but not decoded; see unescape.
 func (r *Reader) str() (body string, escaped bool) {
 	start := r.pos + 1
 	i, high := plain(r.text, start)
@@ -43,7 +43,7 @@ func (r *Reader) str() (body string, escaped bool) {
 	}
 }
 
-// Eight bytes at once, each lane against the same byte.
+// For looking at eight bytes at once. A lane is one byte of a uint64.
 const (
 	lanes     = 0x0101010101010101
 	highBits  = 0x80 * lanes
@@ -52,19 +52,19 @@ const (
 	spaceBars = ' ' * lanes
 )
 
-// plain returns the offset, from i on, of the first byte that does not stand for
-// itself in a string: a quote, a backslash or a control character; len(text) if
-// there is none. high reports whether any byte before it is 0x80 or more.
+// plain returns the offset of the first quote, backslash or control character in
+// text, from i on, or len(text) if there is none. Up to there, nothing in a string
+// needs decoding. high reports whether any byte up to there is 0x80 or more.
 func plain(text string, i int) (end int, high bool) {
-	var seen uint64 // all bytes before end, in lanes
+	var seen uint64 // all bytes before end, each lane an OR of them
 	for ; i <= len(text)-8; i += 8 {
 		s := text[i : i+8]
-		// The compiler makes this one load.
+		// The compiler turns this into a single load.
 		w := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
 			uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
-		// A lane that is less than n borrows when n is subtracted, which sets its
-		// high bit; bytes that had it set before are masked out. A borrow can spoil
-		// only the lanes above, so the lowest hit is a true one.
+		// Subtracting n sets the high bit of each lane that is less than n; lanes in
+		// which it was set before are masked out. A borrow can falsify only the lanes
+		// above, so the lowest hit is always real.
 		q, b := w^quotes, w^slashes
 		if hit := ((q-lanes)&^q | (b-lanes)&^b | (w-spaceBars)&^w) & highBits; hit != 0 {
 			seen |= w & (hit&-hit - 1)
@@ -111,8 +111,8 @@ func unescape(body string) string {
 	}
 }
 
-// escape decodes the escape at the beginning of s and returns its length, 0 if it is
-// invalid. The two halves of a surrogate pair count as one escape; neither is valid
+// escape decodes the escape at the beginning of s and returns its length, or 0 if it
+// is invalid. The two halves of a surrogate pair are one escape; neither is valid
 // alone.
 func escape(s string) (c rune, n int) {
 	if len(s) < 2 {
@@ -146,8 +146,8 @@ func escape(s string) (c rune, n int) {
 	return c, 6
 }
 
-// escapedUnit returns the UTF-16 code unit that s begins with as \uXXXX, -1 if it
-// does not.
+// escapedUnit returns the UTF-16 code unit of the \uXXXX that s begins with, or -1 if
+// it begins with anything else.
 func escapedUnit(s string) rune {
 	if len(s) < 6 || s[0] != '\\' || s[1] != 'u' {
 		return -1
@@ -169,7 +169,7 @@ func escapedUnit(s string) rune {
 	return unit
 }
 
-// word reads the literal name w at pos.
+// word reads w at pos: true, false or null.
 func (r *Reader) word(w string) {
 	end := r.pos + len(w)
 	if !strings.HasPrefix(r.text[r.pos:], w) || !delimited(r.text, end) {
@@ -179,9 +179,9 @@ func (r *Reader) word(w string) {
 	r.pos = end
 }
 
-// delimited reports whether a number or a literal name may end at offset i. Without
-// it, a read of 012 or 1.2.3 would succeed with a part, and the fault would show
-// only at the next read.
+// delimited reports whether a number, true, false or null may end at offset i.
+// Without this check, reading 012 or 1.2.3 would return the first part, and the
+// fault would show only at the next read.
 func delimited(text string, i int) bool {
 	if i == len(text) {
 		return true
