@@ -81,6 +81,7 @@ import (
 // request before a call needs one.
 type IdpClient struct {
 	printed
+	factSource
 	cfg           *Config // with its defaults filled in; a pointer, so that fmt cannot print the secret inside
 	endpoints     Endpoints
 	authorization string // base of every authorization URL
@@ -114,6 +115,7 @@ func NewIdpClient(cfg Config) (*IdpClient, error) {
 		log:           cfg.Logger,
 		now:           cfg.Now,
 	}
+	c.factSource = c.facts
 	c.metadata = c.caller.KeepMetadata(cfg.IssuerURL, cfg.AllowInsecureHTTP, c.log)
 	c.keys = jwks.New(c.fetchKeys, c.now, c.log)
 	c.verified = jwks.NewMemory(c.keys, parseClaims)
@@ -213,26 +215,26 @@ func (k keySet) VerifySignature(ctx context.Context, jwt string) ([]byte, error)
 	return []byte(got.JSON), nil
 }
 
-// Facts is for the other packages of this module: the type of its argument is
-// internal.
-func (c *IdpClient) Facts(to *endpoint.Facts) {
-	if to == nil {
-		return
-	}
-	*to = endpoint.Facts{
+// factSource is how the other packages of this module ask a client for its facts. It
+// is an alias for the same reason as printed.
+type factSource = endpoint.FactSource
+
+func (c *IdpClient) facts() endpoint.Facts {
+	facts := endpoint.Facts{
 		Issuer: strings.TrimRight(c.endpoints.Issuer, "/"), ClientID: c.cfg.ClientID,
 		ClockSkew: c.cfg.ClockSkew, Now: c.now,
 	}
 	if c.discovers() {
-		to.Issuer = strings.TrimRight(c.cfg.IssuerURL, "/")
+		facts.Issuer = strings.TrimRight(c.cfg.IssuerURL, "/")
 	}
 	if c.cfg.RedirectURI != "" {
-		to.RedirectURIs = append([]string{c.cfg.RedirectURI}, c.cfg.RedirectURIs...)
+		facts.RedirectURIs = append([]string{c.cfg.RedirectURI}, c.cfg.RedirectURIs...)
 	}
 	if c.cfg.ClientSecret != "" {
 		digest := sha256.Sum256([]byte("authpi client secret v1\x00" + c.cfg.ClientSecret))
-		to.SecretDigest = digest[:]
+		facts.SecretDigest = digest[:]
 	}
+	return facts
 }
 
 const opClientCredentials = "client credentials"

@@ -72,9 +72,6 @@ func (e *OAuthError) Is(target error) bool {
 	return ok && string(code) == e.Code
 }
 
-// GoString keeps %#v to what Error shows.
-func (e *OAuthError) GoString() string { return fmt.Sprintf("&authpi.OAuthError{%q}", e.Error()) }
-
 // said is code and description without what was being done.
 func (e *OAuthError) said() string {
 	if e.Description == "" {

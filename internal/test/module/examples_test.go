@@ -93,7 +93,7 @@ func entryPoints(p *doc.Package) (names []string) {
 			continue
 		}
 		for _, m := range typ.Methods {
-			if m.Level == 0 && m.Name != "Register" && m.Name != "Facts" && !isHandler(m.Decl.Type) {
+			if m.Level == 0 && m.Name != "Register" && !isHandler(m.Decl.Type) {
 				names = append(names, nameOf(m))
 			}
 		}
