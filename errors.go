@@ -398,20 +398,17 @@ func noAnswer(op string, cause error, secrets ...string) *OAuthError {
 // masked returns a foreign error with a text without the secrets, and hides the
 // texts behind it: reporters print whole chains. What it is can still be asked.
 func masked(err error, secrets ...string) error {
-	return &maskedError{text: redact.Text(err.Error(), secrets...), err: err}
+	return &maskedError{text: redact.Text(err.Error(), secrets...), hidden: func() error { return err }}
 }
 
 type maskedError struct {
-	text string
-	err  error
+	text   string
+	hidden func() error // a function, since no print looks into one
 }
 
 func (e *maskedError) Error() string        { return e.text }
-func (e *maskedError) Is(target error) bool { return errors.Is(e.err, target) }
-func (e *maskedError) As(target any) bool   { return errors.As(e.err, target) }
-
-// Format keeps every verb to the text.
-func (e maskedError) Format(f fmt.State, _ rune) { redact.Print(f, e.text) }
+func (e *maskedError) Is(target error) bool { return errors.Is(e.hidden(), target) }
+func (e *maskedError) As(target any) bool   { return errors.As(e.hidden(), target) }
 
 // refusal reads an error answer (RFC 6749 section 5.2), JSON or not. fallback is the
 // code where it names none.
