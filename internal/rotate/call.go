@@ -76,8 +76,10 @@ func (c *call) grewUrgent(err error) bool {
 	if c.Urgency != Optional || err != awake.ErrOver && !errors.As(err, &held) || c.Have.Remaining(e.Now()) > 0 {
 		return false
 	}
+	c.release()
 	c.limit.Stop()
 	c.Urgency, c.limit = Needed, e.Clock.Limit(e.Timeout-min(e.Timeout, e.Patience))
+	c.read = false // what gave up may have been that
 	return true
 }
 

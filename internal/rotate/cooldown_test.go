@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/authpi/authpi-idp-go/internal/awake"
 	"github.com/authpi/authpi-idp-go/internal/rotate"
 )
 
@@ -243,8 +242,8 @@ func TestAccessTokenEndsMeanwhile(t *testing.T) {
 		{"it waits for its own request", patience - 1, 0, 10 * time.Second, rotate.Optional, 10 * time.Second, nil},
 		{"it waits for another's", patience - 1, 0, 10 * time.Second, rotate.Needed, 10 * time.Second, nil},
 		{"its store is slow", time.Second, 4 * time.Second, time.Second, rotate.Optional, patience/2 + 5*time.Second, nil},
-		{"it is good to the end", patience + time.Second, 0, 10 * time.Second, rotate.Optional, patience, awake.ErrOver},
-		{"no time is left", patience - 1, 0, timeout + 1, rotate.Optional, timeout, awake.ErrOver},
+		{"it is good to the end", patience + time.Second, 0, 10 * time.Second, rotate.Optional, patience, context.DeadlineExceeded},
+		{"no time is left", patience - 1, 0, timeout + 1, rotate.Optional, timeout, context.DeadlineExceeded},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			in(t, func(t *testing.T, w *world) {

@@ -315,3 +315,78 @@ func TestNewestSetIsGivenBack(t *testing.T) {
 		}
 	})
 }
+
+// A store has another set than its caller, and nothing here tells which is newer: the
+// other processes are asked what became of the store's. Where nobody knows, the store
+// is ahead.
+func TestOthersKnowWhichIsNewer(t *testing.T) {
+	for _, tc := range []struct {
+		name               string
+		compare            int
+		elsewhere          string // the session that other processes refresh, from its second set on
+		have, stored, want string
+	}{
+		{"the store is behind", 0, "b", "b.2", "b.1", "b.3"},
+		{"the store is ahead", 0, "b", "b.1", "b.2", "b.2"},
+		{"nobody knows", 0, "c", "b.2", "b.1", "b.1"},
+		{"the store is behind what was refreshed here", 0, "a", "a.2", "a.0", "a.3"},
+		{"dates tell that it is", -1, "", "a.2", "a.0", "a.3"},
+		{"dates tell that it is not", 1, "", "x.0", "a.0", "a.1"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				w.chain("a", 1)
+				w.Compare = func(rotate.Tokens, rotate.Tokens) int { return tc.compare }
+				w.Peek = func(_ context.Context, have rotate.Tokens) (rotate.Answer, bool) {
+					first := tc.elsewhere + ".1"
+					return rotate.Answer{Next: expired(next(first, 1)), Shared: true}, have.RefreshToken == first
+				}
+				c := storing(expiredUnless(tc.want, tc.stored))
+				if err := w.ask(context.Background(), c, expired(tc.have), nil); err != nil || c.got.RefreshToken != tc.want {
+					t.Errorf("got %q, %v; want %s", c.got.RefreshToken, err, tc.want)
+				}
+				w.wantSent("b.1", 0)
+				w.wantSent("a.1", 0)
+			})
+		})
+	}
+}
+
+// Whoever gave up on its store goes on once its access token has ended: the store is
+// heeded then, and the set that it was about to take holds back no later one.
+func TestStoreThatWasSlowIsAskedAgain(t *testing.T) {
+	for name, tc := range map[string]struct {
+		says error // of the store in the end
+		want int   // sets stored
+	}{
+		"the user has signed out": {errUnusable, 0},
+		"it has nothing newer":    {nil, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				w.slow(time.Second)
+				have := set("a.0")
+				have.ExpiresAt = time.Now().Add(3 * time.Second)
+				slow := &caller{save: func(context.Context, rotate.Tokens) error { return nil }}
+				var reads int
+				slow.load = func(ctx context.Context) (rotate.Tokens, error) {
+					if reads++; reads == 1 {
+						<-ctx.Done()
+						return rotate.Tokens{}, ctx.Err()
+					}
+					return have, tc.says
+				}
+				leads := after(func() { w.got(&caller{}, "a.0", "") })
+				goesOn := after(func() {
+					err := w.ask(context.Background(), slow, have, func(c *rotate.Call) { c.Urgency = rotate.Optional })
+					if err != tc.says || len(slow.saved) != tc.want {
+						t.Errorf("got %v, and %d sets stored; want %v and %d", err, len(slow.saved), tc.says, tc.want)
+					}
+				})
+				<-leads
+				w.got(&caller{}, "a.1", "another") // the set goes on meanwhile
+				w.took("the rest", patience-2*time.Second+time.Second*time.Duration(tc.want), func() { <-goesOn })
+			})
+		})
+	}
+}

@@ -41,7 +41,30 @@ func (c *call) readStore(current Tokens, reserve time.Duration) (*Fate, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.engine.followElsewhere(ctx, c.inDoubt(*stored.Load(), current))
 	return c.noteNewer(*stored.Load(), current), nil
+}
+
+// inDoubt returns the last set that is known to come of what the store has, where
+// nothing tells whether that or current is newer: other processes may know. Else
+// there is none.
+func (c *call) inDoubt(stored, current Tokens) (last Tokens) {
+	e := c.engine
+	if stored.RefreshToken == current.RefreshToken || stored.RefreshToken == c.Have.RefreshToken {
+		return last
+	}
+	now := e.Now()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	theirs, set := e.newest(e.id(stored.RefreshToken), now)
+	ours, _ := e.newest(e.id(current.RefreshToken), now)
+	if set != nil {
+		stored = set.Next
+	}
+	if theirs.is(Rotated) || theirs != nil && theirs == ours || e.Compare(stored, current) != 0 {
+		return last
+	}
+	return stored
 }
 
 // noteNewer notes what the store has, where that is newer than current.
@@ -82,7 +105,10 @@ func (c *call) isNewer(stored, current Tokens, now time.Time) bool {
 		// A store that lags behind. Where its set leads to the same one, that is
 		// used.
 		ours, _ := c.engine.newest(id, now)
-		return !theirs.is(Rotated) && theirs != ours // else it ends, or leads to ours
+		if theirs.is(Rotated) || theirs == ours {
+			return false // it ends, or leads to ours
+		}
+		return c.engine.Compare(set.Next, current) >= 0
 	}
 	// A store may lag behind by more than the memory reaches back: a replica, or one
 	// that nobody writes to. Then traces tell, or dates; but these have whole seconds.
