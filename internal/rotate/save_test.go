@@ -96,6 +96,49 @@ func TestSavesAreInOrder(t *testing.T) {
 	}
 }
 
+// A Save that began late, since it had to wait, may go on when its caller has given
+// up: the next set is stored after it all the same.
+func TestSaveThatIsLeftBehind(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		takes time.Duration
+		want  []string
+	}{
+		{"returns a little later", 11*time.Second + 1, []string{"begin a.1", "end a.1", "begin a.2", "end a.2", "begin a.3", "end a.3"}},
+		{"is deaf", 2 * timeout, []string{"begin a.1", "end a.1", "begin a.2"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				s := &saves{}
+				var done []chan struct{}
+				for n, takes := range []time.Duration{timeout - 10*time.Second, tc.takes, 0} {
+					done = append(done, after(func() {
+						err := w.ask(context.Background(), s.caller(takes, nil), expired("a.0"), func(c *rotate.Call) { c.Grant = fmt.Sprint(n) })
+						var unsaved *rotate.UnsavedError
+						if errors.As(err, &unsaved) != (n == 1 || n == 2 && tc.takes > timeout) {
+							t.Errorf("caller %d: got %v", n, err)
+						}
+					}))
+					time.Sleep(time.Second)
+				}
+				for _, d := range done {
+					<-d
+				}
+				if !slices.Equal(s.log, tc.want) {
+					t.Errorf("got %q; want %q", s.log, tc.want)
+				}
+				time.Sleep(timeout)
+				w.took("a later one", 0, func() {
+					if err := w.ask(context.Background(), s.caller(0, nil), set("a.3"), named); err != nil {
+						t.Error(err)
+					}
+				})
+				time.Sleep(timeout)
+			})
+		})
+	}
+}
+
 // A caller that is slower than a later rotation is given the newest set, not its
 // own; where the later one is for another grant it is given its own, first.
 func TestSlowCallerAndLaterSet(t *testing.T) {

@@ -219,11 +219,29 @@ func (c *call) save(set Tokens) error {
 	}
 	ctx, in := c.engine.mark(ctx, c.Have.RefreshToken, set.RefreshToken)
 	defer in.end()
-	err := limit.Run(ctx, 0, func(ctx context.Context) error { return c.Caller.Save(ctx, set) })
+	returned, runs := make(chan struct{}), limit.Left()
+	err := limit.Run(ctx, 0, func(ctx context.Context) error {
+		defer close(returned)
+		return c.Caller.Save(ctx, set)
+	})
 	if err == awake.ErrOver {
+		c.leaveSave(returned, c.engine.Timeout-runs)
 		return &UnsavedError{Set: set}
 	}
 	return err
+}
+
+// leaveSave leaves a Save behind that has begun late, since it had to wait for
+// others. Those after it wait until it has returned, or had the rest of its time.
+func (c *call) leaveSave(returned <-chan struct{}, rest time.Duration) {
+	left := &call{engine: c.engine, hold: c.hold, generation: c.generation}
+	c.hold = nil
+	go func() {
+		limit := c.engine.Clock.Limit(rest)
+		defer limit.Stop()
+		_ = limit.Wait(context.Background(), returned, 0)
+		left.release()
+	}()
 }
 
 // busyBefore returns a channel that is closed when an older set of this chain has

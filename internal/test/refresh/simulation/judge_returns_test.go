@@ -335,13 +335,19 @@ func (w *world) budget(c *call) time.Duration {
 		{len(c.reloads)+truth(c.reading) > 1, once},             // its store was asked once more, since the token was refused
 		{w.waited(c) || c.hasReload && !c.patient, w.timeout()}, // whoever leads a flight has all of the time for that
 		{w.storedMeanwhile(c), w.timeout()},
-		{c.asked > 0 || c.have.IDToken == "" || !w.h.setup.idTokens, 31 * time.Second}, // of the user info endpoint
+		{c.asked > 0 || c.have.IDToken == "" || w.lacksIDToken(c), 31 * time.Second}, // of the user info endpoint
 	} {
 		if more.is {
 			limit += more.time
 		}
 	}
 	return limit
+}
+
+// lacksIDToken reports whether a call may have got a set whose identity comes from the
+// user info endpoint. Another one may have asked that.
+func (w *world) lacksIDToken(c *call) bool {
+	return slices.ContainsFunc(c.session.sets, func(s *set) bool { return s.id == "" })
 }
 
 func (run *refreshing) lasted() time.Duration {
