@@ -148,8 +148,8 @@ type AgentOptions struct {
 	OnRefreshError func(ctx context.Context, err error)
 	// Reload, if set, reads the session store again. It is asked before a refresh
 	// token is spent or another caller's set is used, and once more when the issuer
-	// refuses: where the store holds another refresh token or a later expiry,
-	// another process was first, and its set is used, or what that has become since.
+	// refuses. If the store holds another refresh token or a later expiry, another
+	// process was first: its set is used, or a newer one that came from it.
 	// OnRefresh does not run for it. A zero set means that the user has signed out
 	// meanwhile. An error counts as a temporary failure; nothing is spent then.
 	//
@@ -160,7 +160,7 @@ type AgentOptions struct {
 	// AutoRefresh, if not RefreshDefault, overrides Config.AutoRefresh.
 	AutoRefresh RefreshMode
 	// Resources are sent with a refresh (RFC 8707). Nil or empty: none are, and the
-	// issuer keeps the session's. In [RefreshOptions] nil means something else.
+	// issuer keeps the session's. In [RefreshOptions] nil means Config's.
 	Resources []string
 }
 

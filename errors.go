@@ -340,7 +340,8 @@ func (e *SubjectMismatchError) oauth() *OAuthError {
 // ConfigurationError says that the client's configuration cannot do what was
 // asked. The developer has to fix it, never the user.
 type ConfigurationError struct {
-	// Field is the name of the field in [Config], Reason what is wrong with it.
+	// Field is the name of the field in [Config], or in authpihttp.BearerOptions,
+	// Reason what is wrong with it.
 	Field, Reason string
 }
 

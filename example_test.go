@@ -506,7 +506,6 @@ func ExampleIdpClient_VerifyLogoutToken() {
 	// Output: end session s_1 of usr_ada
 }
 
-// AuthPI needs no discovery. An issuer with other paths does:
 // A program that verifies with go-oidc, by the keys that this client keeps.
 func ExampleIdpClient_KeySet() {
 	srv, client := exampleIssuer(nil)
@@ -545,6 +544,7 @@ func ExampleIdpClient_Check() {
 	// IssuerURL
 }
 
+// An issuer with other paths than AuthPI's.
 func ExampleDiscoverEndpoints() {
 	srv := authpitest.NewServer(nil)
 	defer srv.Close()

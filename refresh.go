@@ -27,7 +27,7 @@ type RefreshOptions struct {
 	// Reload is as in [AgentOptions].
 	Reload func(context.Context) (TokenSet, error)
 	// Resources are RFC 8707 resource indicators; nil: Config's, empty: none. In
-	// [AgentOptions] nil means something else.
+	// [AgentOptions] nil means none.
 	Resources []string
 	// Scopes may only narrow what was granted (RFC 6749 section 6). Empty: all.
 	Scopes []string

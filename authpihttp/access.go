@@ -17,7 +17,7 @@ import (
 // 403: the answer is the same for an organization that does not exist, and if org
 // returns an empty string. What the sender may do in another organization never
 // counts. A machine whose token names no organizations therefore never passes: check
-// its own scope with BearerOptions.Scopes or Agent.HasAccess. Without a guard in
+// its own scope with BearerOptions.Scopes or Agent.HasScope. Without a guard in
 // front the answer is 500, but a CORS preflight passes. RequireAccess panics if
 // action, resource or org is missing.
 func RequireAccess(action, resource string, org func(*http.Request) string) func(http.Handler) http.Handler {

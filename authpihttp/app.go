@@ -107,8 +107,8 @@ type Options struct {
 	// A program gets 401. Nil: it accepts text/html and is no script's.
 	IsPage func(*http.Request) bool
 	// SignedIn, if set, is called after each sign-in, before the answer is written:
-	// the app's own session is renewed here, and emptied where it was another user's,
-	// who need not have signed out. An error or a panic undoes the sign-in; whoever
+	// renew the app's own session here, and empty it if it belongs to another user,
+	// who may not have signed out. An error or a panic undoes the sign-in; whoever
 	// was signed in before stays.
 	SignedIn func(http.ResponseWriter, *http.Request, *authpi.Agent) error
 	// SignedOut, if set, is called after a sign-out by [App.SignOut] or

@@ -21,7 +21,7 @@
 // for now and nothing is spent. A Redis that is slow, or a pool whose connections
 // are all in use, is waited for and never mistaken for an outage.
 //
-// # What it cannot
+// # What it cannot prevent
 //
 // A request that was sent cannot be called back. In these cases a refresh token may
 // be spent twice, which an issuer treats as any reuse:

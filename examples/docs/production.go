@@ -18,7 +18,7 @@ func secure(next http.Handler) http.Handler {
 	})
 }
 
-// newServer bounds how long, and with how much, somebody may keep it busy.
+// newServer limits how long a request may take, and how large its header may be.
 func newServer(app http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           secure(app),

@@ -11,7 +11,7 @@ import (
 )
 
 // following renews the ID of the app's own session at sign-in, and ends it at sign-out.
-// Whoever signs in next may be somebody else, and the last one need not have signed out.
+// The next user may be another one, even if the last one has not signed out.
 func following(sessions *scs.SessionManager) *authpihttp.Options {
 	return &authpihttp.Options{
 		PostLogoutRedirectURI: "https://app.example/auth/signed-out",

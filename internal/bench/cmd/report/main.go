@@ -201,7 +201,7 @@ func (r *results) sizeTable() string {
 	if own := r.size["ours"].OwnInit; len(own) > 0 {
 		b.WriteString("\nOf it, authpi's own packages: " + strings.Join(own, "; ") + ".\n")
 	} else {
-		b.WriteString("\nNone of it is authpi's own.\n")
+		b.WriteString("\nNone of this init work is in authpi's own packages.\n")
 	}
 	return b.String()
 }
