@@ -310,3 +310,21 @@ func TestRevocationWaitsForItsFlight(t *testing.T) {
 		}
 	})
 }
+
+// A token goes on while a caller still stores its set. When that caller is done, it is
+// remembered as any other: a crowd drives it out.
+func TestTokenThatWentOnInUseIsForgotten(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		slow := &caller{save: func(context.Context, rotate.Tokens) error { time.Sleep(time.Second); return nil }}
+		stores := after(func() { w.got(slow, "a.0", "another") })
+		w.want("a.1", "a.2")
+		<-stores
+		w.want("a.1", "a.2")
+		w.wantSent("a.1", 1)
+		for n := range maxEntries {
+			w.chain(fmt.Sprint("crowd", n), 1)
+		}
+		w.want("a.1", "a.2")
+		w.wantSent("a.1", 2)
+	})
+}

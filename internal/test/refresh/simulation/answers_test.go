@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// meaning is what an answer of the token endpoint tells a client that reads it as
-// DESIGN.md, section 2, wants it read.
+// meaning is what an answer of the token endpoint has to tell a client.
 type meaning uint8
 
 const (
@@ -166,7 +165,7 @@ func withoutAccess(more string) func(*set) string {
 }
 
 // holdBack is how long no request for the same token may follow this answer, whether or
-// not the access token is still good (DESIGN.md, section 2, rules 2 and 7).
+// not the access token is still good.
 func (a *answer) holdBack() time.Duration {
 	switch {
 	case a.header != "":

@@ -2,7 +2,7 @@ package simulation_test
 
 import "time"
 
-// The invariants, as DESIGN.md, section 3, has them, one name for each kind of fault.
+// The invariants: one name for each kind of fault.
 const (
 	sentOnce      = "a refresh token is sent once"
 	coordinated   = "a refresh token is spent through the coordinator"

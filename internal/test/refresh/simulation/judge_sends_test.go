@@ -174,7 +174,8 @@ func (w *world) givenUp(x *send) bool {
 	return w.now() >= began+w.timeout()
 }
 
-// judgeHoldBack is rule 7 of DESIGN.md, section 2. w.mu is held.
+// judgeHoldBack wants no request for a token as long as an earlier answer holds it back.
+// w.mu is held.
 func (w *world) judgeHoldBack(earlier, x *send) {
 	p, c := x.p, x.c
 	if earlier.p != p || !earlier.settled || p.jumpedAt >= 0 || c == nil {
