@@ -1,6 +1,7 @@
 package authpihttp_test
 
 import (
+	"bytes"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -36,6 +37,37 @@ func TestCallbackReplay(t *testing.T) {
 	wantNoSecrets(t, a, param(t, callback, "code"), param(t, callback, "state"))
 	if got := s.issuer.Grants("authorization_code"); got != exchanges {
 		t.Errorf("got %d exchanges; want %d: a replay is never sent", got, exchanges)
+	}
+}
+
+// Tokens that have expired when they come, and cannot be refreshed, are no sign-in: the
+// page would send the user to the issuer again, which knows them, and so on for ever.
+func TestCallbackWithExpiredTokens(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		refreshes bool
+		location  string
+	}{
+		"without refresh token": {false, ""},
+		"with refresh token":    {true, "/x"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, func(made *setup) { made.issuer.AccessTokenLifetime = -time.Minute })
+			if !tc.refreshes {
+				s.issuer.Inject(authpitest.Fault{Endpoint: "token", Malform: func(body []byte) []byte {
+					return bytes.Replace(body, []byte("refresh_token"), []byte("none"), 1)
+				}})
+			}
+			b := s.browser()
+			a := b.get(s.atIssuer(b.start("/x"), "usr_ada"))
+			if a.location != tc.location {
+				t.Errorf("got %d to %q, %v; want it to lead to %q", a.status, a.location, s.lastRefusal(), tc.location)
+			}
+			if !tc.refreshes && a.status != http.StatusBadRequest {
+				t.Errorf("got %d; want 400", a.status)
+			}
+		})
 	}
 }
 

@@ -315,6 +315,9 @@ func (s *SignIn) hint(ctx context.Context) string {
 // logout came since the sign-in began. Those of the other cookies stay until it
 // settles.
 func (b *Book) Create(ctx context.Context, agent *authpi.Agent, l *Login, began time.Time, cookies []string) (*SignIn, error) {
+	if agent.Tokens.RefreshToken == "" && !agent.Tokens.ExpiresAt.After(began) {
+		return nil, ErrExpired // the next page would only send the user back here
+	}
 	s := b.SignIn(Random())
 	var before string
 	var steps []step

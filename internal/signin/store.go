@@ -214,6 +214,8 @@ const (
 	ErrEnded = Error("signed out meanwhile")
 	// ErrLoggedOut: the issuer has ended the session while it was being stored.
 	ErrLoggedOut = Error("the issuer has ended the session during the sign-in")
+	// ErrExpired: the tokens of a new sign-in are of no use.
+	ErrExpired = Error("the tokens had expired when they came, and there is no refresh token")
 	// ErrNotSignedIn: nobody is signed in, or no longer.
 	ErrNotSignedIn = Error("not signed in")
 )

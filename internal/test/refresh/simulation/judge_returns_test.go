@@ -321,7 +321,7 @@ func (w *world) judgeTime(c *call) {
 // to do more than that. w.mu is held.
 func (w *world) budget(c *call) time.Duration {
 	limit := w.timeout()
-	if c.patient && c.have.ExpiresAt.After(c.p.clock()) {
+	if c.patient && c.have.ExpiresAt.After(c.p.clock()) && c.p.jumpedAt < c.start { // else its token may have ended
 		limit = min(limit, patience)
 	}
 	once := limit
