@@ -525,45 +525,44 @@ func TestClientCredentialsSource(t *testing.T) {
 	})
 }
 
-// A caller that saw no token, and then was slower than somebody else's whole request,
-// makes no second one.
-func TestSlowCallerOfASourceMakesNoRequest(t *testing.T) {
-	var hold atomic.Bool
-	held, goOn := make(chan struct{}), make(chan struct{})
-	issuer := testkit.NewIssuer(t, &authpitest.Options{ClientID: "c_1", ClientSecret: "secret"})
-	source := testkit.NewClient(t, issuer, func(cfg *authpi.Config) {
-		cfg.Now = func() time.Time {
-			if hold.CompareAndSwap(true, false) {
-				close(held)
-				<-goOn
-			}
-			return time.Now()
-		}
-	}).ClientCredentialsSource(nil)
-	hold.Store(true)
-	slow := make(chan error)
-	go func() {
-		_, err := source.Token()
-		slow <- err
-	}()
-	<-held
-	if _, err := source.Token(); err != nil {
-		t.Fatal(err)
-	}
-	close(goOn)
-	if err := <-slow; err != nil {
-		t.Fatal(err)
-	}
-	if got := issuer.Grants("client_credentials"); got != 1 {
-		t.Errorf("requests: got %d; want 1", got)
+// A caller that saw no token, and then was slower than another's whole request, makes
+// no second request, and stores nothing again.
+func TestSlowCallerOfASource(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		open func(*testkit.Env, *testkit.Store) oauth2.TokenSource
+		want func(*testing.T, *testkit.Env, *testkit.Store)
+	}{
+		{
+			"a machine's", func(e *testkit.Env, _ *testkit.Store) oauth2.TokenSource {
+				return e.Client.ClientCredentialsSource(nil)
+			},
+			func(t *testing.T, e *testkit.Env, _ *testkit.Store) {
+				if got := e.Issuer.Grants("client_credentials"); got != 1 {
+					t.Errorf("requests: got %d; want 1", got)
+				}
+			},
+		},
+		{
+			"a user's", func(e *testkit.Env, store *testkit.Store) oauth2.TokenSource {
+				return e.Client.TokenSource(agentOf(e.Expired()), store.Opts())
+			},
+			func(t *testing.T, e *testkit.Env, store *testkit.Store) {
+				store.WantCalls(t, 1, 0)
+				e.WantSpent(1)
+			},
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) { besideSlowCaller(t, tc.open, tc.want) })
 	}
 }
 
-// The same for a user's source: what somebody else has just stored is not stored
-// again.
-func TestSlowCallerOfASourceStoresNothing(t *testing.T) {
+// besideSlowCaller calls a source while another caller is held up in the clock, after
+// it has seen no token, and lets that one go on afterwards.
+func besideSlowCaller(t *testing.T, open func(*testkit.Env, *testkit.Store) oauth2.TokenSource, check func(*testing.T, *testkit.Env, *testkit.Store)) {
+	t.Helper()
 	var hold atomic.Bool
-	held, goOn := make(chan struct{}), make(chan struct{})
+	var held, goOn chan struct{}
 	slowly := func(cfg *authpi.Config) {
 		now := cfg.Now
 		cfg.Now = func() time.Time {
@@ -575,9 +574,9 @@ func TestSlowCallerOfASourceStoresNothing(t *testing.T) {
 		}
 	}
 	testkit.Bubble(t, nil, slowly, func(t *testing.T, e *testkit.Env) {
-		held, goOn = make(chan struct{}), make(chan struct{}) // of this bubble
+		held, goOn = make(chan struct{}), make(chan struct{})
 		store := &testkit.Store{}
-		source := e.Client.TokenSource(agentOf(e.Expired()), store.Opts())
+		source := open(e, store)
 		hold.Store(true)
 		slow := make(chan error)
 		go func() {
@@ -592,8 +591,7 @@ func TestSlowCallerOfASourceStoresNothing(t *testing.T) {
 		if err := <-slow; err != nil {
 			t.Error(err)
 		}
-		store.WantCalls(t, 1, 0)
-		e.WantSpent(1)
+		check(t, e, store)
 	})
 }
 
