@@ -315,9 +315,7 @@ func TestSignOutDuringRefresh(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, nil)
-		b, same := s.browser(), s.browser()
-		b.signIn("usr_ada")
-		same.setCookie(b.cookie())
+		b, same := s.twoTabs()
 		hint, key := b.tokens().IDToken, b.recordKey()
 		s.expire()
 		s.issuer.Inject(authpitest.Fault{Grant: "refresh_token", DelayAnswer: time.Second})

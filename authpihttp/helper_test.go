@@ -194,6 +194,15 @@ func (s *site) browser() *browser {
 	}}
 }
 
+// twoTabs returns two tabs of a browser in which usr_ada has signed in: each has the
+// cookie, and what one does to it afterwards the other does not see.
+func (s *site) twoTabs() (b, same *browser) {
+	b, same = s.browser(), s.browser()
+	b.signIn("usr_ada")
+	same.setCookie(b.cookie())
+	return b, same
+}
+
 type answer struct {
 	status   int
 	location string

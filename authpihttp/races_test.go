@@ -93,9 +93,7 @@ func TestTouchUndoesNothing(t *testing.T) {
 			both(t, func(t *testing.T, plain bool) {
 				s := newSite(t, func(made *setup) { made.plain = plain; made.options.IdleTimeout = 30 * time.Minute })
 				s.refreshBy(s.app)
-				b, same := s.browser(), s.browser()
-				b.signIn("usr_ada")
-				same.setCookie(b.cookie())
+				b, same := s.twoTabs()
 				key, before := b.recordKey(), b.tokens()
 				s.advance(10 * time.Minute) // the access token is good
 				s.store.set(func(st *store) {
@@ -126,9 +124,7 @@ func TestTouchUndoesNothing(t *testing.T) {
 func TestRotationRevivesNothing(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil)
-	b, same := s.browser(), s.browser()
-	b.signIn("usr_ada")
-	same.setCookie(b.cookie())
+	b, same := s.twoTabs()
 	key := b.recordKey()
 	s.expire()
 	s.store.set(func(st *store) {
@@ -187,9 +183,7 @@ func TestLockEndsWithTheRequest(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, func(made *setup) { made.plain = true; made.client.RefreshTimeout = 3 * time.Second })
-		b, same := s.browser(), s.browser()
-		b.signIn("usr_ada")
-		same.setCookie(b.cookie())
+		b, same := s.twoTabs()
 		s.expire()
 		s.store.set(func(st *store) {
 			st.onWrite = func() {
@@ -274,9 +268,7 @@ func TestSeveralProcesses(t *testing.T) {
 	t.Parallel()
 	both(t, func(t *testing.T, plain bool) {
 		s := newSite(t, func(made *setup) { made.plain = plain })
-		b, same := s.browser(), s.browser()
-		b.signIn("usr_ada")
-		same.setCookie(b.cookie())
+		b, same := s.twoTabs()
 		other := s.process(s.anotherClient())
 		s.mux.Handle("GET /other", other.RequireAgent(http.HandlerFunc(s.whoami)))
 		s.expire()
@@ -303,9 +295,7 @@ func TestSeveralProcesses(t *testing.T) {
 func TestOvertakenRotation(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, func(made *setup) { made.issuer.ReuseGrace = time.Hour })
-	b, same := s.browser(), s.browser()
-	b.signIn("usr_ada")
-	same.setCookie(b.cookie())
+	b, same := s.twoTabs()
 	other := s.process(s.anotherClient())
 	s.mux.Handle("GET /other", other.RequireAgent(http.HandlerFunc(s.whoami)))
 	s.expire()

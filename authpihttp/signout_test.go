@@ -295,9 +295,7 @@ func TestReplacedSignIn(t *testing.T) {
 			if tc.token != nil {
 				s.issuer.Inject(authpitest.Fault{Times: -1, IDToken: tc.token})
 			}
-			b, tab := s.browser(), s.browser()
-			b.signIn("usr_ada")
-			tab.setCookie(b.cookie())
+			b, tab := s.twoTabs()
 			b.signIn("usr_ada")
 			if got := s.issuer.Requests("revoke"); got != tc.revoked {
 				t.Errorf("got %d revocations; want %d", got, tc.revoked)
@@ -313,9 +311,7 @@ func TestReplacedSignIn(t *testing.T) {
 	t.Run("not refreshed", func(t *testing.T) {
 		t.Parallel()
 		s := newSite(t, func(made *setup) { made.issuer.AccessTokenLifetime = 90 * time.Second })
-		b, tab := s.browser(), s.browser()
-		b.signIn("usr_ada")
-		tab.setCookie(b.cookie())
+		b, tab := s.twoTabs()
 		s.advance(45 * time.Second) // within the buffer
 		b.signIn("usr_ada")
 		tab.wantUser("usr_ada")
@@ -328,9 +324,7 @@ func TestReplacedSignIn(t *testing.T) {
 	t.Run("another user", func(t *testing.T) {
 		t.Parallel()
 		s := newSite(t, nil)
-		b, tab := s.browser(), s.browser()
-		b.signIn("usr_ada")
-		tab.setCookie(b.cookie())
+		b, tab := s.twoTabs()
 		b.signIn("usr_bob")
 		tab.wantUser("")
 		b.wantUser("usr_bob")
@@ -338,9 +332,7 @@ func TestReplacedSignIn(t *testing.T) {
 	t.Run("signed out meanwhile", func(t *testing.T) {
 		t.Parallel()
 		s := newSite(t, nil)
-		b, tab := s.browser(), s.browser()
-		b.signIn("usr_ada")
-		tab.setCookie(b.cookie())
+		b, tab := s.twoTabs()
 		b.signIn("usr_ada")
 		b.send("POST", "/auth/logout", nil)
 		tab.wantUser("")
@@ -383,9 +375,7 @@ func TestAgentInAStream(t *testing.T) {
 			answers <- err
 		}
 	})
-	b, same := s.browser(), s.browser()
-	b.signIn("usr_ada")
-	same.setCookie(b.cookie())
+	b, same := s.twoTabs()
 	go b.get("/stream")
 	ask := func() error { asked <- true; return <-answers }
 	if err := ask(); err != nil {
@@ -541,9 +531,7 @@ func TestLargeRecords(t *testing.T) {
 func TestSignOutTwice(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, nil)
-	b, same := s.browser(), s.browser()
-	b.signIn("usr_ada")
-	same.setCookie(b.cookie())
+	b, same := s.twoTabs()
 	first := b.send("POST", "/auth/logout", nil)
 	if second := same.send("POST", "/auth/logout", nil); second.location != first.location || param(t, first.location, "id_token_hint") == "" {
 		t.Errorf("got %d to %.100q; want the first one's answer", second.status, second.location)
