@@ -79,6 +79,17 @@ func want(t *testing.T, v *fresh.Value[int], value int) {
 	}
 }
 
+// withCopy runs f in a bubble, with a Value that has its first copy.
+func withCopy(t *testing.T, newValue func(*source) *fresh.Value[int], f func(t *testing.T, s *source, v *fresh.Value[int])) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{}
+		v := newValue(s)
+		want(t, v, 1)
+		f(t, s, v)
+	})
+}
+
 // asks wants the copy that serves, and then the one that there is once a fetch that
 // this may have begun has ended.
 func asks(t *testing.T, v *fresh.Value[int], now, then int) {
@@ -119,10 +130,7 @@ func TestGoodCopyServesAtOnce(t *testing.T) {
 	for _, every := range []time.Duration{time.Second, 9 * time.Second, 11 * time.Second, time.Minute, time.Hour} {
 		t.Run(every.String(), func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				s := &source{}
-				v := newValue(s)
-				want(t, v, 1)
+			withCopy(t, newValue, func(t *testing.T, s *source, v *fresh.Value[int]) {
 				s.set(time.Hour, nil)
 				for begin := time.Now(); time.Since(begin) < 23*time.Hour; time.Sleep(every) {
 					soon(t, v, 1)
@@ -143,10 +151,7 @@ func TestGoodCopyServesAtOnce(t *testing.T) {
 // there.
 func TestSlowCopyIsTaken(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		s := &source{}
-		v := newValue(s)
-		want(t, v, 1)
+	withCopy(t, newValue, func(t *testing.T, s *source, v *fresh.Value[int]) {
 		s.set(8*time.Second, nil)
 		time.Sleep(time.Hour)
 		soon(t, v, 1)
@@ -163,10 +168,7 @@ func TestSlowCopyIsTaken(t *testing.T) {
 
 func TestOldValueServesWhileItsSourceIsAway(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		s := &source{}
-		v := newValue(s)
-		want(t, v, 1)
+	withCopy(t, newValue, func(t *testing.T, s *source, v *fresh.Value[int]) {
 		s.set(0, errAway)
 		time.Sleep(time.Hour)
 		soon(t, v, 1)
@@ -201,10 +203,7 @@ func TestOverdueCopy(t *testing.T) {
 	const moment = 500 * time.Millisecond
 	t.Run("answered at once", func(t *testing.T) {
 		t.Parallel()
-		synctest.Test(t, func(t *testing.T) {
-			s := &source{}
-			v := newOverdue(s)
-			want(t, v, 1)
+		withCopy(t, newOverdue, func(t *testing.T, s *source, v *fresh.Value[int]) {
 			time.Sleep(2*time.Hour - 1)
 			s.set(time.Minute, errAway)
 			soon(t, v, 1) // not yet overdue
@@ -216,10 +215,7 @@ func TestOverdueCopy(t *testing.T) {
 	})
 	t.Run("hangs", func(t *testing.T) {
 		t.Parallel()
-		synctest.Test(t, func(t *testing.T) {
-			s := &source{}
-			v := newOverdue(s)
-			want(t, v, 1)
+		withCopy(t, newOverdue, func(t *testing.T, s *source, v *fresh.Value[int]) {
 			s.set(time.Hour, nil)
 			time.Sleep(2 * time.Hour)
 			var group sync.WaitGroup
@@ -238,10 +234,7 @@ func TestOverdueCopy(t *testing.T) {
 	})
 	t.Run("fails", func(t *testing.T) {
 		t.Parallel()
-		synctest.Test(t, func(t *testing.T) {
-			s := &source{}
-			v := newOverdue(s)
-			want(t, v, 1)
+		withCopy(t, newOverdue, func(t *testing.T, s *source, v *fresh.Value[int]) {
 			s.set(0, errAway)
 			time.Sleep(2 * time.Hour)
 			for range 100 {
@@ -252,10 +245,7 @@ func TestOverdueCopy(t *testing.T) {
 	})
 	t.Run("caller leaves", func(t *testing.T) {
 		t.Parallel()
-		synctest.Test(t, func(t *testing.T) {
-			s := &source{}
-			v := newOverdue(s)
-			want(t, v, 1)
+		withCopy(t, newOverdue, func(t *testing.T, s *source, v *fresh.Value[int]) {
 			s.set(time.Hour, nil)
 			time.Sleep(2 * time.Hour)
 			brief, cancel := context.WithTimeout(t.Context(), time.Millisecond)
@@ -457,10 +447,7 @@ func TestFailuresWithoutCopyPause(t *testing.T) {
 // Failures while an old copy serves have their own pause and do not count.
 func TestFailuresWithCopyDoNotCount(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		s := &source{}
-		v := newValue(s)
-		want(t, v, 1)
+	withCopy(t, newValue, func(t *testing.T, s *source, v *fresh.Value[int]) {
 		s.set(0, errAway)
 		time.Sleep(24*time.Hour - time.Minute)
 		for range 5 {

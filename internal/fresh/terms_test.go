@@ -64,10 +64,7 @@ func TestTermsOfFirstFetches(t *testing.T) {
 // A renewal in the background is due, and nobody's.
 func TestRenewalHasNoTerms(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		s := &source{}
-		v := newValue(s)
-		want(t, v, 1)
+	withCopy(t, newValue, func(t *testing.T, s *source, v *fresh.Value[int]) {
 		time.Sleep(time.Hour)
 		var m terms
 		if c, err := v.Copy(t.Context(), &m); err != nil || c.Value != 1 {
@@ -133,10 +130,7 @@ func TestNewer(t *testing.T) {
 // Whoever wants a newer copy joins the fetch under way, whoever began it.
 func TestNewerJoins(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		s := &source{}
-		v := newValue(s)
-		want(t, v, 1)
+	withCopy(t, newValue, func(t *testing.T, s *source, v *fresh.Value[int]) {
 		s.set(time.Second, nil)
 		time.Sleep(time.Hour)
 		want(t, v, 1) // begins it

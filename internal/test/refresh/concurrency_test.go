@@ -209,7 +209,6 @@ func TestWaiterOutlivesFailingLeaders(t *testing.T) {
 
 // Other resources or scopes are another grant: wait, then spend the successor.
 func TestOtherGrantSpendsTheSuccessor(t *testing.T) {
-	const api = "https://api.example/"
 	for _, tc := range []struct {
 		name string
 		call func(e *testkit.Env, tokens authpi.TokenSet, save func(context.Context, authpi.TokenSet) error) (*authpi.Agent, error)

@@ -267,34 +267,22 @@ func TestOwnDeadline(t *testing.T) {
 	// the refresh goes on, and the next request has its result.
 	t.Run("HTTPClient leads", func(t *testing.T) {
 		testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
-			api := &rtAPI{}
-			rtHosts(e, api)
+			withAPI(e)
 			tokens := e.Expired()
 			e.Fault(authpitest.Fault{DelayAnswer: 10 * time.Second})
 			store := &testkit.Store{}
 			client := e.Client.HTTPClient(agentOf(tokens), store.Opts())
-			get := func(ctx context.Context) error {
-				req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://api.example/", nil)
-				if err != nil {
-					return err
-				}
-				resp, err := client.Do(req)
-				if err == nil {
-					_ = resp.Body.Close()
-				}
-				return err
-			}
 			ctx, cancel := context.WithTimeout(t.Context(), own)
 			defer cancel()
 			wantWithin(t, "who leads", own, own, func() {
-				if err := get(ctx); !errors.Is(err, context.DeadlineExceeded) {
+				if err := callAPI(ctx, client); !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("got %v; want its own deadline", err)
 				}
 			})
 			time.Sleep(10 * time.Second)
 			store.WantCalls(t, 1, 0)
 			wantWithin(t, "the next one", 0, 0, func() {
-				if err := get(t.Context()); err != nil {
+				if err := callAPI(t.Context(), client); err != nil {
 					t.Error(err)
 				}
 			})

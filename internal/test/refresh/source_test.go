@@ -365,23 +365,12 @@ func TestHTTPClientWithAnEndedContext(t *testing.T) {
 func TestHTTPClientContext(t *testing.T) {
 	testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
 		tokens := e.Expired()
-		rtHosts(e, &rtAPI{})
+		withAPI(e)
 		e.Fault(authpitest.Fault{DelayAnswer: 10 * time.Second})
 		client := e.Client.HTTPClient(&authpi.Agent{ID: testkit.Subject, Tokens: tokens}, nil)
-		get := func(ctx context.Context) error {
-			req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://api.example/", nil)
-			if err != nil {
-				return err
-			}
-			resp, err := client.Do(req)
-			if err == nil {
-				_ = resp.Body.Close()
-			}
-			return err
-		}
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			if err := get(t.Context()); err != nil {
+			if err := callAPI(t.Context(), client); err != nil {
 				t.Error(err)
 			}
 		})
@@ -389,12 +378,12 @@ func TestHTTPClientContext(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		began := time.Now()
-		if err := get(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Second {
+		if err := callAPI(ctx, client); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Second {
 			t.Errorf("got %v after %s; want its own deadline after 1 s", err, time.Since(began))
 		}
 		wg.Wait()
 		// Nothing was captured from the request whose context is over.
-		if err := get(t.Context()); err != nil {
+		if err := callAPI(t.Context(), client); err != nil {
 			t.Error(err)
 		}
 		e.WantSpent(1)

@@ -46,17 +46,22 @@ func ways() []way {
 			return err
 		}, true},
 		{"HTTPClient", func(ctx context.Context, c *authpi.IdpClient, tokens authpi.TokenSet, opts *authpi.AgentOptions) error {
-			req, err := http.NewRequestWithContext(ctx, http.MethodGet, api, nil)
-			if err != nil {
-				return err
-			}
-			resp, err := c.HTTPClient(agentOf(tokens), opts).Do(req)
-			if err == nil {
-				_ = resp.Body.Close()
-			}
-			return err
+			return callAPI(ctx, c.HTTPClient(agentOf(tokens), opts))
 		}, true},
 	}
+}
+
+// callAPI sends a request to the API of withAPI.
+func callAPI(ctx context.Context, client *http.Client) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, api, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := client.Do(req)
+	if err == nil {
+		_ = resp.Body.Close()
+	}
+	return err
 }
 
 // withAPI answers what HTTPClient sends.
