@@ -25,12 +25,19 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func TestProgram(t *testing.T) {
-	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
+// program is the program on a port of its own, which ends with the test.
+func program(t *testing.T, issuerURL, clientID string) *exec.Cmd {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, os.Args[0])
-	cmd.Env = append(os.Environ(), "API_TEST_MAIN=1", "ADDR=127.0.0.1:0", "API_URL=", "AUTHPI_ISSUER_URL=", "AUTHPI_CLIENT_ID=")
+	cmd.Env = append(os.Environ(), "API_TEST_MAIN=1", "ADDR=127.0.0.1:0", "API_URL=", "AUTHPI_ISSUER_URL="+issuerURL, "AUTHPI_CLIENT_ID="+clientID)
+	return cmd
+}
+
+// start starts the program, and returns its address and the first line that it prints.
+func start(t *testing.T, cmd *exec.Cmd) (address, first string) {
+	t.Helper()
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -38,12 +45,19 @@ func TestProgram(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	first, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	if first, err = bufio.NewReader(out).ReadString('\n'); err != nil {
 		t.Fatal(err)
 	}
-	apiURL := regexp.MustCompile(`http://[0-9.:]+`).FindString(first)
+	return regexp.MustCompile(`http://[0-9.:]+`).FindString(first), first
+}
 
+func TestProgram(t *testing.T) {
+	t.Parallel()
+	apiURL, first := start(t, program(t, "", ""))
 	resp, err := http.Get(apiURL + "/.well-known/oauth-protected-resource")
 	if err != nil {
 		t.Fatal(err)
@@ -57,8 +71,6 @@ func TestProgram(t *testing.T) {
 	if err != nil || metadata.Resource != apiURL || len(metadata.Servers) != 1 || !strings.Contains(first, metadata.Servers[0]) {
 		t.Errorf("got %+v, %v; want the resource %s", metadata, err, apiURL)
 	}
-	cancel()
-	_ = cmd.Wait()
 }
 
 // A wrong issuer ends the program at once. One that is away does not, and health does
@@ -67,33 +79,15 @@ func TestIssuerAtStart(t *testing.T) {
 	t.Parallel()
 	other := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(other.Close)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	start := func(issuer string) *exec.Cmd {
-		cmd := exec.CommandContext(ctx, os.Args[0])
-		cmd.Env = append(os.Environ(), "API_TEST_MAIN=1", "ADDR=127.0.0.1:0", "API_URL=", "AUTHPI_CLIENT_ID=c_api", "AUTHPI_ISSUER_URL="+issuer)
-		return cmd
-	}
 	for _, issuer := range []string{other.URL, "http://issuer.example"} {
-		if said, err := start(issuer).CombinedOutput(); err == nil || !strings.Contains(string(said), "IssuerURL") {
+		if said, err := program(t, issuer, "c_api").CombinedOutput(); err == nil || !strings.Contains(string(said), "IssuerURL") {
 			t.Errorf("%s: got %v, %s; want an error that names IssuerURL", issuer, err, said)
 		}
 	}
 	gone := httptest.NewServer(nil)
 	gone.Close()
-	cmd := start(gone.URL)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	first, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := http.Get(regexp.MustCompile(`http://[0-9.:]+`).FindString(first) + "/healthz")
+	apiURL, _ := start(t, program(t, gone.URL, "c_api"))
+	resp, err := http.Get(apiURL + "/healthz")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,8 +95,6 @@ func TestIssuerAtStart(t *testing.T) {
 	if resp.StatusCode != http.StatusOK {
 		t.Errorf("health: %s", resp.Status)
 	}
-	cancel()
-	_ = cmd.Wait()
 }
 
 func TestAccess(t *testing.T) {
