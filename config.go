@@ -14,6 +14,7 @@ import (
 
 	"github.com/authpi/authpi-idp-go/internal/endpoint"
 	"github.com/authpi/authpi-idp-go/internal/jws"
+	"github.com/authpi/authpi-idp-go/internal/record"
 	"github.com/authpi/authpi-idp-go/internal/redact"
 	"github.com/authpi/authpi-idp-go/internal/weburl"
 )
@@ -240,30 +241,11 @@ func (cfg Config) withDefaults() Config {
 	cfg.RefreshMemory = orDefault(cfg.RefreshMemory, defaultRefreshMemory)
 	cfg.ClockSkew = orDefault(cfg.ClockSkew, defaultClockSkew)
 	cfg.RefreshTimeout = orDefault(cfg.RefreshTimeout, defaultRefreshTimeout)
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
-	} else {
-		cfg.Logger = slog.New(recoverHandler{cfg.Logger.Handler()})
-	}
+	cfg.Logger = record.Logger(cfg.Logger)
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
 	return cfg
-}
-
-// recoverHandler is the program's log handler, whose panic costs a line of the log.
-// It must not cost a session the tokens that have just come for it, nor end the
-// program where a goroutine of ours logs.
-type recoverHandler struct{ slog.Handler }
-
-func (h recoverHandler) Enabled(ctx context.Context, level slog.Level) bool {
-	defer func() { _ = recover() }()
-	return h.Handler.Enabled(ctx, level)
-}
-
-func (h recoverHandler) Handle(ctx context.Context, r slog.Record) error {
-	defer func() { _ = recover() }()
-	return h.Handler.Handle(ctx, r)
 }
 
 // orDefault reads a duration where zero means the default and negative none.
