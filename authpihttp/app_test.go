@@ -50,9 +50,7 @@ func TestDefaultErrorLogs(t *testing.T) {
 	defer slog.SetDefault(before)
 	s := newSite(t, func(made *setup) {
 		made.options.Error = nil
-		made.options.Authorize = func(r *http.Request) *authpi.AuthorizationOptions {
-			return &authpi.AuthorizationOptions{Org: r.FormValue("org")}
-		}
+		made.options.Authorize = forOrganization
 	})
 	mayRead := s.app.RequireAgent(authpihttp.RequireAccess("read", "projects", orgOf)(http.HandlerFunc(s.whoami)))
 	s.mux.Handle("/orgs/{org}", mayRead)

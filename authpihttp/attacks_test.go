@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/authpitest"
 )
 
@@ -142,11 +141,7 @@ func TestOversizedCookiesAndHeaders(t *testing.T) {
 // keep it.
 func TestLongLogin(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, func(made *setup) {
-		made.options.Authorize = func(r *http.Request) *authpi.AuthorizationOptions {
-			return &authpi.AuthorizationOptions{Org: r.FormValue("org")}
-		}
-	})
+	s := newSite(t, func(made *setup) { made.options.Authorize = forOrganization })
 	b := s.browser()
 	a := b.get("/auth/login?org=" + strings.Repeat("x", 8<<10))
 	if a.status != http.StatusBadRequest || !strings.Contains(a.body, "too long") {

@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/authpihttp"
 	"github.com/authpi/authpi-idp-go/authpitest"
 )
@@ -13,11 +12,7 @@ import (
 // Every error page leads on: to where trying again makes sense, and to the start.
 func TestErrorPagesLeadOn(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, func(made *setup) {
-		made.options.Authorize = func(r *http.Request) *authpi.AuthorizationOptions {
-			return &authpi.AuthorizationOptions{Org: r.FormValue("org")}
-		}
-	})
+	s := newSite(t, func(made *setup) { made.options.Authorize = forOrganization })
 	s.mux.Handle("GET /orgs/{org}", s.app.RequireAgent(authpihttp.RequireAccess("read", "projects", orgOf)(http.HandlerFunc(s.whoami))))
 	denied := func(b *browser, login, user string) answer { return b.get(s.atIssuer(b.get(login).location, user)) }
 	const home, out, again = `<a href="/">To the start page`, `<form method="post" action="/auth/logout">`, `<a href="/auth/login?again=1&amp;return_to=%2Fx">Sign in again`

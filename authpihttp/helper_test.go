@@ -194,6 +194,11 @@ func (s *site) browser() *browser {
 	}}
 }
 
+// forOrganization lets the request choose the organization of a login.
+func forOrganization(r *http.Request) *authpi.AuthorizationOptions {
+	return &authpi.AuthorizationOptions{Org: r.FormValue("org")}
+}
+
 // twoTabs returns two tabs of a browser in which usr_ada has signed in: each has the
 // cookie, and what one does to it afterwards the other does not see.
 func (s *site) twoTabs() (b, same *browser) {

@@ -75,7 +75,7 @@ func TestLoginOptions(t *testing.T) {
 			if r.FormValue("bad") != "" {
 				return &authpi.AuthorizationOptions{MaxAge: 1}
 			}
-			return &authpi.AuthorizationOptions{Org: r.FormValue("org")}
+			return forOrganization(r)
 		}
 	})
 	b := s.browser()

@@ -342,11 +342,7 @@ func TestReplacedSignIn(t *testing.T) {
 // A login for one organization whose tokens say otherwise is refused.
 func TestOrganizationThatWasAskedFor(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, func(made *setup) {
-		made.options.Authorize = func(r *http.Request) *authpi.AuthorizationOptions {
-			return &authpi.AuthorizationOptions{Org: r.FormValue("org")}
-		}
-	})
+	s := newSite(t, func(made *setup) { made.options.Authorize = forOrganization })
 	b := s.browser()
 	login := b.get("/auth/login?org=org_1&return_to=/x").location
 	for _, edited := range []string{"org=org_2", ""} {
