@@ -43,20 +43,6 @@ func TestSignedOutStaysSignedOut(t *testing.T) {
 	})
 }
 
-// RevokeToken ends what this process remembers, for apps without Reload.
-func TestRevokedSetIsForgotten(t *testing.T) {
-	testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
-		old := e.Expired()
-		agent := e.MustCreate(old, nil)
-		if err := e.Client.RevokeToken(t.Context(), agent.Tokens.RefreshToken, "refresh_token"); err != nil {
-			t.Fatal(err)
-		}
-		if again, err := e.Create(old, nil); err == nil {
-			t.Errorf("revoked, but got %s", again.ID)
-		}
-	})
-}
-
 // VerifyStoredTokens holds for sets without ID token, and for the scope, too.
 func TestVerifyStoredTokensCannotBeBypassed(t *testing.T) {
 	t.Parallel()

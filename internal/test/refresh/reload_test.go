@@ -185,7 +185,8 @@ func TestSlowReloadLeavesTimeToSpend(t *testing.T) {
 	}
 }
 
-// A revocation is final in this process, for the token and for those before it.
+// A revocation is final in this process, for the token and for those before it, also
+// for an app without Reload.
 func TestRevokedTokens(t *testing.T) {
 	testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
 		old := e.Expired()

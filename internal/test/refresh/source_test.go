@@ -105,18 +105,7 @@ func TestTokenSource(t *testing.T) {
 	})
 	t.Run("tokens that live shorter than the buffer", func(t *testing.T) {
 		testkit.Bubble(t, &authpitest.Options{AccessTokenLifetime: 40 * time.Second}, nil, func(t *testing.T, e *testkit.Env) {
-			tokens := e.SignIn()
-			source := e.Client.TokenSource(&authpi.Agent{ID: testkit.Subject, Tokens: tokens}, nil)
-			for range 120 { // every second for two minutes
-				token, err := source.Token()
-				if err != nil || !token.Valid() {
-					t.Fatalf("got an expired token, or %v", err)
-				}
-				time.Sleep(time.Second)
-			}
-			if got := e.Spent(); got > 8 {
-				t.Errorf("refresh requests: got %d; want about one for each 20 s", got)
-			}
+			useForTwoMinutes(t, e, e.Client.TokenSource(agentOf(e.SignIn()), nil))
 		})
 	})
 	t.Run("without refresh", func(t *testing.T) {
@@ -176,15 +165,7 @@ func TestTokenSource(t *testing.T) {
 		testkit.Bubble(t, issuer, nil, func(t *testing.T, e *testkit.Env) {
 			source := e.Client.TokenSource(agentOf(e.SignIn()), nil)
 			e.Issuer.Inject(authpitest.Fault{Endpoint: "token", Times: -1, Malform: member("access_token", `"opaque"`)})
-			for range 120 { // every second for two minutes
-				if token, err := source.Token(); err != nil || !token.Valid() {
-					t.Fatalf("got an expired token, or %v", err)
-				}
-				time.Sleep(time.Second)
-			}
-			if got := e.Spent(); got > 8 {
-				t.Errorf("refresh requests: got %d; want about one for each 20 s", got)
-			}
+			useForTwoMinutes(t, e, source)
 		})
 	})
 	t.Run("OnRefresh fails, then works", func(t *testing.T) {
@@ -203,6 +184,20 @@ func TestTokenSource(t *testing.T) {
 			e.WantSpent(1)
 		})
 	})
+}
+
+// useForTwoMinutes asks for a token each second, of a source whose tokens live for 40 s.
+func useForTwoMinutes(t *testing.T, e *testkit.Env, source oauth2.TokenSource) {
+	t.Helper()
+	for range 120 {
+		if token, err := source.Token(); err != nil || !token.Valid() {
+			t.Fatalf("got an expired token, or %v", err)
+		}
+		time.Sleep(time.Second)
+	}
+	if got := e.Spent(); got > 8 {
+		t.Errorf("refresh requests: got %d; want about one for each 20 s", got)
+	}
 }
 
 // rtAPI is an API in memory on any number of hosts: it notes what it was sent, and
