@@ -173,7 +173,7 @@ func (c *call) lookUp() (known *Fate, f *flight, err error) {
 func (c *call) board(now time.Time) *flight {
 	at := c.engine.table.ensure(c.currentID, now)
 	if at.flight == nil {
-		at.flight = &flight{at: at, have: c.current, grant: c.Grant, leader: c, done: make(chan struct{})}
+		at.flight = &flight{at: at, have: c.current, grant: c.Grant, leader: c, boarded: at.generation, done: make(chan struct{})}
 		c.engine.table.dequeue(at) // land puts it back
 	}
 	if at.flight.grant == c.Grant {

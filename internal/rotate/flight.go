@@ -16,6 +16,7 @@ type flight struct {
 	owner       any    // whose it is; set before anything is spent
 	grant       string
 	leader      *call
+	boarded     int       // at's generation then
 	began       time.Time // when its request began; zero: not yet
 	storeReadAt time.Time // when the leader's store was read; zero: it has none
 	takers      int       // callers with the flight's grant that wait; guarded by Engine.mu
@@ -54,6 +55,9 @@ func (c *call) lead(f *flight) (*Fate, error) {
 	if err := c.ctx.Err(); err != nil {
 		return nil, err
 	}
+	if c.engine.hasMoved(f) {
+		return nil, nil // another caller's store said so
+	}
 	if !c.hasTime() {
 		return nil, awake.ErrOver
 	}
@@ -65,6 +69,13 @@ func (c *call) lead(f *flight) (*Fate, error) {
 	f.owner, f.began = owner, time.Now()
 	go c.engine.runFlight(context.WithoutCancel(c.ctx), f)
 	return c.wait(f)
+}
+
+// hasMoved reports whether more is known of a flight's token than when it began.
+func (e *Engine) hasMoved(f *flight) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return f.at.generation != f.boarded
 }
 
 // hasTime reports whether enough is left of the call's time to spend a token.

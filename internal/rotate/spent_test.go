@@ -352,6 +352,50 @@ func TestOthersKnowWhichIsNewer(t *testing.T) {
 	}
 }
 
+// A store is ahead, in doubt. While it waits for what becomes of the store's token this
+// process has spent that, and forgets it at once: the store is not behind for that.
+func TestStoreIsSpentWhileInDoubt(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.Memory = -1
+		w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
+		w.Peek = func(context.Context, rotate.Tokens) (rotate.Answer, bool) { return rotate.Answer{}, false }
+		w.slow(time.Second)
+		spends := after(func() { w.want("b.0", "b.1") })
+		c := storing(set("b.0"))
+		w.got(c, "a.0", "")
+		<-spends
+		if c.got.RefreshToken != "b.0" {
+			t.Errorf("got %s; want b.0", c.got.RefreshToken)
+		}
+		w.wantSent("a.0", 0)
+	})
+}
+
+// A caller reads its store before it spends a token. Meanwhile another one has found in
+// its own store what that token became, and what came next: it is not spent.
+func TestTokenMovesWhileStoreIsRead(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
+		w.chain("a", 1)
+		reads := &caller{load: func(context.Context) (rotate.Tokens, error) {
+			time.Sleep(time.Second)
+			return set("b.0"), nil
+		}}
+		leads := after(func() {
+			if err := w.ask(context.Background(), reads, set("a.1"), named); err != nil {
+				t.Error(err)
+			}
+		})
+		w.got(storing(set("b.0")), "a.0", "") // a.1 became b.0
+		w.chain("b", 1)                       // and that b.1
+		<-leads
+		if reads.got.RefreshToken != "b.1" {
+			t.Errorf("got %s; want b.1", reads.got.RefreshToken)
+		}
+		w.wantSent("a.1", 0)
+	})
+}
+
 // Whoever gave up on its store goes on once its access token has ended: the store is
 // heeded then, and the set that it was about to take holds back no later one.
 func TestStoreThatWasSlowIsAskedAgain(t *testing.T) {

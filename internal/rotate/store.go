@@ -41,39 +41,39 @@ func (c *call) readStore(current Tokens, reserve time.Duration) (*Fate, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.engine.followElsewhere(ctx, c.inDoubt(*stored.Load(), current))
-	return c.noteNewer(*stored.Load(), current), nil
+	doubt := c.inDoubt(*stored.Load(), current)
+	c.engine.followElsewhere(ctx, doubt)
+	return c.noteNewer(*stored.Load(), current, doubt != Tokens{}), nil
 }
 
-// inDoubt returns the last set that is known to come of what the store has, where
-// nothing tells whether that or current is newer: other processes may know. Else
-// there is none.
+// inDoubt returns the last set that is known to come of what the store has, where that
+// is taken for newer than current, though nothing tells: other processes may know.
+// Else there is none.
 func (c *call) inDoubt(stored, current Tokens) (last Tokens) {
 	e := c.engine
-	if stored.RefreshToken == current.RefreshToken || stored.RefreshToken == c.Have.RefreshToken {
-		return last
-	}
 	now := e.Now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	theirs, set := e.newest(e.id(stored.RefreshToken), now)
-	ours, _ := e.newest(e.id(current.RefreshToken), now)
-	if set != nil {
+	if stored.RefreshToken == current.RefreshToken || !c.isNewer(stored, current, now) {
+		return last
+	}
+	if _, set := e.newest(e.id(stored.RefreshToken), now); set != nil {
 		stored = set.Next
 	}
-	if theirs.is(Rotated) || theirs != nil && theirs == ours || e.Compare(stored, current) != 0 {
+	if e.Compare(stored, current) != 0 {
 		return last
 	}
 	return stored
 }
 
-// noteNewer notes what the store has, where that is newer than current.
-func (c *call) noteNewer(stored, current Tokens) *Fate {
+// noteNewer notes what the store has, where that is newer than current. Where that was
+// in doubt it is, unless the other processes have just said otherwise.
+func (c *call) noteNewer(stored, current Tokens, doubt bool) *Fate {
 	e := c.engine
 	now := e.Now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if !c.isNewer(stored, current, now) {
+	if doubt && e.isBehind(stored, current, now) || !doubt && !c.isNewer(stored, current, now) {
 		return nil
 	}
 	found := &Fate{State: Rotated, Next: stored, Found: true}
@@ -94,36 +94,39 @@ func (c *call) noteNewer(stored, current Tokens) *Fate {
 // isNewer compares what the store has with what the caller is about to take or
 // spend. e.mu is held.
 func (c *call) isNewer(stored, current Tokens, now time.Time) bool {
+	e := c.engine
 	switch {
 	case stored.RefreshToken == current.RefreshToken:
 		return stored.ExpiresAt.Unix() > current.ExpiresAt.Unix()
-	case stored.RefreshToken == c.Have.RefreshToken:
+	case stored.RefreshToken == c.Have.RefreshToken, e.isBehind(stored, current, now):
 		return false
 	}
-	id := c.engine.id(current.RefreshToken)
-	if theirs, set := c.engine.newest(c.engine.id(stored.RefreshToken), now); set != nil {
-		// A store that lags behind. Where its set leads to the same one, that is
-		// used.
-		ours, _ := c.engine.newest(id, now)
-		if theirs.is(Rotated) || theirs == ours {
-			return false // it ends, or leads to ours
-		}
-		return c.engine.Compare(set.Next, current) >= 0
+	if _, set := e.newest(e.id(stored.RefreshToken), now); set != nil {
+		return e.Compare(set.Next, current) >= 0
 	}
 	// A store may lag behind by more than the memory reaches back: a replica, or one
 	// that nobody writes to. Then traces tell, or dates; but these have whole seconds.
 	// In doubt the store is ahead, unless its token is known to be spent.
-	theirs := c.engine.table.get(c.engine.id(stored.RefreshToken), now)
-	ours := c.engine.table.get(id, now)
-	switch byDate := c.engine.Compare(stored, current); {
-	case theirs.leadsTo(ours):
-		return false
+	theirs := e.table.get(e.id(stored.RefreshToken), now)
+	ours := e.table.get(e.id(current.RefreshToken), now)
+	switch byDate := e.Compare(stored, current); {
 	case ours.leadsTo(theirs) || byDate > 0:
 		return true
 	case byDate == 0:
 		return !theirs.is(Spent)
 	}
 	return ours.is(Spent) && !theirs.is(Spent)
+}
+
+// isBehind reports whether the token that the store has is known to have become the
+// current one, or to be the last of its session. e.mu is held.
+func (e *Engine) isBehind(stored, current Tokens, now time.Time) bool {
+	id := e.id(current.RefreshToken)
+	if theirs, set := e.newest(e.id(stored.RefreshToken), now); set != nil {
+		ours, _ := e.newest(id, now)
+		return theirs.is(Rotated) || theirs == ours
+	}
+	return e.table.get(e.id(stored.RefreshToken), now).leadsTo(e.table.get(id, now))
 }
 
 // lookElsewhere is for a token that is no good any more, or held back: the caller's

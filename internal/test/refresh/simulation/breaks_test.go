@@ -128,7 +128,7 @@ var flaws = []flaw{
 	},
 	{
 		"a store that lags is believed", "internal/rotate/store.go",
-		"set != nil {\n\t\t// A store that lags behind.", "set != nil && false {\n\t\t// A store that lags behind.",
+		"case stored.RefreshToken == c.Have.RefreshToken, e.isBehind(stored, current, now):", "case stored.RefreshToken == c.Have.RefreshToken:",
 		[]string{inOrder, sentOnce, quiet, reachesStore},
 	},
 	{
@@ -138,7 +138,7 @@ var flaws = []flaw{
 	},
 	{
 		"a store that fails is passed over", "internal/rotate/store.go",
-		"\tif err != nil {\n\t\treturn nil, err\n\t}\n\treturn c.noteNewer", "\tif err != nil {\n\t\treturn nil, nil\n\t}\n\treturn c.noteNewer",
+		"\tif err != nil {\n\t\treturn nil, err\n\t}\n\tdoubt := ", "\tif err != nil {\n\t\treturn nil, nil\n\t}\n\tdoubt := ",
 		[]string{reloadHeeded},
 	},
 	{

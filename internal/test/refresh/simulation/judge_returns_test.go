@@ -229,8 +229,15 @@ func (c *call) foundNothing() bool {
 	return false
 }
 
-// saveFailed reports whether a caller's OnRefresh failed.
+// saveFailed reports whether a caller's OnRefresh failed, or had no time left, since that
+// of others took all of it.
 func (c *call) saveFailed() bool {
+	var failed *authpi.RefreshError
+	if errors.As(c.err, &failed) {
+		if _, unsaved := failed.Tokens(); unsaved && c.w.storedMeanwhile(c) {
+			return true
+		}
+	}
 	for _, run := range c.refreshed {
 		if !run.over || run.err != nil {
 			return true
