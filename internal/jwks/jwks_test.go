@@ -22,8 +22,8 @@ func TestNothingIsFetchedAtFirst(t *testing.T) {
 	i.count(t, 0)
 }
 
-// TestVerify has tokens against documents: what is refused, and what of it after
-// mending.
+// TestVerify verifies tokens with the keys of documents. For most that are refused
+// there is a row in which what was wrong is right.
 func TestVerify(t *testing.T) {
 	t.Parallel()
 	var (
