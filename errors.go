@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -271,8 +270,10 @@ func SessionEnded(err error) bool {
 // are another user's.
 type RefreshError struct {
 	cause  error
-	tokens *TokenSet // nil: the issuer sent none
+	tokens func() TokenSet // nil: the issuer sent none; a function, since no print looks into one
 }
+
+func carry(set TokenSet) func() TokenSet { return func() TokenSet { return set } }
 
 func (e *RefreshError) Error() string {
 	if e.cause == nil {
@@ -283,19 +284,6 @@ func (e *RefreshError) Error() string {
 
 // Unwrap returns the [*OAuthError] or [*SubjectMismatchError].
 func (e *RefreshError) Unwrap() error { return e.cause }
-
-// Format keeps every verb to what Error shows: where a verb does not fit, fmt
-// follows pointers, and so would print the tokens.
-func (e RefreshError) Format(f fmt.State, verb rune) {
-	text := e.Error()
-	switch {
-	case verb == 'v' && f.Flag('#'):
-		text = fmt.Sprintf("&authpi.RefreshError{%q}", text)
-	case verb == 'q':
-		text = strconv.Quote(text)
-	}
-	redact.Print(f, text)
-}
 
 // Tokens returns the token set that the issuer sent before something failed: the
 // old refresh token is spent, so these are the only tokens of this session.
@@ -308,7 +296,7 @@ func (e *RefreshError) Tokens() (tokens TokenSet, ok bool) {
 	if e.tokens == nil {
 		return TokenSet{}, false
 	}
-	return *e.tokens, true
+	return e.tokens(), true
 }
 
 // SubjectMismatchError says that tokens or user info belong to another user

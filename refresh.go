@@ -260,7 +260,7 @@ func (r *renewal) Save(ctx context.Context, set rotate.Tokens) error {
 
 func (r *renewal) notStored(set TokenSet, why string, cause error) error {
 	failed := refreshFailed(codeRefreshError, why, cause)
-	failed.tokens = &set
+	failed.tokens = carry(set)
 	return failed
 }
 
@@ -348,7 +348,7 @@ func (c *IdpClient) identify(ctx context.Context, renewed *Agent, r *renewal) (*
 	}
 	from, err := c.identity(ctx, renewed.Tokens, r.agent)
 	if err != nil && r.onRefresh == nil {
-		err = &RefreshError{cause: err, tokens: &renewed.Tokens}
+		err = &RefreshError{cause: err, tokens: carry(renewed.Tokens)}
 	}
 	if err != nil {
 		return nil, err
@@ -468,7 +468,7 @@ func refusedAnswer(why error, set TokenSet) error {
 	const overhead = 1024
 	set = TokenSet(tokens.Set(set).Clone()) // it is remembered
 	return &rotate.Failure{
-		State: rotate.Refused, Err: &RefreshError{cause: why, tokens: &set},
+		State: rotate.Refused, Err: &RefreshError{cause: why, tokens: carry(set)},
 		Size: overhead + len(set.AccessToken) + len(set.RefreshToken) + len(set.IDToken) + len(set.Scope),
 	}
 }
