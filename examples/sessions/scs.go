@@ -3,7 +3,6 @@
 package sessions
 
 import (
-	"context"
 	"database/sql"
 	"time"
 
@@ -27,6 +26,7 @@ func scsRedis(rdb *redis.Client) authpihttp.Store {
 }
 
 // scsPostgres keeps sign-ins in scs's store for PostgreSQL, in a table of their own.
+// For several processes there is examples/postgres.
 func scsPostgres(db *sql.DB) (authpihttp.Store, error) {
 	_, err := db.Exec(`
 		CREATE TABLE IF NOT EXISTS sign_ins (token text PRIMARY KEY, data bytea NOT NULL, expiry timestamptz NOT NULL);
@@ -45,30 +45,4 @@ func scsSQLite(db *sql.DB) (authpihttp.Store, error) {
 // openSQLite opens a file so that requests wait for one another, and not fail.
 func openSQLite(path string) (*sql.DB, error) {
 	return sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)")
-}
-
-// sharedPostgres is scs's store for PostgreSQL with CommitIf, for any number of
-// processes: authpihttp then writes by CommitIf alone.
-type sharedPostgres struct {
-	authpihttp.Store // that of scsPostgres
-	db               *sql.DB
-}
-
-// CommitIf writes only over old, or where there is nothing if old is nil.
-func (s sharedPostgres) CommitIf(ctx context.Context, token string, old, b []byte, expiry time.Time) (bool, error) {
-	query, args := `
-		UPDATE sign_ins SET data = $2, expiry = $3
-		WHERE token = $1 AND data = $4 AND expiry > now()`, []any{token, b, expiry, old}
-	if old == nil {
-		query, args = `
-			INSERT INTO sign_ins AS had (token, data, expiry) VALUES ($1, $2, $3)
-			ON CONFLICT (token) DO UPDATE SET data = excluded.data, expiry = excluded.expiry
-			WHERE had.expiry <= now()`, args[:3]
-	}
-	done, err := s.db.ExecContext(ctx, query, args...)
-	if err != nil {
-		return false, err
-	}
-	n, err := done.RowsAffected()
-	return n == 1, err
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/authpi/authpi-idp-go/authpihttp"
 	"github.com/authpi/authpi-idp-go/examples/internal/servers"
+	"github.com/authpi/authpi-idp-go/examples/postgres"
 )
 
 func newPostgres(t *testing.T) *sql.DB {
@@ -59,10 +60,10 @@ func TestStores(t *testing.T) {
 			return scsRedis(redis.NewClient(opts)), nil
 		}, false},
 		{"scs, PostgreSQL", func(t *testing.T) (authpihttp.Store, error) { return scsPostgres(newPostgres(t)) }, false},
-		{"scs, PostgreSQL with CommitIf", func(t *testing.T) (authpihttp.Store, error) {
+		{"examples/postgres", func(t *testing.T) (authpihttp.Store, error) {
 			db := newPostgres(t)
-			store, err := scsPostgres(db)
-			return sharedPostgres{store, db}, err
+			_, err := db.Exec(postgres.Schema)
+			return &postgres.Store{DB: db}, err
 		}, true},
 		{"scs, SQLite", func(t *testing.T) (authpihttp.Store, error) { return scsSQLite(newSQLite(t)) }, false},
 		{"own, SQLite", func(t *testing.T) (authpihttp.Store, error) { return own(newSQLite(t)) }, true},
