@@ -138,7 +138,7 @@ func (a *App) wayBack(r *http.Request) string {
 	}
 	from, err := url.Parse(r.Referer())
 	s := a.siteOf(r)
-	if err != nil || from.Host == "" || s.normal(from.Host) != s.normal(r.Host) && s.normal(from.Host) != s.host {
+	if err != nil || from.Host == "" || s.Normal(from.Host) != s.Normal(r.Host) && s.Normal(from.Host) != s.Host {
 		return a.home()
 	}
 	return a.returnTo(r.Context(), from.RequestURI())

@@ -48,6 +48,7 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/fresh"
 	"github.com/authpi/authpi-idp-go/internal/intent"
 	"github.com/authpi/authpi-idp-go/internal/signin"
+	"github.com/authpi/authpi-idp-go/internal/weburl"
 )
 
 // App signs people in to a web application. Its handlers are methods for
@@ -57,8 +58,8 @@ type App struct {
 	opts     Options
 	issuer   string
 	clientID string
-	suffix   string // of cookie names
-	sites    []site // by the client's redirect URIs; none: it signs nobody in
+	suffix   string       // of cookie names
+	sites    weburl.Sites // by the client's redirect URIs; none: it signs nobody in
 	now      func() time.Time
 	book     *signin.Book
 
@@ -151,9 +152,7 @@ func New(client *authpi.IdpClient, store Store, opts *Options) *App {
 		a.opts = *opts
 	}
 	a.opts.setDefaults()
-	for _, uri := range facts.RedirectURIs {
-		a.sites = append(a.sites, newSite(uri))
-	}
+	a.sites = weburl.NewSites(facts.RedirectURIs)
 	a.checkSites()
 	if store == nil {
 		store = signin.NewMemory(a.now)
@@ -207,12 +206,12 @@ func (a *App) checkSites() {
 		a.opts.CrossOrigin = http.NewCrossOriginProtection()
 	}
 	for _, s := range a.sites {
-		host := (&url.URL{Host: s.host}).Hostname()
+		host := (&url.URL{Host: s.Host}).Hostname()
 		if domain := a.opts.CookieDomain; domain != "" && host != domain && !strings.HasSuffix(host, "."+domain) {
-			panic("authpihttp: the redirect URI " + s.uri + " is outside of Options.CookieDomain")
+			panic("authpihttp: the redirect URI " + s.URI + " is outside of Options.CookieDomain")
 		}
 		if own {
-			_ = a.opts.CrossOrigin.AddTrustedOrigin(s.origin) // a native app's has no origin
+			_ = a.opts.CrossOrigin.AddTrustedOrigin(s.Origin) // a native app's has no origin
 		}
 	}
 }
@@ -229,9 +228,9 @@ func (a *App) Register(mux *http.ServeMux) {
 		panic("authpihttp: Register: the client cannot start a login: " + err.Error())
 	}
 	for _, s := range a.sites {
-		if !strings.HasSuffix(s.path, a.opts.Prefix+"/callback") {
+		if !strings.HasSuffix(s.Path, a.opts.Prefix+"/callback") {
 			slog.Warn("authpihttp: the RedirectURI does not lead to the callback",
-				"redirect_path", s.path, "callback_path", a.opts.Prefix+"/callback")
+				"redirect_path", s.Path, "callback_path", a.opts.Prefix+"/callback")
 		}
 	}
 	mux.HandleFunc("GET "+a.opts.Prefix+"/login", a.Login)

@@ -2,8 +2,6 @@ package authpihttp
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"mime"
 	"net/http"
 	"strings"
@@ -123,8 +121,8 @@ func (b *backchannel) logout(w http.ResponseWriter, r *http.Request) *errorBody 
 		}
 		return &errorBody{"invalid_request", bearer.Quotable(refused.description)}
 	}
-	id := replayID(token)
-	first, err := b.replays.Use(ctx, id, rememberUntil(token, b.now()))
+	id := signin.ReplayID(token)
+	first, err := b.replays.Use(ctx, id, signin.RememberUntil(token, b.now()))
 	if err == nil && !first {
 		return &errorBody{"invalid_request", "jti: the logout token was used before"}
 	}
@@ -169,23 +167,4 @@ func logoutTokenOf(w http.ResponseWriter, r *http.Request) (token, reason string
 		return "", "the form must hold one logout_token"
 	}
 	return values[0], ""
-}
-
-// replayMargin is for clocks that differ: the client accepts a token for its
-// ClockSkew after exp, which cannot be asked for and is hardly ever minutes.
-const replayMargin = time.Hour
-
-// rememberUntil counts from now where the token is accepted after its end.
-func rememberUntil(token *authpi.LogoutToken, now time.Time) time.Time {
-	until := token.ExpiresAt
-	if until.Before(now) {
-		until = now
-	}
-	return until.Add(replayMargin)
-}
-
-// replayID is a digest: a jti may be long, and is the issuer's alone.
-func replayID(token *authpi.LogoutToken) string {
-	sum := sha256.Sum256([]byte(token.Issuer + "\n" + token.JTI))
-	return base64.RawURLEncoding.EncodeToString(sum[:])
 }

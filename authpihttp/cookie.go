@@ -10,52 +10,16 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/weburl"
 )
 
-// site is one redirect URI of the client. Only it tells whether a host is reached by
-// https: behind a proxy r.TLS is nil, and a header is what anybody says.
-type site struct {
-	uri, origin, host, path string
-	secure                  bool
-}
-
-func newSite(redirectURI string) site {
-	u, err := url.Parse(redirectURI)
-	if err != nil {
-		return site{}
-	}
-	s := site{uri: redirectURI, origin: u.Scheme + "://" + u.Host, path: u.Path, secure: u.Scheme == "https"}
-	s.host = s.normal(u.Host)
-	if s.path == "" {
-		s.path = "/"
-	}
-	return s
-}
-
-// normal leaves out the scheme's own port.
-func (s *site) normal(host string) string {
-	port := ":80"
-	if s.secure {
-		port = ":443"
-	}
-	return strings.TrimSuffix(strings.ToLower(host), port)
-}
-
 // siteOf is the redirect URI of the request's host, else the first.
-func (a *App) siteOf(r *http.Request) *site {
-	for i := range a.sites {
-		if s := &a.sites[i]; s.host == s.normal(r.Host) {
-			return s
-		}
-	}
-	if len(a.sites) == 0 {
-		return &site{secure: true} // the client signs nobody in
-	}
-	return &a.sites[0]
+func (a *App) siteOf(r *http.Request) *weburl.Site {
+	s, _ := a.sites.Of(r.Host)
+	return s
 }
 
 // otherLoopback reports whether the browser has this machine under another name than
 // the redirect URI: cookies of one are not sent to the other, but to any port.
 func (a *App) otherLoopback(r *http.Request) bool {
-	here, there := (&url.URL{Host: r.Host}).Hostname(), (&url.URL{Host: a.siteOf(r).host}).Hostname()
+	here, there := (&url.URL{Host: r.Host}).Hostname(), (&url.URL{Host: a.siteOf(r).Host}).Hostname()
 	return !strings.EqualFold(here, there) && weburl.Loopback(here) && weburl.Loopback(there)
 }
 
@@ -69,22 +33,22 @@ const (
 
 // cookieName is the cookie's name on a site. A browser takes one of these prefixes
 // over https alone, and from this host alone but where CookieDomain says otherwise.
-func (a *App) cookieName(s *site, kind string) string {
+func (a *App) cookieName(s *weburl.Site, kind string) string {
 	prefix := ""
 	switch {
-	case s.secure && kind == kindSignIn && a.opts.CookieDomain != "":
+	case s.Secure && kind == kindSignIn && a.opts.CookieDomain != "":
 		prefix = "__Secure-"
-	case s.secure:
+	case s.Secure:
 		prefix = "__Host-"
 	}
 	return prefix + "authpi-" + kind + a.suffix
 }
 
 // setCookie sets a cookie for some time, or removes it where that is negative.
-func (a *App) setCookie(w http.ResponseWriter, s *site, kind, value string, life time.Duration) {
+func (a *App) setCookie(w http.ResponseWriter, s *weburl.Site, kind, value string, life time.Duration) {
 	cookie := http.Cookie{
 		Name: a.cookieName(s, kind), Value: value, Path: "/", MaxAge: int(life / time.Second),
-		Secure: s.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+		Secure: s.Secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	}
 	if life < 0 {
 		cookie.MaxAge = -1

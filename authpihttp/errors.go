@@ -111,7 +111,7 @@ func (a *App) fail(w http.ResponseWriter, r *http.Request, err error, again stri
 		case place == here && r.Method == http.MethodGet:
 			*way = ""
 		case place != "" && a.otherLoopback(r): // the cookies are the other host's
-			*way = a.siteOf(r).origin + *way
+			*way = a.siteOf(r).Origin + *way
 		}
 	}
 	status := statusOf(err)

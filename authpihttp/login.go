@@ -63,7 +63,7 @@ func (a *App) Login(w http.ResponseWriter, r *http.Request) {
 	}
 	if a.otherLoopback(r) {
 		slog.Default().WarnContext(r.Context(), "authpihttp: the login comes back to another host name, which does not get this one's cookies",
-			"host", cut(r.Host, 256), "redirect_host", a.siteOf(r).host)
+			"host", cut(r.Host, 256), "redirect_host", a.siteOf(r).Host)
 	}
 	if a.hasCookie(r, kindSilent) {
 		a.setCookie(w, a.siteOf(r), kindSilent, "", -1)
@@ -94,7 +94,7 @@ func (a *App) loginParams(w http.ResponseWriter, r *http.Request) (url.Values, e
 		return nil, errForeign
 	}
 	if target := params.Get("target_link_uri"); target != "" {
-		back := strings.TrimPrefix(target, a.siteOf(r).origin)
+		back := strings.TrimPrefix(target, a.siteOf(r).Origin)
 		if _, _, ok := weburl.Local(back, maxReturnTo); !ok {
 			return nil, errForeign
 		}
@@ -126,11 +126,11 @@ func (a *App) begin(r *http.Request, l *signin.Login, params url.Values) (locati
 	l.Silent = slices.Contains(opts.Prompt, "none")
 	l.OwnMaxAge = opts.MaxAge
 	if asked, ok := a.book.OpenGuard(params.Get("guard")); ok {
-		wish(asked, l, opts)
+		asked.AddTo(l, opts)
 	}
-	opts.RedirectURI = cmp.Or(opts.RedirectURI, a.siteOf(r).uri)
+	opts.RedirectURI = cmp.Or(opts.RedirectURI, a.siteOf(r).URI)
 	l.Org, l.MaxAge, l.Resources = opts.Org, opts.MaxAge, opts.Resources
-	if opts.RedirectURI != a.sites[0].uri {
+	if opts.RedirectURI != a.sites.First().URI {
 		l.Redirect = opts.RedirectURI
 	}
 	a.book.SealState(l)
@@ -192,14 +192,14 @@ func (a *App) misplaced(r *http.Request) error {
 		return nil
 	}
 	s := a.siteOf(r)
-	atRedirect := r.URL.Path != "" && strings.HasSuffix(s.path, r.URL.Path)
+	atRedirect := r.URL.Path != "" && strings.HasSuffix(s.Path, r.URL.EscapedPath())
 	if !atRedirect && a.loginOf(r, query.Get("state")) == nil {
 		return nil
 	}
-	if callback := a.opts.Prefix + "/callback"; s.path != callback {
-		return &mistake{fmt.Errorf("authpihttp: the client's RedirectURI has path %q, but the callback is mounted at %q", s.path, callback)}
+	if callback := a.opts.Prefix + "/callback"; s.Path != callback {
+		return &mistake{fmt.Errorf("authpihttp: the client's RedirectURI has path %q, but the callback is mounted at %q", s.Path, callback)}
 	}
-	return &mistake{fmt.Errorf("authpihttp: a callback did not reach the callback handler, which must be mounted at %q", s.path)}
+	return &mistake{fmt.Errorf("authpihttp: a callback did not reach the callback handler, which must be mounted at %q", s.Path)}
 }
 
 // failMisplaced answers it. To try again at the same address would not help.

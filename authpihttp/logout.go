@@ -12,6 +12,7 @@ import (
 	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/internal/intent"
 	"github.com/authpi/authpi-idp-go/internal/signin"
+	"github.com/authpi/authpi-idp-go/internal/weburl"
 )
 
 // Logout ends the sign-in here, revokes the refresh token, and sends the browser to
@@ -119,10 +120,10 @@ func (a *App) leave(w http.ResponseWriter, r *http.Request, hint string) {
 // where the cookie for it is. Another site's address stays as it is.
 func (a *App) onHostOf(r *http.Request, address *url.URL) string {
 	origin := address.Scheme + "://" + address.Host
-	if !slices.ContainsFunc(a.sites, func(s site) bool { return s.origin == origin }) {
+	if !slices.ContainsFunc(a.sites, func(s weburl.Site) bool { return s.Origin == origin }) {
 		return address.String()
 	}
-	return a.siteOf(r).origin + strings.TrimPrefix(address.String(), origin)
+	return a.siteOf(r).Origin + strings.TrimPrefix(address.String(), origin)
 }
 
 func (a *App) signedOutPath() string { return a.opts.BasePath + a.opts.Prefix + "/signed-out" }

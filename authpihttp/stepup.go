@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/internal/intent"
 	"github.com/authpi/authpi-idp-go/internal/signin"
 )
@@ -44,16 +43,6 @@ func (a *App) RequireRecent(maxAge time.Duration, acr ...string) func(http.Handl
 		}
 		return false
 	})
-}
-
-// wish asks the issuer for what a guard wants.
-func wish(g signin.Guard, l *signin.Login, opts *authpi.AuthorizationOptions) {
-	l.Guard, l.ACR = g.ID(), g.ACR
-	opts.MaxAge = g.Stricter(opts.MaxAge)
-	if len(g.ACR) > 0 {
-		opts.ACRValues = g.ACR
-	}
-	opts.Prompt = slices.DeleteFunc(slices.Clone(opts.Prompt), func(p string) bool { return p == "none" })
 }
 
 // RequireRecent, behind [Bearer.Require], refuses access tokens whose user signed in

@@ -73,22 +73,6 @@ func (b *Book) Once(ctx context.Context, key string, until time.Time) (first boo
 // Forget takes back what Once noted.
 func (b *Book) Forget(ctx context.Context, key string) error { return b.entries.remove(ctx, key) }
 
-// Replays remembers logout tokens that were used.
-type Replays struct{ *Book }
-
-// Use notes a token by its digest.
-func (r Replays) Use(ctx context.Context, id string, until time.Time) (first bool, err error) {
-	return r.Once(ctx, r.jti(id), until)
-}
-
-// Forget takes a use back.
-func (r Replays) Forget(ctx context.Context, id string) error {
-	return r.Book.Forget(ctx, r.jti(id))
-}
-
-// jti is a key of this client's: another's logout with the same token is its own.
-func (r Replays) jti(id string) string { return Name("authpihttp jti", r.identity, id) }
-
 // tidyLimit is for a store that does not answer.
 const tidyLimit = 5 * time.Second
 

@@ -16,9 +16,19 @@ type Guard struct {
 	ACR    []string      // one of them; none: any
 }
 
-// Stricter returns the stricter of two ages, the guard's and another: below zero is a
+// AddTo makes a login ask the issuer for what the guard wants.
+func (g Guard) AddTo(l *Login, opts *authpi.AuthorizationOptions) {
+	l.Guard, l.ACR = g.ID(), g.ACR
+	opts.MaxAge = g.stricter(opts.MaxAge)
+	if len(g.ACR) > 0 {
+		opts.ACRValues = g.ACR
+	}
+	opts.Prompt = slices.DeleteFunc(slices.Clone(opts.Prompt), func(p string) bool { return p == "none" })
+}
+
+// stricter returns the stricter of two ages, the guard's and another: below zero is a
 // fresh sign-in, zero any.
-func (g Guard) Stricter(age time.Duration) time.Duration {
+func (g Guard) stricter(age time.Duration) time.Duration {
 	if g.MaxAge == 0 || age == 0 {
 		return g.MaxAge + age
 	}
