@@ -135,7 +135,7 @@ func (o Options) Format(f fmt.State, _ rune) {
 // opts is fine. It panics without a client, for Options.Scopes without "openid", for
 // a key below 32 bytes, and for a redirect URI outside of Options.CookieDomain.
 //
-// The path of RedirectURI must lead to the callback, which Register mounts at
+// The path of each redirect URI must lead to the callback: it is Options.BasePath +
 // Options.Prefix + "/callback".
 //
 // Apps of several clients, as those of tenants with an issuer each, may share a
@@ -221,16 +221,17 @@ func (a *App) checkSites() {
 // button), signed-out and backchannel-logout. It panics where the client cannot
 // start a login, for example without RedirectURI.
 //
-// If the path of RedirectURI is not the callback's, it logs a warning to
-// [slog.Default]: the user would come back to a page that does not exist.
+// For each redirect URI whose path is not the callback's, which is Options.BasePath +
+// Options.Prefix + "/callback", it logs a warning to [slog.Default]: the user would
+// come back to a page that does not exist.
 func (a *App) Register(mux *http.ServeMux) {
 	if _, err := a.client.CreateAuthorizationURL(a.opts.Scopes, nil); err != nil {
 		panic("authpihttp: Register: the client cannot start a login: " + err.Error())
 	}
 	for _, s := range a.sites {
-		if !strings.HasSuffix(s.Path, a.opts.Prefix+"/callback") {
+		if s.Path != a.callbackPath() {
 			slog.Warn("authpihttp: the RedirectURI does not lead to the callback",
-				"redirect_path", s.Path, "callback_path", a.opts.Prefix+"/callback")
+				"redirect_host", s.Host, "redirect_path", s.Path, "callback_path", a.callbackPath())
 		}
 	}
 	mux.HandleFunc("GET "+a.opts.Prefix+"/login", a.Login)
@@ -244,9 +245,10 @@ func (a *App) Register(mux *http.ServeMux) {
 
 // Addresses as the browser has them.
 
-func (a *App) loginPath() string  { return a.opts.BasePath + a.opts.Prefix + "/login" }
-func (a *App) logoutPath() string { return a.opts.BasePath + a.opts.Prefix + "/logout" }
-func (a *App) home() string       { return a.opts.BasePath + a.opts.Home }
+func (a *App) loginPath() string    { return a.opts.BasePath + a.opts.Prefix + "/login" }
+func (a *App) callbackPath() string { return a.opts.BasePath + a.opts.Prefix + "/callback" }
+func (a *App) logoutPath() string   { return a.opts.BasePath + a.opts.Prefix + "/logout" }
+func (a *App) home() string         { return a.opts.BasePath + a.opts.Home }
 
 // loginFor is the login that comes back to a path on this site.
 func (a *App) loginFor(back string, params ...string) string {

@@ -2,8 +2,10 @@ package authpihttp_test
 
 import (
 	"bytes"
+	"cmp"
 	"log/slog"
 	"net/http"
+	"path"
 	"strings"
 	"testing"
 
@@ -131,28 +133,35 @@ func TestRegisterWarnsOfTheRedirectURI(t *testing.T) {
 	slog.SetDefault(slog.New(slog.NewTextHandler(&out, nil)))
 	defer slog.SetDefault(before)
 	for _, tc := range []struct {
-		name, redirectURI, prefix string
-		want                      string // in the log; empty: nothing
+		name, redirectURI, prefix, base string
+		want                            string // in the log; empty: nothing
 	}{
-		{"the default", "https://app.test/auth/callback", "", ""},
-		{"a prefix of one's own", "https://app.test/sso/callback", "/sso", ""},
-		{"a proxy that takes the start away", "https://app.test/shop/auth/callback", "", ""},
-		{"that of an app without this package", "https://app.test/callback", "", `redirect_path=/callback callback_path=/auth/callback`},
-		{"another prefix", "https://app.test/auth/callback", "/sso", `redirect_path=/auth/callback callback_path=/sso/callback`},
-		{"a slash behind", "https://app.test/auth/callback/", "", `redirect_path=/auth/callback/ callback_path=/auth/callback`},
-		{"no path, and a query", "https://app.test?tenant=sesame", "", `redirect_path=/ callback_path=/auth/callback`},
+		{"the default", "https://app.test/auth/callback", "", "", ""},
+		{"a prefix of one's own", "https://app.test/sso/callback", "/sso", "", ""},
+		{"a proxy that takes the start away", "https://app.test/shop/auth/callback", "", "/shop", ""},
+		{"both, with letters to escape", "https://app.test/café/s%20o/callback", "/s%20o", "/caf%C3%A9", ""},
+		{"a start that nobody takes away", "https://app.test/shop/auth/callback", "", "", `redirect_path=/shop/auth/callback callback_path=/auth/callback`},
+		{"a start that is missing", "https://app.test/auth/callback", "", "/shop", `redirect_path=/auth/callback callback_path=/shop/auth/callback`},
+		{"another start", "https://app.test/portal/auth/callback", "", "shop/", `redirect_path=/portal/auth/callback callback_path=/shop/auth/callback`},
+		{"that of an app without this package", "https://app.test/callback", "", "", `redirect_path=/callback callback_path=/auth/callback`},
+		{"another prefix", "https://app.test/auth/callback", "/sso", "", `redirect_path=/auth/callback callback_path=/sso/callback`},
+		{"a slash behind", "https://app.test/auth/callback/", "", "", `redirect_path=/auth/callback/ callback_path=/auth/callback`},
+		{"no path, and a query", "https://app.test?tenant=sesame", "", "", `redirect_path=/ callback_path=/auth/callback`},
 	} {
-		out.Reset()
-		newSite(t, func(made *setup) {
-			made.client.RedirectURI, made.options.Prefix = tc.redirectURI, tc.prefix
-			made.issuer.RedirectURIs = []string{tc.redirectURI}
-		})
-		got := out.String()
-		if tc.want == "" && got != "" || strings.Count(got, "\n") > 1 || strings.Contains(got, "sesame") {
-			t.Errorf("%s: got log %q", tc.name, got)
-		}
-		if tc.want != "" && (!strings.Contains(got, "level=WARN") || !strings.Contains(got, tc.want)) {
-			t.Errorf("%s: got log %q; want a warning with %s", tc.name, got, tc.want)
+		right := "https://b.test" + path.Join("/", tc.base, cmp.Or(tc.prefix, "auth"), "callback")
+		for place, uris := range map[string][]string{"RedirectURI": {tc.redirectURI}, "RedirectURIs": {right, tc.redirectURI}} {
+			out.Reset()
+			newSite(t, func(made *setup) {
+				made.client.RedirectURI, made.client.RedirectURIs = uris[0], uris[1:]
+				made.options.Prefix, made.options.BasePath = tc.prefix, tc.base
+			})
+			got := out.String()
+			if tc.want == "" && got != "" || strings.Count(got, "\n") > 1 || strings.Contains(got, "sesame") {
+				t.Errorf("%s, in %s: got log %q", tc.name, place, got)
+			}
+			if tc.want != "" && (!strings.Contains(got, "level=WARN") || !strings.Contains(got, tc.want)) {
+				t.Errorf("%s, in %s: got log %q; want a warning with %s", tc.name, place, got, tc.want)
+			}
 		}
 	}
 }

@@ -196,10 +196,10 @@ func (a *App) misplaced(r *http.Request) error {
 	if !atRedirect && a.loginOf(r, query.Get("state")) == nil {
 		return nil
 	}
-	if callback := a.opts.Prefix + "/callback"; s.Path != callback {
-		return &mistake{fmt.Errorf("authpihttp: the client's RedirectURI has path %q, but the callback is mounted at %q", s.Path, callback)}
+	if s.Path != a.callbackPath() {
+		return &mistake{fmt.Errorf("authpihttp: the client's RedirectURI has path %q, but the callback is mounted at %q", s.Path, a.callbackPath())}
 	}
-	return &mistake{fmt.Errorf("authpihttp: a callback did not reach the callback handler, which must be mounted at %q", s.Path)}
+	return &mistake{fmt.Errorf("authpihttp: a callback did not reach the callback handler, which must be mounted at %q", a.opts.Prefix+"/callback")}
 }
 
 // failMisplaced answers it. To try again at the same address would not help.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/authpihttp"
 )
 
 func TestSignInAndOut(t *testing.T) {
@@ -378,5 +380,19 @@ func TestLongDeepLink(t *testing.T) {
 			t.Errorf("%s: got the log %q; want one line with the path", tc.name, got)
 		}
 		b.send(http.MethodPost, "/auth/logout", nil)
+	}
+}
+
+// Without Register nothing has refused a client that signs nobody in.
+func TestLoginWithoutRedirectURI(t *testing.T) {
+	t.Parallel()
+	client, err := authpi.NewIdpClient(authpi.Config{IssuerURL: "https://idp.authpi.test/i_1", ClientID: clientID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	authpihttp.New(client, nil, &authpihttp.Options{Error: authpihttp.WriteError}).Login(w, httptest.NewRequest("GET", "/auth/login", nil))
+	if w.Code != http.StatusInternalServerError {
+		t.Errorf("got %d; want 500", w.Code)
 	}
 }

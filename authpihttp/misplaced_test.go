@@ -14,19 +14,24 @@ func TestMisplacedCallback(t *testing.T) {
 		name     string
 		redirect string // path of the client's RedirectURI
 		callback string // where it arrives; empty: there
+		base     string
 		user     string
 		want     string // in the error
 	}{
-		{"another path", "/callback", "", "usr_ada", `RedirectURI has path "/callback", but the callback is mounted at "/auth/callback"`},
-		{"refused", "/callback", "", "", `has path "/callback"`},
-		{"home page", "/", "", "usr_ada", `has path "/", but`},
-		{"login handler", "/auth/login", "", "usr_ada", `has path "/auth/login", but`},
-		{"behind a proxy that takes a prefix away", "/app/callback", "/callback", "usr_ada", `has path "/app/callback", but`},
-		{"behind a proxy that adds one", "/auth/callback", "/v2/auth/callback", "usr_ada", `must be mounted at "/auth/callback"`},
+		{"another path", "/callback", "", "", "usr_ada", `RedirectURI has path "/callback", but the callback is mounted at "/auth/callback"`},
+		{"refused", "/callback", "", "", "", `has path "/callback"`},
+		{"home page", "/", "", "", "usr_ada", `has path "/", but`},
+		{"login handler", "/auth/login", "", "", "usr_ada", `has path "/auth/login", but`},
+		{"behind a proxy that takes a prefix away", "/app/callback", "/callback", "", "usr_ada", `has path "/app/callback", but`},
+		{"behind a proxy that adds one", "/auth/callback", "/v2/auth/callback", "", "usr_ada", `must be mounted at "/auth/callback"`},
+		{"behind a proxy that takes too much away", "/shop/auth/callback", "/callback", "/shop", "usr_ada", `must be mounted at "/auth/callback"`},
+		{"behind a proxy that takes another start away", "/auth/callback", "/callback", "/shop", "usr_ada", `has path "/auth/callback", but the callback is mounted at "/shop/auth/callback"`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, func(made *setup) { made.client.RedirectURI = origin + tc.redirect })
+			s := newSite(t, func(made *setup) {
+				made.client.RedirectURI, made.options.BasePath = origin+tc.redirect, tc.base
+			})
 			b := s.browser()
 			callback := s.atIssuer(b.start("/x"), tc.user)
 			code, state := param(t, callback, "code"), param(t, callback, "state")

@@ -21,7 +21,7 @@ func (a *App) returnTo(ctx context.Context, asked string) string {
 			"path", cut(asked, 256))
 	}
 	local, place, ok := weburl.Local(asked, maxReturnTo)
-	if !ok || place == a.loginPath() || place == a.opts.BasePath+a.opts.Prefix+"/callback" || place == a.logoutPath() {
+	if !ok || place == a.loginPath() || place == a.callbackPath() || place == a.logoutPath() {
 		return a.home()
 	}
 	return local
