@@ -47,6 +47,7 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/endpoint"
 	"github.com/authpi/authpi-idp-go/internal/fresh"
 	"github.com/authpi/authpi-idp-go/internal/intent"
+	"github.com/authpi/authpi-idp-go/internal/record"
 	"github.com/authpi/authpi-idp-go/internal/signin"
 	"github.com/authpi/authpi-idp-go/internal/weburl"
 )
@@ -62,6 +63,7 @@ type App struct {
 	sites    weburl.Sites // by the client's redirect URIs; none: it signs nobody in
 	now      func() time.Time
 	book     *signin.Book
+	notices  record.Notices // of hosts that no redirect URI has
 
 	mu       sync.Mutex                  // makes a look at answered and a note there one step
 	answered *fresh.Map[string, *answer] // callbacks, by login

@@ -1,7 +1,6 @@
 package authpihttp_test
 
 import (
-	"bytes"
 	"cmp"
 	"log/slog"
 	"net/http"
@@ -46,10 +45,7 @@ func TestMistakesPanic(t *testing.T) {
 // Where nobody set Options.Error, slog.Default hears why logins do not work. Not
 // parallel: the default is everybody's.
 func TestDefaultErrorLogs(t *testing.T) {
-	var out bytes.Buffer
-	before := slog.Default()
-	slog.SetDefault(slog.New(slog.NewTextHandler(&out, nil)))
-	defer slog.SetDefault(before)
+	out := defaultLog(t, slog.LevelInfo)
 	s := newSite(t, func(made *setup) {
 		made.options.Error = nil
 		made.options.Authorize = forOrganization
@@ -128,10 +124,7 @@ func TestDefaultErrorLogs(t *testing.T) {
 // A callback at another path than the RedirectURI's would end in a 404 that nobody
 // hears of. Not parallel: the default logger is everybody's.
 func TestRegisterWarnsOfTheRedirectURI(t *testing.T) {
-	var out bytes.Buffer
-	before := slog.Default()
-	slog.SetDefault(slog.New(slog.NewTextHandler(&out, nil)))
-	defer slog.SetDefault(before)
+	out := defaultLog(t, slog.LevelInfo)
 	for _, tc := range []struct {
 		name, redirectURI, prefix, base string
 		want                            string // in the log; empty: nothing

@@ -1,12 +1,14 @@
 package authpihttp_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
@@ -197,6 +199,17 @@ func (s *site) browser() *browser {
 // forOrganization lets the request choose the organization of a login.
 func forOrganization(r *http.Request) *authpi.AuthorizationOptions {
 	return &authpi.AuthorizationOptions{Org: r.FormValue("org")}
+}
+
+// defaultLog returns what is written to slog.Default until the test ends. A test that
+// calls it is not parallel: the default is everybody's.
+func defaultLog(t *testing.T, level slog.Level) *bytes.Buffer {
+	t.Helper()
+	var out bytes.Buffer
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: level})))
+	t.Cleanup(func() { slog.SetDefault(before) })
+	return &out
 }
 
 // twoTabs returns two tabs of a browser in which usr_ada has signed in: each has the

@@ -2,6 +2,7 @@ package authpihttp_test
 
 import (
 	"bytes"
+	"fmt"
 	"html"
 	"log/slog"
 	"net/http"
@@ -162,10 +163,7 @@ func TestCookieAttributes(t *testing.T) {
 // error page leads to the right one. Not parallel: the default logger is
 // everybody's.
 func TestLocalhostAnd127001(t *testing.T) {
-	var out bytes.Buffer
-	before := slog.Default()
-	slog.SetDefault(slog.New(slog.NewTextHandler(&out, nil)))
-	defer slog.SetDefault(before)
+	out := defaultLog(t, slog.LevelInfo)
 	s := newSite(t, func(made *setup) { made.client.RedirectURI = "http://127.0.0.1:8080/auth/callback" })
 	visit := func(target string, cookies ...*http.Cookie) *http.Response {
 		r, err := http.NewRequest("GET", target, nil)
@@ -203,6 +201,52 @@ func TestLocalhostAnd127001(t *testing.T) {
 	_, _ = body.ReadFrom(page.Body)
 	if page.StatusCode != http.StatusBadRequest || !strings.Contains(body.String(), `href="http://127.0.0.1:8080/`) {
 		t.Errorf("got %d %s; want a page that links to the right host", page.StatusCode, body.String())
+	}
+}
+
+// A login that begins at a host of no redirect URI ends at another one. The log names
+// both, once for each host, however many somebody makes up.
+func TestLoginAtAnotherHost(t *testing.T) {
+	out := defaultLog(t, slog.LevelInfo)
+	s := newSite(t, func(made *setup) {
+		made.client.RedirectURIs = []string{"https://b.test:8443/auth/callback"}
+	})
+	login := func(method, host string, header map[string]string) string {
+		t.Helper()
+		out.Reset()
+		s.browser().send(method, "https://"+host+"/auth/login", header)
+		return out.String()
+	}
+	for _, tc := range []struct{ name, method, host, header, want string }{
+		{"the first one", "GET", "app.test", "", ""},
+		{"its port and case", "GET", "APP.test:443", "", ""},
+		{"the second one", "GET", "b.test:8443", "", ""},
+		{"HEAD starts no login", "HEAD", "b.test", "", ""},
+		{"nor does a prefetch", "GET", "b.test", "prefetch", ""},
+		{"without the port", "GET", "b.test", "", "host=b.test redirect_host=app.test"},
+		{"once more", "GET", "B.test:443", "", ""},
+		{"one that was not listed", "GET", "www.app.test", "", "host=www.app.test redirect_host=app.test"},
+		{"behind a proxy", "GET", "10.0.0.7:8080", "", "host=10.0.0.7:8080 redirect_host=app.test"},
+		{"a long one", "GET", strings.Repeat("x", 100<<10) + ".test", "", "host=xxxxx"},
+	} {
+		got := login(tc.method, tc.host, map[string]string{"Sec-Purpose": tc.header})
+		if tc.want == "" && got != "" || strings.Count(got, "\n") > 1 || len(got) > 1<<10 {
+			t.Errorf("%s: got log %q", tc.name, got)
+		}
+		if tc.want != "" && (!strings.Contains(got, "level=WARN") || !strings.Contains(got, tc.want)) {
+			t.Errorf("%s: got log %q; want a warning with %s", tc.name, got, tc.want)
+		}
+	}
+	lines := 0
+	for i := range 200 {
+		lines += strings.Count(login("GET", fmt.Sprintf("made-up-%d.test", i), nil), "\n")
+	}
+	if lines > 10 {
+		t.Errorf("200 hosts that somebody made up left %d lines", lines)
+	}
+	s.advance(time.Hour)
+	if got := login("GET", "c.test", nil); !strings.Contains(got, "host=c.test") {
+		t.Errorf("an hour later: got log %q; want a warning", got)
 	}
 }
 

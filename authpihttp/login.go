@@ -61,16 +61,24 @@ func (a *App) Login(w http.ResponseWriter, r *http.Request) {
 		a.fail(w, r, err, "")
 		return
 	}
-	if a.otherLoopback(r) {
-		slog.Default().WarnContext(r.Context(), "authpihttp: the login comes back to another host name, which does not get this one's cookies",
-			"host", cut(r.Host, 256), "redirect_host", a.siteOf(r).Host)
-	}
+	a.warnOfHost(r)
 	if a.hasCookie(r, kindSilent) {
 		a.setCookie(w, a.siteOf(r), kindSilent, "", -1)
 	}
 	a.pruneLogins(w, r)
 	a.setCookie(w, a.siteOf(r), l.ID+"-", a.book.CookieOf(l), signin.LoginLife)
 	redirect(w, location)
+}
+
+// warnOfHost says that a login comes back to a host which does not get the request's
+// cookies. Where only a proxy has changed Host, all goes well with one redirect URI,
+// and wrong with a second.
+func (a *App) warnOfHost(r *http.Request) {
+	s, known := a.sites.Of(r.Host)
+	host := s.Normal(cut(r.Host, 256))
+	if !known && a.notices.First(host, a.now()) {
+		slog.Default().WarnContext(r.Context(), "authpihttp: the login comes back to another host", "host", host, "redirect_host", s.Host)
+	}
 }
 
 // loginParams are a login's own. Those of a third party are held against section 4

@@ -1,7 +1,6 @@
 package authpihttp_test
 
 import (
-	"bytes"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -361,10 +360,7 @@ func returnToOf(t *testing.T, s *site, r *http.Request, target string) string {
 // An address that is too long to come back to loses its query, which a line in the log
 // says without it. Not parallel: the default logger is everybody's.
 func TestLongDeepLink(t *testing.T) {
-	var out bytes.Buffer
-	before := slog.Default()
-	slog.SetDefault(slog.New(slog.NewTextHandler(&out, nil)))
-	defer slog.SetDefault(before)
+	out := defaultLog(t, slog.LevelInfo)
 	s := newSite(t, nil)
 	b := s.browser()
 	for _, tc := range []struct{ name, path, want, log string }{
