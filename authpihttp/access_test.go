@@ -1,7 +1,12 @@
 package authpihttp_test
 
 import (
+	"fmt"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -78,6 +83,80 @@ func TestRequireAccess(t *testing.T) {
 	}
 	if a := b.get("/naked/org_1/read"); a.status != 500 {
 		t.Errorf("nobody in front: got %d; want 500", a.status)
+	}
+}
+
+// The log says at Debug why somebody may not do something, in a bounded line. An
+// organization that nobody read from the route is the app's mistake, and a warning,
+// once for each guard.
+func TestRefusedAccessIsLogged(t *testing.T) {
+	out := defaultLog(t, slog.LevelDebug)
+	s, _ := newAPI(t, &authpihttp.BearerOptions{Scopes: []string{"openid"}})
+	many := make([]string, 5000)
+	for i := range many {
+		many[i] = fmt.Sprintf("projects%d:read", i)
+	}
+	tokenOf := func(scope string) string {
+		return s.issuer.AccessToken(map[string]any{"sub": "usr_ada", "scope": scope, "organizations": []map[string]any{
+			{"id": "org_1", "scopes": []string{"projects:read", "a:b"}},
+			{"id": "org_2", "scopes": []string{}},
+			{"id": "org_many", "scopes": many},
+		}})
+	}
+	for _, tc := range []struct{ name, scope, path, want string }{
+		{"allowed", "openid", "/api/orgs/org_1/read", ""},
+		{"another scope", "openid", "/api/orgs/org_1/write", `agent=usr_ada organization=org_1 member=true action=write resource=projects scopes="projects:read a:b"`},
+		{"a member without any", "openid", "/api/orgs/org_2/read", `organization=org_2 member=true action=read resource=projects scopes=""`},
+		{"no member", "openid", "/api/orgs/org_3/read", `organization=org_3 member=false action=read resource=projects scopes=""`},
+		{"a long organization", "openid", "/api/orgs/" + strings.Repeat("x", 100<<10) + "/read", "organization=xxx"},
+		{"many scopes", "openid", "/api/orgs/org_many/write", `scopes="projects0:read projects1:read`},
+		{"a scope of the token", "projects:read a:b", "/api/orgs/org_1/read", `agent=usr_ada wanted=openid scopes="projects:read a:b"`},
+	} {
+		out.Reset()
+		token := tokenOf(tc.scope)
+		a := s.browser().send("GET", tc.path, map[string]string{"Authorization": "Bearer " + token})
+		got := out.String()
+		if (a.status == http.StatusForbidden) != (tc.want != "") || tc.want == "" && got != "" || strings.Count(got, "\n") > 1 || len(got) > 2<<10 || strings.Contains(got, token) {
+			t.Errorf("%s: got %d and log %q", tc.name, a.status, got)
+		}
+		if tc.want != "" && (!strings.Contains(got, "level=DEBUG") || !strings.Contains(got, tc.want)) {
+			t.Errorf("%s: got log %q; want %s", tc.name, got, tc.want)
+		}
+	}
+	token := tokenOf("openid")
+	for _, tc := range []struct {
+		path, want string
+	}{
+		{"/api/noorg/read", `level=WARN msg="authpihttp: RequireAccess was given no organization" path=/api/noorg/read action=read resource=projects`},
+		{"/api/noorg/read", ""},
+		{"/api/noorg/write", "path=/api/noorg/write"},
+	} {
+		out.Reset()
+		a := s.browser().send("GET", tc.path, map[string]string{"Authorization": "Bearer " + token})
+		if got := out.String(); a.status != http.StatusForbidden || (tc.want == "") != (got == "") || !strings.Contains(got, tc.want) {
+			t.Errorf("%s: got %d and log %q; want %q", tc.path, a.status, got, tc.want)
+		}
+	}
+}
+
+// A line that nobody reads costs nothing, however many scopes it would have: here they
+// are 100 KB for each refusal.
+func TestRefusedAccessCostsNothing(t *testing.T) {
+	defaultLog(t, slog.LevelInfo)
+	scopes := slices.Repeat([]string{"projects:reader"}, 5000)
+	ada := &authpi.Agent{ID: "usr_ada", Organizations: []authpi.Organization{{ID: "org_1", Scopes: scopes}}}
+	guard := authpihttp.RequireAccess("write", "projects", func(*http.Request) string { return "org_1" })(http.NotFoundHandler())
+	r := httptest.NewRequest("GET", "/", nil)
+	r = r.WithContext(authpihttp.WithAgent(r.Context(), ada))
+	const times = 50
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range times {
+		guard.ServeHTTP(httptest.NewRecorder(), r)
+	}
+	runtime.ReadMemStats(&after)
+	if got := (after.TotalAlloc - before.TotalAlloc) / times; got > 30_000 {
+		t.Errorf("a refusal took %d bytes", got)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -126,6 +127,9 @@ func (b *Bearer) Require(next http.Handler) http.Handler {
 		}
 		for _, scope := range b.opts.Scopes {
 			if !agent.HasScope(scope) {
+				if slog.Default().Enabled(r.Context(), slog.LevelDebug) {
+					logForbidden(r.Context(), agent, strings.Fields(agent.Tokens.Scope), "wanted", strings.Join(b.opts.Scopes, " "))
+				}
 				b.forbid(w, r, strings.Join(b.opts.Scopes, " "))
 				return
 			}
