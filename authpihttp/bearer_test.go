@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -29,6 +30,7 @@ func TestBearer(t *testing.T) {
 		bad   = realm + `, error="invalid_token", error_description="`
 		wrong = realm + `, error="invalid_request", error_description="`
 	)
+	clock := regexp.MustCompile(`here it is [0-9T:-]+Z`)
 	for _, tc := range []struct {
 		name   string
 		path   string
@@ -56,7 +58,7 @@ func TestBearer(t *testing.T) {
 		{"personal token", "/api/me", []string{"Bearer ptk_abc"}, 401, bad + `format: is a personal token (ptk_...), which only the issuer can check"` + meta},
 		{"API key", "/api/me", []string{"Bearer key_abc:def"}, 401, bad + `format: is an API key (key_...), which only the issuer can check"` + meta},
 		{"oversized", "/api/me", []string{"Bearer " + strings.Repeat("a", 900_000)}, 401, bad},
-		{"expired", "/api/me", []string{good(map[string]any{"exp": 1})}, 401, bad + `exp: has passed, at 1970-01-01T00:00:01Z"` + meta},
+		{"expired", "/api/me", []string{good(map[string]any{"exp": 1})}, 401, bad + `exp: has passed, at 1970-01-01T00:00:01Z; here it is NOW"` + meta},
 		{"another API's", "/api/me", []string{good(map[string]any{"aud": clientID})}, 401, bad + `aud: is another API's; want 'https://api.test/v1'"` + meta},
 		{"another issuer's", "/api/me", []string{good(map[string]any{"iss": "https://evil.test/\"\\\n\u00fc"})}, 401, bad + `iss: is 'https://evil.test/`},
 		{"ID token", "/api/me", []string{"Bearer " + s.issuer.Sign(map[string]any{"iss": s.issuer.URL, "nonce": "n"}, nil)}, 401, bad + `typ: is not at+jwt (RFC 9068 section 4): this is an ID token"` + meta},
@@ -75,7 +77,7 @@ func TestBearer(t *testing.T) {
 			}
 			w := newRecorder()
 			s.handler.ServeHTTP(w, r)
-			got := w.Header().Get("WWW-Authenticate")
+			got := clock.ReplaceAllString(w.Header().Get("WWW-Authenticate"), "here it is NOW")
 			exact := tc.want == "" || strings.HasSuffix(tc.want, meta)
 			if w.Code != tc.status || exact && got != tc.want || !strings.HasPrefix(got, tc.want) {
 				t.Errorf("got %d\n%s\nwant %d\n%s", w.Code, got, tc.status, tc.want)

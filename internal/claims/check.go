@@ -85,7 +85,7 @@ func (p *Policy) timesSaid(c *Claims) error {
 		return refuse("exp", "is no date")
 	}
 	if c.Expiry.Present && !first.Before(c.Expiry.Time().Add(p.Skew)) {
-		return refuse("exp", "has passed, at "+c.Expiry.Time().Format(time.RFC3339))
+		return p.refuseDate("exp", "has passed, at ", c.Expiry)
 	}
 	for _, d := range []struct {
 		name string
@@ -95,10 +95,15 @@ func (p *Policy) timesSaid(c *Claims) error {
 			return refuse(d.name, "is no date")
 		}
 		if last.Before(d.date.Time().Add(-p.Skew)) {
-			return refuse(d.name, "lies ahead, at "+d.date.Time().Format(time.RFC3339))
+			return p.refuseDate(d.name, "lies ahead, at ", d.date)
 		}
 	}
 	return nil
+}
+
+// refuseDate says what time it is here, too: of two clocks either may be wrong.
+func (p *Policy) refuseDate(part, reason string, date Date) error {
+	return refuse(part, reason+date.Time().Format(time.RFC3339)+"; here it is "+p.Now.UTC().Format(time.RFC3339))
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -183,7 +188,7 @@ func (p *IDTokenPolicy) login(c *Claims) error {
 		return refuse("auth_time", "is missing or no date, although max_age was asked for")
 	}
 	if p.Now.After(c.AuthTime.Time().Add(max(p.MaxAge, 0) + p.Skew)) {
-		return refuse("auth_time", "is longer ago than max_age")
+		return p.refuseDate("auth_time", "is longer ago than max_age, at ", c.AuthTime)
 	}
 	return nil
 }

@@ -139,15 +139,18 @@ func TestIDToken(t *testing.T) {
 func TestReasons(t *testing.T) {
 	t.Parallel()
 	for says, change := range map[string]members{
-		"exp: is missing":                          {"exp": nil},
-		"exp: is no date":                          {"exp": "1"},
-		"exp: has passed, at 2027-01-15T07:00:00Z": {"exp": after(-time.Hour)},
-		"iat: is missing":                          {"iat": nil},
-		"iat: is no date":                          {"iat": true},
-		"auth_time: is missing or no date, although max_age was asked for": {"auth_time": nil},
-		"auth_time: is longer ago than max_age":                            {},
+		"exp: is missing": {"exp": nil},
+		"exp: is no date": {"exp": "1"},
+		"exp: has passed, at 2027-01-15T07:00:00Z; here it is 2027-01-15T08:00:00Z": {"exp": after(-time.Hour)},
+		"iat: is missing": {"iat": nil},
+		"iat: is no date": {"iat": true},
+		"iat: lies ahead, at 2027-01-15T09:00:00Z; here it is 2027-01-15T08:00:00Z":                       {"iat": after(time.Hour)},
+		"nbf: lies ahead, at 2027-01-15T09:00:00Z; here it is 2027-01-15T08:00:00Z":                       {"nbf": after(time.Hour)},
+		"auth_time: is missing or no date, although max_age was asked for":                                {"auth_time": nil},
+		"auth_time: is longer ago than max_age, at 2027-01-15T07:59:00Z; here it is 2027-01-15T08:00:00Z": {},
 	} {
 		p := claims.IDTokenPolicy{Policy: policy(), MaxAge: time.Second}
+		p.Now = p.Now.In(time.FixedZone("", 3600)) // the dates of a token have no zone
 		if err := p.Check(decoded(t, idToken, change)); err == nil || err.Error() != says {
 			t.Errorf("got %v; want %s", err, says)
 		}
