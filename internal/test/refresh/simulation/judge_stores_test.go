@@ -70,14 +70,14 @@ func (w *world) judgeOrder(run *refreshing) {
 }
 
 // endOnRefresh notes the end of an OnRefresh. Its caller must not have left it behind,
-// unless it took too long. What a source refreshes is the source's, whichever request it
-// was that needed it. w.mu is held.
+// unless it took too long, or began too late for all of its time. What a source refreshes
+// is the source's, whichever request it was that needed it. w.mu is held.
 func (w *world) endOnRefresh(run *refreshing) {
 	c := run.c
 	run.over, run.ended = true, w.now()
 	delete(c.p.handing, run)
 	leftBehind := c.over && c.kind != source && !c.p.killed && run.ended > c.ended+tolerance
-	if leftBehind && run.ended-run.began < w.timeout()-time.Second/2 {
+	if leftBehind && !errors.Is(run.err, context.DeadlineExceeded) && run.ended-run.began < w.timeout()-time.Second/2 {
 		w.violate(beforeReturn, c.p, c, "OnRefresh with %v went on when the call had returned", run.set)
 	}
 }
