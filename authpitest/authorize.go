@@ -69,17 +69,35 @@ func (s *Server) authorize(x *exchange) *answer {
 	p := cloneValues(x.Form)
 	delete(p, userField)
 	delete(p, cancelField)
-	c, known := s.client(p.Get("client_id"))
-	switch {
-	case !known || len(p["client_id"]) != 1:
-		return problemPage("The client_id is unknown.")
-	case !c.allows(p.Get("redirect_uri")) || len(p["redirect_uri"]) != 1:
-		return problemPage("The redirect_uri is not registered.")
+	c, problem := s.checkClient(p)
+	if problem != nil {
+		return problem
 	}
 	if fail := checkAuthorization(p); fail != nil {
 		return s.refuse(x, p, fail.code, fail.description)
 	}
 	return s.answerLogin(x, c, p)
+}
+
+// checkClient returns the client that a request names, or what may not be answered by
+// redirect.
+func (s *Server) checkClient(p url.Values) (Client, *answer) {
+	id, uri := p["client_id"], p["redirect_uri"]
+	if len(id) != 1 {
+		return Client{}, missing("client_id")
+	}
+	c, known := s.client(id[0])
+	switch {
+	case !known:
+		return c, notRegistered("client_id", id[0], s.clientIDs(), "Options.ClientID (of the issuer command: -client-id)")
+	case len(uri) != 1:
+		return c, missing("redirect_uri")
+	}
+	change := "Options.RedirectURIs (of the issuer command: -redirect)"
+	if c.ID != s.opts.ClientID {
+		change = "Client.RedirectURIs (of the issuer command: redirect_uris in the file of -people)"
+	}
+	return c, checkReturn("redirect_uri", uri[0], c.RedirectURIs, change)
 }
 
 // answerLogin is what becomes of an authorization request that holds.

@@ -3,6 +3,7 @@ package authpitest
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -58,9 +59,10 @@ func (s *Server) client(id string) (Client, bool) {
 	return c, ok
 }
 
-// allows tells whether the client may be answered at uri.
-func (c Client) allows(uri string) bool {
-	return redirectable(uri) && (len(c.RedirectURIs) == 0 || slices.Contains(c.RedirectURIs, uri))
+func (s *Server) clientIDs() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.clients))
 }
 
 // redirectable refuses what no browser should be sent to.

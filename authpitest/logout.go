@@ -3,7 +3,6 @@ package authpitest
 import (
 	"net/http"
 	"net/url"
-	"slices"
 )
 
 // logout is OIDC RP-Initiated Logout 1.0, with the id_token_hint that AuthPI asks
@@ -20,8 +19,11 @@ func (s *Server) logout(x *exchange) *answer {
 		return problemPage("The id_token_hint belongs to another client.")
 	}
 	target := x.Form.Get("post_logout_redirect_uri")
-	if target != "" && !s.mayReturnTo(target) {
-		return problemPage("The post_logout_redirect_uri is not registered.")
+	if target != "" {
+		const change = "Options.PostLogoutRedirectURIs (of the issuer command: -after-logout)"
+		if problem := checkReturn("post_logout_redirect_uri", target, s.opts.PostLogoutRedirectURIs, change); problem != nil {
+			return problem
+		}
 	}
 	sub, _ := claims["sub"].(string)
 	sid, _ := claims["sid"].(string)
@@ -48,9 +50,4 @@ func (s *Server) endSession(sid, sub string) {
 			delete(s.browsers, id)
 		}
 	}
-}
-
-func (s *Server) mayReturnTo(uri string) bool {
-	allowed := s.opts.PostLogoutRedirectURIs
-	return redirectable(uri) && (len(allowed) == 0 || slices.Contains(allowed, uri))
 }

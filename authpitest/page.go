@@ -78,13 +78,6 @@ func initials(name string) string {
 	return letters
 }
 
-// problemPage is for what may not be told by redirect.
-func problemPage(message string) *answer {
-	a := messagePage(http.StatusBadRequest, "This request cannot be answered", message)
-	a.problem = message
-	return a
-}
-
 func messagePage(status int, title, message string) *answer {
 	return renderPage(status, pageData{Title: title, Message: message})
 }

@@ -59,6 +59,26 @@ func TestLogout(t *testing.T) {
 	}
 }
 
+// Whoever has registered another address than the app sends sees both, and the flag.
+func TestNotRegistered(t *testing.T) {
+	t.Parallel()
+	r := start(t, "-redirect", "http://127.0.0.1:8080/callback")
+	sent, err := r.client().CreateAuthorizationURL([]string{"openid"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for address, wants := range map[string][]string{
+		sent.URL: {defaultRedirect, "http://127.0.0.1:8080/callback", "-redirect)"},
+		strings.Replace(sent.URL, "client_id=c_dev", "client_id=c_app", 1): {"c_app", "c_dev", "c_worker", "-client-id)"},
+	} {
+		got := r.get(address)
+		if got.status != http.StatusBadRequest {
+			t.Errorf("got %d; want 400", got.status)
+		}
+		wantTexts(t, got.body, wants...)
+	}
+}
+
 // The built-in machine has five-minute tokens and memberships of its own.
 func TestMachine(t *testing.T) {
 	t.Parallel()
