@@ -2,6 +2,7 @@ package authpihttp
 
 import (
 	"context"
+	"log/slog"
 	"mime"
 	"net/http"
 	"strings"
@@ -40,8 +41,8 @@ type Replays interface {
 // The issuer sends neither cookie nor origin: [http.CrossOriginProtection] lets it
 // pass, but middleware that wants a CSRF token must exempt it. The answer is 200
 // once end has returned nil. Otherwise it is 400 (section 2.8), also for a failure
-// of end, and the token may then come again. The context of end ends when the issuer
-// hangs up.
+// of end, and the token may then come again; a line in [slog.Default] says why. The
+// context of end ends when the issuer hangs up.
 func BackchannelLogout(client *authpi.IdpClient, end func(context.Context, authpi.LogoutToken) error, opts *BackchannelOptions) http.Handler {
 	b := &backchannel{client: client, end: end, now: time.Now}
 	if opts != nil {
@@ -98,18 +99,32 @@ func (b *backchannel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusMethodNotAllowed, errorBody{"invalid_request", "post the logout token"})
 		return
 	}
-	if refused := b.logout(w, r); refused != nil {
-		writeJSON(w, http.StatusBadRequest, refused)
+	refused := b.logout(w, r)
+	if refused == nil {
+		w.WriteHeader(http.StatusOK)
 		return
 	}
-	w.WriteHeader(http.StatusOK)
+	level := slog.LevelInfo // anybody may send one
+	if refused.Error == codeLogoutFailed {
+		level = slog.LevelWarn // this one is the issuer's
+	}
+	logRequest(r, level, http.StatusBadRequest, bearer.Quotable("back-channel logout: "+refused.Description+refused.cause))
+	writeJSON(w, http.StatusBadRequest, refused.errorBody)
 }
 
+// refusedLogout is an answer, and what the log says besides.
+type refusedLogout struct {
+	errorBody
+	cause string
+}
+
+const codeLogoutFailed = "logout_failed"
+
 // logout does it, or tells why not.
-func (b *backchannel) logout(w http.ResponseWriter, r *http.Request) *errorBody {
+func (b *backchannel) logout(w http.ResponseWriter, r *http.Request) *refusedLogout {
 	raw, reason := logoutTokenOf(w, r)
 	if reason != "" {
-		return &errorBody{"invalid_request", reason}
+		return &refusedLogout{errorBody{"invalid_request", reason}, ""}
 	}
 	ctx := r.Context()
 	token, err := b.client.VerifyLogoutToken(ctx, raw)
@@ -117,21 +132,21 @@ func (b *backchannel) logout(w http.ResponseWriter, r *http.Request) *errorBody 
 		refused := refusalFor(err)
 		if refused.code == "" {
 			setRetryAfter(w, err)
-			return &errorBody{"temporarily_unavailable", "the logout token cannot be verified now"}
+			return &refusedLogout{errorBody{"temporarily_unavailable", "the logout token cannot be verified now"}, ": " + err.Error()}
 		}
-		return &errorBody{"invalid_request", bearer.Quotable(refused.description)}
+		return &refusedLogout{errorBody{"invalid_request", bearer.Quotable(refused.description)}, ""}
 	}
 	id := signin.ReplayID(token)
 	first, err := b.replays.Use(ctx, id, signin.RememberUntil(token, b.now()))
 	if err == nil && !first {
-		return &errorBody{"invalid_request", "jti: the logout token was used before"}
+		return &refusedLogout{errorBody{"invalid_request", "jti: the logout token was used before"}, ""}
 	}
 	if err == nil {
 		err = b.endOnce(ctx, id, *token)
 	}
 	if err != nil {
 		setRetryAfter(w, err)
-		return &errorBody{"logout_failed", "the sessions could not be ended; send it again"}
+		return &refusedLogout{errorBody{codeLogoutFailed, "the sessions could not be ended; send it again"}, ": " + err.Error()}
 	}
 	return nil
 }

@@ -3,7 +3,9 @@ package authpihttp_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"sync"
@@ -142,6 +144,56 @@ func TestBackchannelLogoutFails(t *testing.T) {
 	status, body, _ := post(h, "logout_token="+unknown.issuer.LogoutToken(nil))
 	if status != 400 || !strings.Contains(body, "temporarily_unavailable") {
 		t.Errorf("without keys: got %d %s; want 400", status, body)
+	}
+}
+
+// The log says what was wrong with a logout, at Info where anybody could have sent it,
+// and at Warn where sessions go on.
+func TestRefusedBackchannelLogoutIsLogged(t *testing.T) {
+	out := defaultLog(t, slog.LevelInfo)
+	s := newSite(t, nil)
+	var fail error
+	h := authpihttp.BackchannelLogout(s.client, func(context.Context, authpi.LogoutToken) error { return fail }, nil)
+	good := s.issuer.LogoutToken(nil)
+	for _, tc := range []struct {
+		name, token string
+		before      func()
+		want        []string // in the log; none: nothing
+	}{
+		{"good", good, nil, nil},
+		{"used before", good, nil, []string{"level=INFO", "jti: the logout token was used before"}},
+		{"no token", "", nil, []string{"level=INFO", "path=/back", "status=400", "the form must hold one logout_token"}},
+		{"another client's", s.issuer.LogoutToken(map[string]any{"aud": "c_other"}), nil, []string{"level=INFO", "aud: is missing, or another client's"}},
+		{"another issuer's", s.issuer.LogoutToken(map[string]any{"iss": "https://evil.test/" + strings.Repeat("x", 20<<10)}), nil, []string{"level=INFO", "iss: is 'https://evil.test/xxx"}},
+		{"an ID token", s.issuer.Sign(map[string]any{"iss": s.issuer.URL, "nonce": "n"}, nil), nil, []string{"level=INFO"}},
+		{"no JWT", "sesame.sesame", nil, []string{"level=INFO", "format: "}},
+		{"sessions that go on", s.issuer.LogoutToken(nil), func() { fail = errors.New("no connection to the database") },
+			[]string{"level=WARN", "the sessions could not be ended; send it again: no connection to the database"}},
+	} {
+		if tc.before != nil {
+			tc.before()
+		}
+		out.Reset()
+		r := httptest.NewRequest("POST", "/back", strings.NewReader("logout_token="+tc.token))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		w := newRecorder()
+		h.ServeHTTP(w, r)
+		got := out.String()
+		if want := min(len(tc.want), 1); strings.Count(got, "\n") != want || len(got) > 1<<10 || tc.token != "" && strings.Contains(got, tc.token) {
+			t.Errorf("%s: got %d %s and log %q; want %d line", tc.name, w.Code, w.Body, got, want)
+		}
+		for _, want := range tc.want {
+			if !strings.Contains(got, want) {
+				t.Errorf("%s: got log %q; want %s", tc.name, got, want)
+			}
+		}
+	}
+	out.Reset()
+	away := newSite(t, nil)
+	away.issuer.Inject(authpitest.Fault{Times: -1, Status: 500})
+	post(authpihttp.BackchannelLogout(away.client, nil, nil), "logout_token="+away.issuer.LogoutToken(nil))
+	if got := out.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "level=INFO") || !strings.Contains(got, "cannot be verified now: authpi: logout token: keys: ") {
+		t.Errorf("without keys: got log %q", got)
 	}
 }
 

@@ -204,6 +204,10 @@ func logFailure(r *http.Request, status int, err error) {
 		errors.Is(err, errStepUp), errors.Is(err, errNotRecent):
 		return
 	}
+	logRequest(r, level, status, err)
+}
+
+func logRequest(r *http.Request, level slog.Level, status int, err any) {
 	const longest = 256 // of what anybody may send
 	slog.Default().Log(r.Context(), level, "authpihttp: request failed",
 		"method", cut(r.Method, longest), "path", cut(r.URL.Path, longest), "status", status, "error", err)

@@ -1,10 +1,12 @@
 package authpihttp_test
 
 import (
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
 
+	authpi "github.com/authpi/authpi-idp-go"
 	"github.com/authpi/authpi-idp-go/authpitest"
 )
 
@@ -45,6 +47,39 @@ func TestLogoutOfNobody(t *testing.T) {
 	b := s.browser()
 	if a := b.send(http.MethodPost, "/auth/logout", nil); a.status != http.StatusSeeOther || a.location != "/" {
 		t.Errorf("got %d to %q; want 303 home", a.status, a.location)
+	}
+}
+
+// A refresh token that could not be revoked is good until it expires: the log says so.
+func TestFailedRevocationIsLogged(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		change func(*setup)
+		fault  *authpitest.Fault
+		want   string // in the log; empty: nothing
+	}{
+		{"revoked", nil, nil, ""},
+		{"the issuer is down", nil, &authpitest.Fault{Endpoint: "revoke", Times: -1, Status: 503}, `level=WARN msg="authpihttp: a refresh token could not be revoked" error="authpi: revoke token`},
+		{"no answer", nil, &authpitest.Fault{Endpoint: "revoke", Times: -1, Drop: true}, "level=WARN"},
+		{"an issuer that revokes nothing", func(made *setup) {
+			const issuer = "https://idp.authpi.test/i_test"
+			made.client.Endpoints = authpi.Endpoints{Authorization: issuer + "/authorize", Token: issuer + "/token", JWKS: issuer + "/jwks.json"}
+		}, nil, ""},
+	} {
+		out := defaultLog(t, slog.LevelInfo)
+		s := newSite(t, tc.change)
+		b := s.browser()
+		b.signIn("usr_ada")
+		token := b.tokens().RefreshToken
+		if tc.fault != nil {
+			s.issuer.Inject(*tc.fault)
+		}
+		b.send(http.MethodPost, "/auth/logout", nil)
+		b.wantUser("")
+		got := out.String()
+		if (tc.want == "") != (got == "") || !strings.Contains(got, tc.want) || strings.Count(got, "\n") > 1 || strings.Contains(got, token) {
+			t.Errorf("%s: got log %q; want %q", tc.name, got, tc.want)
+		}
 	}
 }
 

@@ -6,6 +6,8 @@ package signin
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"log/slog"
 	"strconv"
 	"strings"
 	"sync"
@@ -85,14 +87,19 @@ func Tidying(ctx context.Context) (context.Context, context.CancelFunc) {
 // revocationLimit is short: a user is waiting, and the session is gone already.
 const revocationLimit = 3 * time.Second
 
-// Revoke gives a refresh token back to the issuer. It does what it can.
+// Revoke gives a refresh token back to the issuer. It does what it can: where that
+// fails, the token is good until it expires.
 func (b *Book) Revoke(ctx context.Context, tokens authpi.TokenSet) {
 	if tokens.RefreshToken == "" {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revocationLimit)
 	defer cancel()
-	_ = b.client.RevokeToken(ctx, tokens.RefreshToken, "refresh_token")
+	err := b.client.RevokeToken(ctx, tokens.RefreshToken, "refresh_token")
+	var none *authpi.ConfigurationError // the issuer revokes nothing
+	if err != nil && !errors.As(err, &none) {
+		slog.Default().WarnContext(ctx, "authpihttp: a refresh token could not be revoked", "error", err)
+	}
 }
 
 // Claims are those of an Agent's token that a sign-in is judged by.
