@@ -223,6 +223,10 @@ func (a *App) checkSites() {
 // button), signed-out and backchannel-logout. It panics where the client cannot
 // start a login, for example without RedirectURI.
 //
+// Behind an [http.CrossOriginProtection] of the whole app, POST to login and to logout
+// need its AddInsecureBypassPattern, as the example has it: a third party's login
+// comes from another site, and logout refuses those by itself.
+//
 // For each redirect URI whose path is not the callback's, which is Options.BasePath +
 // Options.Prefix + "/callback", it logs a warning to [slog.Default]: the user would
 // come back to a page that does not exist.

@@ -1,11 +1,13 @@
 package authpihttp_test
 
 import (
+	"cmp"
 	"fmt"
 	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
@@ -98,6 +100,34 @@ func ExampleNew() {
 	}
 	fmt.Println(location.Host, location.Query().Get("redirect_uri"))
 	// Output: idp.authpi.com https://app.example/account/callback
+}
+
+// CrossOriginProtection around the whole app refuses forms of other sites. It must
+// let two addresses through: login, which another site may start by POST, and
+// logout, which refuses other sites by itself, with a page of its own.
+func ExampleApp_Register() {
+	app := newExampleApp()
+	protection := http.NewCrossOriginProtection()
+	protection.AddInsecureBypassPattern("POST /auth/login")
+	protection.AddInsecureBypassPattern("POST /auth/logout")
+	handler := protection.Handler(app.mux)
+
+	for _, path := range []string{"/auth/login", "/auth/logout", "/projects"} {
+		form := url.Values{"iss": {app.issuer.URL}}
+		r := httptest.NewRequest(http.MethodPost, path, strings.NewReader(form.Encode()))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("Sec-Fetch-Site", "cross-site")
+		r.Header.Set("Accept", "text/html")
+		r.Host = "app.example"
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+		to, _, _ := strings.Cut(w.Header().Get("Location"), "?")
+		fmt.Println(path, w.Code, cmp.Or(to, w.Header().Get("Content-Type")))
+	}
+	// Output:
+	// /auth/login 303 https://idp.authpi.test/i_test/authorize
+	// /auth/logout 403 text/html; charset=utf-8
+	// /projects 403 text/plain; charset=utf-8
 }
 
 // A page goes to the login. A program gets an error that it can read.

@@ -420,6 +420,12 @@ func (b *browser) form(method, path string, values map[string]string) answer {
 	}
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.Header.Set("Accept", "text/html")
+	return b.do(r)
+}
+
+// do sends a request as it is.
+func (b *browser) do(r *http.Request) answer {
+	b.t.Helper()
 	response, err := b.http.Do(r)
 	if err != nil {
 		b.t.Fatal(err)

@@ -317,6 +317,56 @@ func TestThirdPartyInitiatedLogin(t *testing.T) {
 	}
 }
 
+// Behind http.CrossOriginProtection of the whole app, with the patterns of
+// ExampleApp_Register, all that Register mounts works as without it, and nothing else
+// is open to other sites.
+func TestBehindCrossOriginProtection(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	protection := http.NewCrossOriginProtection()
+	protection.AddInsecureBypassPattern("POST /auth/login")
+	protection.AddInsecureBypassPattern("POST /auth/logout")
+	s.handler = protection.Handler(s.mux)
+	b := s.browser()
+	post := func(path, from string, form url.Values) answer {
+		t.Helper()
+		r, err := http.NewRequest(http.MethodPost, origin+path, strings.NewReader(form.Encode()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header = http.Header{"Content-Type": {"application/x-www-form-urlencoded"}, "Accept": {"text/html"}, "Sec-Fetch-Site": {from}}
+		return b.do(r)
+	}
+	third := url.Values{"iss": {s.issuer.URL}, "target_link_uri": {origin + "/x"}}
+	a := post("/auth/login", "cross-site", third)
+	if a = b.get(s.atIssuer(a.location, "usr_ada")); a.location != "/x" {
+		t.Fatalf("a third party's login: got %d to %q", a.status, a.location)
+	}
+	const own = "That did not come from this site"
+	for _, tc := range []struct {
+		path, from string
+		form       url.Values
+		status     int
+		body       string
+	}{
+		{"/auth/login", "cross-site", url.Values{"iss": {"https://evil.test"}}, 400, "is not for this site"},
+		{"/auth/login", "cross-site", nil, 400, "is not for this site"},
+		{"/auth/logout", "cross-site", nil, 403, own},
+		{"/auth/logout", "same-site", nil, 403, own},
+		{"/auth/callback", "cross-site", nil, 403, "cross-origin request detected"},
+		{"/auth/login/", "cross-site", third, 403, "cross-origin request detected"},
+		{"/x", "cross-site", nil, 403, "cross-origin request detected"},
+		{"/x", "same-origin", nil, 200, "usr_ada"},
+		{"/auth/backchannel-logout", "", url.Values{"logout_token": {s.issuer.LogoutToken(map[string]any{"sub": "usr_bob"})}}, 200, ""},
+		{"/auth/logout", "same-origin", nil, 303, ""},
+	} {
+		if a := post(tc.path, tc.from, tc.form); a.status != tc.status || !strings.Contains(a.body, tc.body) {
+			t.Errorf("%s from %q: got %d %s; want %d with %q", tc.path, tc.from, a.status, a.body, tc.status, tc.body)
+		}
+	}
+	b.wantUser("")
+}
+
 // What the app demands of every sign-in holds under a guard too: a guard's part of the
 // address is sealed, and good in any browser.
 func TestGuardKeepsTheAgeOfTheApp(t *testing.T) {

@@ -127,7 +127,12 @@ func (b *browser) signIn(field, value string) shown {
 
 func (b *browser) signInAt(path, field, value string) shown {
 	b.t.Helper()
-	page := b.get(b.app.URL + path)
+	return b.answer(b.get(b.app.URL+path), field, value)
+}
+
+// answer fills in the issuer's page.
+func (b *browser) answer(page shown, field, value string) shown {
+	b.t.Helper()
 	if !strings.HasPrefix(page.url.String(), b.issuer.URL+"/authorize?") {
 		b.t.Fatalf("the login led to %s", page.url.Path)
 	}
@@ -385,6 +390,18 @@ func TestErrorPages(t *testing.T) {
 	if got := b.do(r, err); got.status != 403 || !strings.HasPrefix(got.header.Get("Content-Type"), "application/json") {
 		t.Errorf("a program got %d, %s", got.status, got.header.Get("Content-Type"))
 	}
+}
+
+// Another site may start a login by a form, and post nothing else.
+func TestThirdPartyLogin(t *testing.T) {
+	b := newWorld(t).browser()
+	form := url.Values{"iss": {b.issuer.URL}, "target_link_uri": {b.app.URL + "/orgs/org_engines/projects"}}
+	page := b.answer(b.post(b.app.URL+"/auth/login", form, "cross-site"), "user", "usr_ada")
+	want(t, page, 200, "Projects of Analytical Engines")
+	for _, path := range []string{"/auth/logout", "/auth/callback", "/pause"} {
+		want(t, b.post(b.app.URL+path, form, "cross-site"), 403, "That did not come from this site", "Tessera")
+	}
+	want(t, b.get(b.app.URL), 200, "Ada Lovelace")
 }
 
 func TestLife(t *testing.T) {
