@@ -330,13 +330,21 @@ func TestOthersKnowWhichIsNewer(t *testing.T) {
 		{"the store is ahead", 0, "b", "b.1", "b.2", "b.2"},
 		{"nobody knows", 0, "c", "b.2", "b.1", "b.1"},
 		{"the store is behind what was refreshed here", 0, "a", "a.2", "a.0", "a.3"},
+		{"the store is ahead with what was spent here long ago", 0, "s", "b.0", "s.1", "s.3"},
 		{"dates tell that it is", -1, "", "a.2", "a.0", "a.3"},
 		{"dates tell that it is not", 1, "", "x.0", "a.0", "a.1"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			in(t, func(t *testing.T, w *world) {
+				w.chain("s", 2)
+				time.Sleep(2 * memory)
 				w.chain("a", 1)
-				w.Compare = func(rotate.Tokens, rotate.Tokens) int { return tc.compare }
+				w.Compare = func(set, _ rotate.Tokens) int {
+					if set.RefreshToken == "s.2" {
+						return 1
+					}
+					return tc.compare
+				}
 				w.Peek = func(_ context.Context, have rotate.Tokens) (rotate.Answer, bool) {
 					first := tc.elsewhere + ".1"
 					return rotate.Answer{Next: expired(next(first, 1)), Shared: true}, have.RefreshToken == first

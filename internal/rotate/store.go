@@ -41,39 +41,40 @@ func (c *call) readStore(current Tokens, reserve time.Duration) (*Fate, error) {
 	if err != nil {
 		return nil, err
 	}
-	doubt := c.inDoubt(*stored.Load(), current)
+	doubt, ahead := c.inDoubt(*stored.Load(), current)
 	c.engine.followElsewhere(ctx, doubt)
-	return c.noteNewer(*stored.Load(), current, doubt != Tokens{}), nil
+	return c.noteNewer(*stored.Load(), current, ahead), nil
 }
 
-// inDoubt returns the last set that is known to come of what the store has, where that
-// is taken for newer than current, though nothing tells: other processes may know.
-// Else there is none.
-func (c *call) inDoubt(stored, current Tokens) (last Tokens) {
+// inDoubt returns the last set that is known to come of what the store has, where
+// nothing tells whether that or current is newer: other processes may know. Else it is
+// empty. ahead is whether the store is taken for newer, unless they say otherwise.
+func (c *call) inDoubt(stored, current Tokens) (last Tokens, ahead bool) {
 	e := c.engine
 	now := e.Now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if stored.RefreshToken == current.RefreshToken || !c.isNewer(stored, current, now) {
-		return last
+	if stored.RefreshToken == current.RefreshToken || stored.RefreshToken == c.Have.RefreshToken || e.isBehind(stored, current, now) {
+		return Tokens{}, false
 	}
+	last = stored
 	if _, set := e.newest(e.id(stored.RefreshToken), now); set != nil {
-		stored = set.Next
+		last = set.Next
 	}
-	if e.Compare(stored, current) != 0 {
-		return last
+	if e.Compare(last, current) != 0 {
+		return Tokens{}, false
 	}
-	return stored
+	return last, c.isNewer(stored, current, now)
 }
 
-// noteNewer notes what the store has, where that is newer than current. Where that was
-// in doubt it is, unless the other processes have just said otherwise.
-func (c *call) noteNewer(stored, current Tokens, doubt bool) *Fate {
+// noteNewer notes what the store has, where that is newer than current. Where it was
+// ahead, in doubt, it is so as long as nobody has said otherwise.
+func (c *call) noteNewer(stored, current Tokens, ahead bool) *Fate {
 	e := c.engine
 	now := e.Now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if doubt && e.isBehind(stored, current, now) || !doubt && !c.isNewer(stored, current, now) {
+	if ahead = ahead && !e.isBehind(stored, current, now); !ahead && !c.isNewer(stored, current, now) {
 		return nil
 	}
 	found := &Fate{State: Rotated, Next: stored, Found: true}

@@ -138,7 +138,7 @@ var flaws = []flaw{
 	},
 	{
 		"a store that fails is passed over", "internal/rotate/store.go",
-		"\tif err != nil {\n\t\treturn nil, err\n\t}\n\tdoubt := ", "\tif err != nil {\n\t\treturn nil, nil\n\t}\n\tdoubt := ",
+		"\tif err != nil {\n\t\treturn nil, err\n\t}\n\tdoubt, ahead := ", "\tif err != nil {\n\t\treturn nil, nil\n\t}\n\tdoubt, ahead := ",
 		[]string{reloadHeeded},
 	},
 	{
