@@ -85,32 +85,32 @@ func (c *IdpClient) exchangeOnce(ctx context.Context, code, codeVerifier string,
 	form.Add("redirect_uri", cmp.Or(redirect, c.cfg.RedirectURI))
 	form.Add("code_verifier", codeVerifier)
 	form.AddAll("resource", c.resourcesOr(opts.Resources))
-	resp, err := c.requestTokens(ctx, opExchange, codeTokenError, url, &form, code, codeVerifier)
+	answer, err := c.requestTokens(ctx, opExchange, codeTokenError, url, &form, code, codeVerifier)
 	if err != nil {
 		return nil, err
 	}
-	return c.exchanged(ctx, resp, opts)
+	return c.exchanged(ctx, answer, opts)
 }
 
 // exchanged returns the Agent of an answer to a code.
-func (c *IdpClient) exchanged(ctx context.Context, resp tokens.Answer, opts *ExchangeOptions) (*Agent, error) {
-	answer := TokenSet(resp.Set)
+func (c *IdpClient) exchanged(ctx context.Context, answer tokens.Answer, opts *ExchangeOptions) (*Agent, error) {
+	set := TokenSet(answer.Set)
 	switch {
-	case !resp.Usable():
-		return nil, invalidResponse(opExchange, resp.Fault(), http.StatusOK, nil)
-	case slices.Contains(resp.Odd, "id_token"):
-		c.discard(ctx, resp.Set) // a session that nobody may have
-		return nil, invalidResponse(opExchange, resp.Fault(), http.StatusOK, nil)
-	case answer.IDToken == "":
+	case !answer.Usable():
+		return nil, invalidResponse(opExchange, answer.Fault(), http.StatusOK, nil)
+	case slices.Contains(answer.Odd, "id_token"):
+		c.discard(ctx, answer.Set) // a session that nobody may have
+		return nil, invalidResponse(opExchange, answer.Fault(), http.StatusOK, nil)
+	case set.IDToken == "":
 		return nil, invalidToken(opExchange, "id_token", "is missing from the answer", nil)
 	}
-	claims, err := c.verifyIDToken(ctx, answer.IDToken, idTokenPolicy{
-		op: opExchange, tokens: answer, nonce: opts.Nonce, maxAge: opts.MaxAge,
+	claims, err := c.verifyIDToken(ctx, set.IDToken, idTokenPolicy{
+		op: opExchange, tokens: set, nonce: opts.Nonce, maxAge: opts.MaxAge,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return c.newAgent(&claims, answer), nil
+	return c.newAgent(&claims, set), nil
 }
 
 const (

@@ -273,24 +273,24 @@ func (c *IdpClient) requestMachineToken(ctx context.Context, scopes, resources [
 	form.Add("grant_type", "client_credentials")
 	form.AddList("scope", scopes)
 	form.AddAll("resource", resources)
-	resp, err := c.requestTokens(ctx, opClientCredentials, codeTokenError, url, &form)
+	answer, err := c.requestTokens(ctx, opClientCredentials, codeTokenError, url, &form)
 	if err != nil {
 		return nil, err
 	}
-	if fault := resp.Fault(); fault != "" {
+	if fault := answer.Fault(); fault != "" {
 		return nil, invalidResponse(opClientCredentials, fault, http.StatusOK, nil)
 	}
-	answer := TokenSet(resp.Set)
-	if answer.IDToken != "" {
+	set := TokenSet(answer.Set)
+	if set.IDToken != "" {
 		// None is due here. CreateAgent would trust a stored one, so it stays only
 		// if it can be verified.
-		if _, err := c.verifyIDToken(ctx, answer.IDToken, idTokenPolicy{op: opClientCredentials, tokens: answer}); err != nil {
+		if _, err := c.verifyIDToken(ctx, set.IDToken, idTokenPolicy{op: opClientCredentials, tokens: set}); err != nil {
 			record.MachineIDTokenLeftOut(ctx, c.log, err)
-			answer.IDToken = ""
+			set.IDToken = ""
 		}
 	}
 	id := c.cfg.ClientID
-	return &Agent{ID: id, Type: principalType(id), Tokens: answer, now: c.now}, nil
+	return &Agent{ID: id, Type: principalType(id), Tokens: set, now: c.now}, nil
 }
 
 // RevokeToken ends a token at the issuer (RFC 7009 section 2); a refresh token takes

@@ -13,7 +13,6 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/awake"
 	"github.com/authpi/authpi-idp-go/internal/claims"
 	"github.com/authpi/authpi-idp-go/internal/endpoint"
-	"github.com/authpi/authpi-idp-go/internal/jws"
 	"github.com/authpi/authpi-idp-go/internal/record"
 	"github.com/authpi/authpi-idp-go/internal/redact"
 	"github.com/authpi/authpi-idp-go/internal/rotate"
@@ -93,7 +92,7 @@ func (c *IdpClient) newSessions() *rotate.Engine {
 		IssuerAndClient: strings.TrimRight(c.cfg.IssuerURL, "/") + "\x00" + c.cfg.ClientID,
 		Redeem:          c.redeem,
 		Discard:         c.discard,
-		Fault:           func(fault any) error { return passing(refreshPanicked(fault)) },
+		Fault:           func(fault any) error { return passingFailure(refreshPanicked(fault)) },
 		Passing:         isPassing,
 		Buffer:          func(set rotate.Tokens) time.Duration { return TokenSet(set).buffer(c.cfg.RefreshBuffer) },
 		Compare:         func(set, another rotate.Tokens) int { return TokenSet(set).compare(TokenSet(another)) },
@@ -225,7 +224,7 @@ func (r *renewal) Load(ctx context.Context) (rotate.Tokens, error) {
 	stored, err := r.reload(ctx)
 	switch {
 	case err != nil && r.ctx.Err() != nil:
-		return rotate.Tokens{}, left(r.ctx) // whatever the store calls it
+		return rotate.Tokens{}, callerLeft(r.ctx) // whatever the store calls it
 	case err != nil:
 		cause := masked(err, secretsOf(stored, r.tokens)...)
 		return rotate.Tokens{}, refreshFailed(codeTransport, "Reload: "+cause.Error(), cause)
@@ -283,13 +282,13 @@ func (r *renewal) failed(err error) error {
 	case err == rotate.ErrInside:
 		return refreshFailed(codeTransport, "called from inside a callback of the same refresh, which must end first", nil)
 	case err == r.ctx.Err():
-		return left(r.ctx)
+		return callerLeft(r.ctx)
 	}
 	return err
 }
 
-// heldBack is the failure that others wait for to pass, with what is left of the
-// wait.
+// heldBack is the failure after which no request is made for a while, with what is
+// left of the wait.
 func heldBack(held *rotate.HeldError) error {
 	var e *OAuthError
 	if !errors.As(held.Err, &e) {
@@ -356,8 +355,8 @@ func (c *IdpClient) identify(ctx context.Context, renewed *Agent, r *renewal) (*
 	return c.newAgent(&from, renewed.Tokens), nil
 }
 
-// redeem spends a refresh token, and says so, unless the user has signed out while
-// the flight waited for its store or its turn.
+// redeem spends a refresh token and logs it, unless the user has signed out while the
+// flight waited for its store or its turn.
 func (c *IdpClient) redeem(ctx context.Context, have rotate.Tokens, grant string, leader any) (answer rotate.Answer, err error) {
 	if c.sessions.Revoked(have.RefreshToken) {
 		return rotate.Answer{}, rotate.ErrRevoked
@@ -415,7 +414,7 @@ func (c *IdpClient) spend(ctx context.Context, have rotate.Tokens, grant string,
 const lostWait = 5 * time.Second
 
 // refusedToRefresh says what an error of the token endpoint means for the refresh
-// token. asked is whether resources or scopes were asked for.
+// token. narrowed is whether resources or scopes were asked for.
 func refusedToRefresh(err error, narrowed bool) error {
 	failure := &rotate.Failure{Err: &RefreshError{cause: err}}
 	var e *OAuthError
@@ -459,11 +458,14 @@ func unusable(answer tokens.Answer, set TokenSet) error {
 	return refusedAnswer(e, set)
 }
 
+// lost is for a 200 whose answer did not arrive: nobody knows whether the token is
+// spent.
 func lost(e *OAuthError) error {
 	e.verdict = answerLost
 	return &rotate.Failure{State: rotate.Cooling, Wait: lostWait, Blocks: rotate.Needed, Err: &RefreshError{cause: e}}
 }
 
+// refusedAnswer is for a set that came and must not be used. The error carries it.
 func refusedAnswer(why error, set TokenSet) error {
 	const overhead = 1024
 	set = TokenSet(tokens.Set(set).Clone()) // it is remembered
@@ -508,14 +510,7 @@ func isRefused(err error) bool {
 	if !errors.As(err, &e) || e.Code != string(ErrInvalidToken) && e.Code != codeSubjectMismatch {
 		return false
 	}
-	var format *jws.Error
-	if errors.As(err, &format) {
-		switch format.Part {
-		case "format", "length", "header", "payload":
-			return false
-		}
-	}
-	return true
+	return !isNoJWT(err)
 }
 
 // refusalOf returns what other processes are told of a refresh that failed for good.
@@ -559,7 +554,7 @@ func coordinatorFailed(have rotate.Tokens, what string, cause error) error {
 		cause = masked(cause, secretsOf(TokenSet(have))...)
 		text += ": " + cause.Error()
 	}
-	return passing(refreshFailed(codeTransport, text, cause))
+	return passingFailure(refreshFailed(codeTransport, text, cause))
 }
 
 // logTurn says how a call of the coordinator ended.
@@ -568,7 +563,7 @@ func (c *IdpClient) logTurn(ctx context.Context, have rotate.Tokens, t rotate.Tu
 	record.Coordinate{End: end, Source: t.Source, Waited: t.Waited}.Log(ctx, c.log, c.shortID(have.RefreshToken))
 }
 
-func passing(err error) error { return &rotate.Failure{State: rotate.Cooling, Err: err} }
+func passingFailure(err error) error { return &rotate.Failure{State: rotate.Cooling, Err: err} }
 
 // panicked names what a foreign function panicked with. The value may hold anything,
 // so only its type is told.
@@ -587,8 +582,8 @@ func signedOut() *RefreshError {
 	return refreshFailed(ErrSessionExpired, "the session was signed out: its refresh token, or a later one, was revoked", nil)
 }
 
-// left is the error of a caller whose context ended.
-func left(ctx context.Context) *RefreshError {
+// callerLeft is the error of a caller whose context ended.
+func callerLeft(ctx context.Context) *RefreshError {
 	return refreshFailed(codeTransport, "the caller left: "+ctx.Err().Error(), ctx.Err())
 }
 

@@ -103,8 +103,9 @@ type cachedToken struct {
 	renewAt time.Time
 }
 
-// cached is what a source keeps of tokens that came when issued was. They may say
-// nothing of their life: at most half of what is left of it is used as buffer.
+// cached returns what a source keeps of an agent's tokens, which were issued at a
+// time. They may say nothing of their life: at most half of what was left of it then
+// is used as buffer.
 func (c *IdpClient) cached(agent *Agent, issued time.Time, buffer time.Duration) *cachedToken {
 	set := agent.Tokens
 	buffer = min(set.buffer(buffer), max(set.remaining(issued), 0)/2)
@@ -169,13 +170,13 @@ func (s *userSource) token(ctx context.Context) (*oauth2.Token, error) {
 		s.client.reportError(ctx, s.opts.OnRefreshError, err)
 		return nil, err
 	case ctx.Err() != nil:
-		return nil, left(ctx)
+		return nil, callerLeft(ctx)
 	}
 	refresh := s.begin(ctx, have)
 	select {
 	case <-refresh.done:
 	case <-ctx.Done():
-		return nil, left(ctx)
+		return nil, callerLeft(ctx)
 	}
 	if refresh.err != nil {
 		return nil, refresh.err
@@ -257,7 +258,7 @@ func (s *machineSource) Token() (*oauth2.Token, error) {
 	if held != nil {
 		return nil, held
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.Background(), context.CancelFunc(func() {})
 	if good {
 		ctx, cancel = context.WithTimeout(context.Background(), patience)
 	}
@@ -284,7 +285,7 @@ const (
 	busyCooldown = time.Second
 )
 
-// renew returns the next token.
+// renew gets the next token, and keeps it as the current one.
 func (s *machineSource) renew(ctx context.Context) (*cachedToken, error) {
 	// Somebody's whole request may have fitted between this caller's look and now.
 	have, now := s.current.Load(), s.client.now()
@@ -327,7 +328,7 @@ func (s *machineSource) renewShared(ctx context.Context, have *cachedToken, good
 	return next, nil
 }
 
-// ask asks the issuer.
+// ask requests a token from the issuer, and keeps it as the current one.
 func (s *machineSource) ask(ctx context.Context) (*cachedToken, error) {
 	c := s.client
 	ctx, cancel := context.WithTimeout(ctx, machineTimeout)
@@ -342,7 +343,8 @@ func (s *machineSource) ask(ctx context.Context) (*cachedToken, error) {
 	return next, nil
 }
 
-// shareOf is how a source's token is shared with other processes, if it is.
+// shareOf returns how a source's token is shared with other processes, nil where it
+// is not.
 func (c *IdpClient) shareOf(s *machineSource) *machine.Share {
 	if c.cfg.MachineTokens == nil || c.cfg.ClientSecret == "" {
 		return nil

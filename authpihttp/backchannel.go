@@ -120,7 +120,7 @@ type refusedLogout struct {
 
 const codeLogoutFailed = "logout_failed"
 
-// logout does it, or tells why not.
+// logout ends the sessions that the request's token names, or returns why not.
 func (b *backchannel) logout(w http.ResponseWriter, r *http.Request) *refusedLogout {
 	raw, reason := logoutTokenOf(w, r)
 	if reason != "" {

@@ -132,7 +132,7 @@ const (
 	exchangeLimit = 30 * time.Second
 )
 
-// exchangeOnce gives the login's outcome, of this callback or of another with the
+// exchangeOnce returns the login's outcome, of this callback or of another with the
 // same state. It is nil for a caller that has left meanwhile.
 func (a *App) exchangeOnce(r *http.Request, query url.Values, l *signin.Login) *answer {
 	a.mu.Lock()

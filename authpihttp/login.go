@@ -169,11 +169,12 @@ func (a *App) authURL(opts *authpi.AuthorizationOptions, l *signin.Login) (strin
 
 // loginOf is the login that a state belongs to, if its cookie came with the request.
 func (a *App) loginOf(r *http.Request, state string) *signin.Login {
-	if len(state) < 22 {
+	if len(state) < signin.IDSize {
 		return nil
 	}
-	for _, c := range r.CookiesNamed(a.cookieName(a.siteOf(r), state[:22]+"-")) {
-		if l := a.book.OpenLogin(state[:22], c.Value); l != nil {
+	id := state[:signin.IDSize]
+	for _, c := range r.CookiesNamed(a.cookieName(a.siteOf(r), id+"-")) {
+		if l := a.book.OpenLogin(id, c.Value); l != nil {
 			return l
 		}
 	}
@@ -190,8 +191,8 @@ func (a *App) pruneLogins(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// misplaced tells whether a request is a callback of ours that reached another
-// handler than Callback, and why. A page of the application may have the same
+// misplaced returns an error for a callback of ours that reached another handler than
+// Callback; it says why. A page of the application may have the same
 // parameters: ours answers a login of this browser, or comes to RedirectURI. A proxy
 // may have taken the start of that path away.
 func (a *App) misplaced(r *http.Request) error {

@@ -22,9 +22,8 @@ type flight[T any] struct {
 }
 
 // launch starts a fetch, which is given up after timeout, by time in which the process
-// ran. It does not end with ctx:
-// others may wait for it by then, and will want the value later. ended is told how
-// it ended before the callers are let go.
+// ran. It does not end with ctx: others may wait for it by then, and will want the
+// value later. ended is told how it ended before the callers are let go.
 func launch[T any](ctx context.Context, clock *awake.Clock, timeout time.Duration, fetch func(context.Context) (T, error), ended func(context.Context, T, error)) *flight[T] {
 	f := &flight[T]{done: make(chan struct{})}
 	go f.run(context.WithoutCancel(ctx), clock, timeout, fetch, ended)

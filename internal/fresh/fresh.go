@@ -239,6 +239,7 @@ func (v *Value[T]) Newer(ctx context.Context, old *Copy[T], arrived uint64, term
 	return f.wait(ctx)
 }
 
+// extra returns the fetch to wait for, or where there is none what Newer returns.
 func (v *Value[T]) extra(ctx context.Context, old *Copy[T], arrived uint64, terms Terms[T]) (*flight[*Copy[T]], *Copy[T], error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

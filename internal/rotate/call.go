@@ -3,8 +3,6 @@ package rotate
 import (
 	"context"
 	"errors"
-	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/authpi/authpi-idp-go/internal/awake"
@@ -22,12 +20,12 @@ type call struct {
 
 	current   Tokens // the set that it goes on from: Have, or what that became
 	currentID string // of its token
-	made      *Fate  // what made it; nil: it is Have
+	made      *Fate  // what brought current; nil: it is Have
 	own       *Fate  // what its own store has returned, if newer; nil: nothing
-	read      bool   // its own store was read
-	// storeRead: a flight's leader read a store after this call had come. Callers of
+	ownRead   bool   // its own store was read
+	// leaderRead: a flight's leader read a store after this call had come. Callers of
 	// one session have one store, so nobody reads it again for each of them.
-	storeRead  bool
+	leaderRead bool
 	retried    bool   // its store was read once more, after the issuer had refused
 	led        bool   // it has led a flight
 	joined     bool   // it has waited for another call's
@@ -36,65 +34,13 @@ type call struct {
 }
 
 func (e *Engine) newCall(ctx context.Context, want Call) *call {
-	c := &call{Call: want, engine: e, ctx: ctx, current: want.Have, came: time.Now(), id: e.id(want.Have.RefreshToken)}
+	c := &call{Call: want, engine: e, ctx: ctx, current: want.Have, came: time.Now(), id: e.ID(want.Have.RefreshToken)}
 	c.currentID = c.id
 	c.restart()
 	if f := want.Follower; f != nil && f.Newest() != nil {
 		c.goOn(f.Newest())
 	}
 	return c
-}
-
-// isOwn reports whether a set came from the caller's own store.
-func (c *call) isOwn(set Tokens) bool { return c.own != nil && c.own.Next == set }
-
-// goOn has the call go on from what its token became.
-func (c *call) goOn(fate *Fate) {
-	if fate.Next.RefreshToken != c.current.RefreshToken {
-		c.currentID = c.engine.id(fate.Next.RefreshToken)
-	}
-	c.current, c.made = fate.Next, fate
-}
-
-// restart gives the call all of its time.
-func (c *call) restart() {
-	if c.limit != nil {
-		c.limit.Stop()
-	}
-	limit := c.engine.Timeout
-	if c.Urgency == Optional {
-		limit = min(limit, c.engine.Patience)
-	}
-	c.limit = c.engine.Clock.Limit(limit)
-}
-
-// grewUrgent reports whether a call only gave up since its access token was still
-// good, which it is no more. It has the rest of the time of all the others then.
-func (c *call) grewUrgent(err error) bool {
-	var held *HeldError
-	e := c.engine
-	if c.Urgency != Optional || err != awake.ErrOver && !errors.As(err, &held) || c.Have.Remaining(e.Now()) > 0 {
-		return false
-	}
-	c.release()
-	c.limit.Stop()
-	c.Urgency, c.limit = Needed, e.Clock.Limit(e.Timeout-min(e.Timeout, e.Patience))
-	c.read = false // what gave up may have been that
-	return true
-}
-
-func (c *call) end() {
-	c.release()
-	c.limit.Stop()
-}
-
-// reserve is what must be left of the time when a token is spent: a caller that
-// leaves at once would not store what it gets.
-func (c *call) reserve() time.Duration {
-	if c.Urgency == Optional {
-		return c.engine.Patience / 2
-	}
-	return 0
 }
 
 // step brings the call forward by one token. Both results are nil where it is to go
@@ -106,31 +52,14 @@ func (c *call) step() (*Fate, error) {
 	known, f, err := c.lookUp()
 	switch {
 	case err != nil:
-		return c.lookElsewhere(err)
+		return c.tryStore(err)
 	case known != nil:
 		return c.take(known)
 	case f.leader == c && f.began.IsZero():
 		return c.lead(f)
 	}
-	c.joined = true
+	c.joined = true // or it grew urgent while it waited for its own
 	return c.wait(f)
-}
-
-// way says how the call came by its set, if it has one.
-func (c *call) way(fate *Fate) Way {
-	way := Way{Source: record.Issuer, Joined: c.joined && !c.led}
-	switch {
-	case fate == nil:
-	case c.isOwn(fate.Next):
-		way.Source = record.Store
-	case !c.led && !c.joined:
-		way.Source = record.Memory
-	case fate.Found:
-		way.Source = record.Store
-	case fate.Shared:
-		way.Source = record.Process
-	}
-	return way
 }
 
 // lookUp finds what is known of the call's token, or else the flight to wait for.
@@ -150,19 +79,19 @@ func (c *call) lookUp() (known *Fate, f *flight, err error) {
 	if newest != nil {
 		c.goOn(newest)
 	}
-	paused := c.pause(tip, now)
+	held := c.heldBack(tip, now)
 	switch {
 	case tip.is(Revoked):
 		return nil, nil, ErrRevoked
-	case paused != nil && c.Urgency == Optional && c.Loads:
-		return nil, nil, paused // the store is left alone, whatever is known
+	case held != nil && c.Urgency == Optional && c.Loads:
+		return nil, nil, held // the store is left alone, whatever is known
 	case tip.isFinal(): // whether or not the access token is still good
 		return nil, nil, tip.fate.Err
 	case newest != nil && c.suits(newest, now):
 		c.holdOn(c.currentID, tip)
 		return newest, nil, nil
-	case paused != nil:
-		return nil, nil, paused
+	case held != nil:
+		return nil, nil, held
 	case c.current.RefreshToken == "":
 		return nil, nil, ErrNoToken
 	}
@@ -199,57 +128,85 @@ func (c *call) suits(fate *Fate, now time.Time) bool {
 	return fate.Next.Remaining(now) > least
 }
 
-// pause returns the error of a call that a cooldown holds back, nil for none. e.mu is
-// held.
-func (c *call) pause(tip *entry, now time.Time) error {
-	for _, at := range [...]*entry{tip, c.engine.table.get(c.id, now)} {
-		if at == nil {
-			continue
-		}
-		if cool := at.cool.blocking(c.Urgency, now); cool != nil {
-			return &HeldError{Err: cool.err, Until: time.Now().Add(cool.left(now))}
-		}
-	}
-	return nil
-}
-
-// coolDown has a call that was not urgent, and failed for a passing reason, keep
-// others from trying again at once. Who is held back must not make that longer.
-func (c *call) coolDown(err error) {
-	var held *HeldError
-	if c.Urgency != Optional || errors.As(err, &held) || errors.Is(err, c.ctx.Err()) || !c.engine.passing(err) {
-		return
-	}
-	e := c.engine
-	now := e.Now()
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.cool(e.table.ensure(c.id, now), Optional, cooldown{err: err, wait: softCooldown}, now)
-}
-
-// cool begins a cooldown that blocks calls up to an urgency, unless a longer one
-// does. e.mu is held.
-func (e *Engine) cool(at *entry, blocks Urgency, c cooldown, now time.Time) {
-	if at.cool == nil {
-		at.cool = &cooldowns{}
-	}
-	if at.cool[blocks].left(now) >= c.wait {
-		return
-	}
-	c.began, c.until = time.Now(), now.Add(c.wait)
-	e.table.dequeue(at)
-	at.cool[blocks] = c
-	e.table.requeue(at, now)
-}
-
 // passing reports whether the same tokens may be tried again after err.
 func (e *Engine) passing(err error) bool {
 	return errors.Is(err, awake.ErrOver) || e.Passing(err)
 }
 
-// holdOn makes the call one of those that take the set of a token. A set without one
-// is held by the token that it came for, tip, if anything is known of that. e.mu is
-// held.
+// way says how the call came by its set, if it has one.
+func (c *call) way(fate *Fate) Way {
+	way := Way{Source: record.Issuer, Joined: c.joined && !c.led}
+	switch {
+	case fate == nil:
+	case c.isOwn(fate.Next):
+		way.Source = record.Store
+	case !c.led && !c.joined:
+		way.Source = record.Memory
+	case fate.Found:
+		way.Source = record.Store
+	case fate.Shared:
+		way.Source = record.Process
+	}
+	return way
+}
+
+// isOwn reports whether a set came from the caller's own store.
+func (c *call) isOwn(set Tokens) bool { return c.own != nil && c.own.Next == set }
+
+// goOn has the call go on from what its token became.
+func (c *call) goOn(fate *Fate) {
+	if fate.Next.RefreshToken != c.current.RefreshToken {
+		c.currentID = c.engine.ID(fate.Next.RefreshToken)
+	}
+	c.current, c.made = fate.Next, fate
+}
+
+// restart gives the call all of its time.
+func (c *call) restart() {
+	if c.limit != nil {
+		c.limit.Stop()
+	}
+	limit := c.engine.Timeout
+	if c.Urgency == Optional {
+		limit = min(limit, c.engine.Patience)
+	}
+	c.limit = c.engine.Clock.Limit(limit)
+}
+
+// grewUrgent makes a call urgent that only gave up because its access token was still
+// good, which it is no more, and reports whether it did. The call then has the rest
+// of the time that all others have.
+func (c *call) grewUrgent(err error) bool {
+	var held *HeldError
+	e := c.engine
+	if c.Urgency != Optional || err != awake.ErrOver && !errors.As(err, &held) || c.Have.Remaining(e.Now()) > 0 {
+		return false
+	}
+	c.release()
+	c.limit.Stop()
+	c.Urgency, c.limit = Needed, e.Clock.Limit(e.Timeout-min(e.Timeout, e.Patience))
+	c.ownRead = false // what gave up may have been that
+	return true
+}
+
+// end frees what the call holds.
+func (c *call) end() {
+	c.release()
+	c.limit.Stop()
+}
+
+// reserve is what must be left of the time when a token is spent: a caller whose
+// patience ends at once would not store what it gets.
+func (c *call) reserve() time.Duration {
+	if c.Urgency == Optional {
+		return c.engine.Patience / 2
+	}
+	return 0
+}
+
+// holdOn makes the call one of those that take the set of a token. Where the set has
+// no refresh token that is tip, the token that it came for, if anything is known of
+// it. e.mu is held.
 func (c *call) holdOn(id string, tip *entry) {
 	at := tip
 	if id != "" {
@@ -276,6 +233,7 @@ func (c *call) letGo() {
 	}
 }
 
+// release is letGo for who does not hold e.mu.
 func (c *call) release() {
 	if c.hold == nil {
 		return
@@ -283,76 +241,4 @@ func (c *call) release() {
 	c.engine.mu.Lock()
 	defer c.engine.mu.Unlock()
 	c.letGo()
-}
-
-// inside marks the context of a callback with the tokens that it is about.
-type inside struct {
-	engine *Engine
-	tokens [2]string // refresh tokens; the second may be empty
-	outer  *inside
-	over   atomic.Bool // the callback has returned
-}
-
-type insideKey struct{}
-
-// mark marks a context as long as a callback runs.
-func (e *Engine) mark(ctx context.Context, refreshToken, another string) (marked context.Context, in *inside) {
-	outer, _ := ctx.Value(insideKey{}).(*inside)
-	in = &inside{engine: e, outer: outer, tokens: [2]string{refreshToken, another}}
-	return context.WithValue(ctx, insideKey{}, in), in
-}
-
-func (in *inside) end() { in.over.Store(true) }
-
-// isInside reports whether the call comes out of a callback about the same tokens,
-// or those before or after them: to wait for what waits for it would take all of the
-// time.
-func (c *call) isInside(ctx context.Context) bool {
-	in, _ := ctx.Value(insideKey{}).(*inside)
-	if in == nil || c.id == "" {
-		return false
-	}
-	e := c.engine
-	now := e.Now()
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	own := e.lastOf(c.id, now)
-	about := func(refreshToken string) bool { return e.lastOf(e.id(refreshToken), now) == own }
-	for ; in != nil; in = in.outer {
-		if in.engine == e && !in.over.Load() && slices.ContainsFunc(in.tokens[:], about) {
-			return true
-		}
-	}
-	return false
-}
-
-// lastOf returns the id of the last known successor of a token. e.mu is held.
-func (e *Engine) lastOf(id string, now time.Time) string {
-	if tip, _ := e.newest(id, now); tip != nil {
-		return tip.id
-	}
-	return id
-}
-
-// answerInside returns what is known, and stores nothing: the outer call does that.
-func (c *call) answerInside() error {
-	e := c.engine
-	now := e.Now()
-	e.mu.Lock()
-	tip, set := e.newest(c.currentID, now)
-	if set == nil {
-		set = c.made
-	}
-	if tip.is(Reusable) {
-		set = tip.fate
-	}
-	revoked := tip.is(Revoked)
-	e.mu.Unlock()
-	switch {
-	case revoked:
-		return ErrRevoked
-	case set == nil || !c.suits(set, now):
-		return ErrInside
-	}
-	return c.Caller.Accept(set)
 }

@@ -128,7 +128,7 @@ func TestSoftCooldown(t *testing.T) {
 			flight := after(func() { _ = w.urgent("a.0", rotate.Named) })
 			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 			defer cancel()
-			_ = w.ask(ctx, &caller{}, set("a.0"), func(c *rotate.Call) { c.Urgency = rotate.Optional })
+			_ = w.ask(ctx, &caller{}, set("a.0"), optional)
 			<-flight
 			if err := w.urgent("a.1", rotate.Optional); err != nil {
 				t.Errorf("got %v; want a request", err)
@@ -263,7 +263,7 @@ func TestAccessTokenEndsMeanwhile(t *testing.T) {
 					}
 				}
 				w.took(tc.name, tc.took, func() {
-					err := w.ask(context.Background(), c, have, func(c *rotate.Call) { c.Urgency = rotate.Optional })
+					err := w.ask(context.Background(), c, have, optional)
 					if !errors.Is(err, tc.err) || err == nil && c.got.RefreshToken != "a.1" {
 						t.Errorf("got %q, %v; want %v", c.got.RefreshToken, err, tc.err)
 					}

@@ -65,10 +65,10 @@ func (c *Coordinator) Redeem(ctx context.Context, have Tokens, grant string, own
 	turn := Turn{Began: time.Now(), Source: record.Process}
 	id := c.ID(have.RefreshToken)
 	own := redemption{done: make(chan struct{})}
-	sealed, err := c.call(ctx, id, own.done, func(context.Context) ([]byte, error) {
+	sealed, err := c.do(ctx, id, own.done, func(context.Context) ([]byte, error) {
 		// Under the flight's context: a coordinator that ends its own in the middle,
 		// because its lease ran out, would only lose the answer.
-		answer, err := own.once(func() (Answer, error) { return c.once(ctx, have, grant, owner) })
+		answer, err := own.run(func() (Answer, error) { return c.once(ctx, have, grant, owner) })
 		if err == errLate {
 			return nil, c.Failed(have, err.Error(), nil)
 		}
@@ -77,7 +77,7 @@ func (c *Coordinator) Redeem(ctx context.Context, have Tokens, grant string, own
 	turn.Waited = time.Since(turn.Began)
 	defer func() { c.Turned(ctx, have, turn) }()
 	switch {
-	case own.begun(): // whatever became of the coordinator since
+	case own.finish(): // whatever became of the coordinator since
 		turn.Source, turn.Waited = record.Issuer, own.began.Sub(turn.Began)
 		if err != nil && c.isShared(have, own.answer, own.err) {
 			turn.Err = c.Failed(have, "the result could not be shared", err)
@@ -104,14 +104,15 @@ func (c *Coordinator) once(ctx context.Context, have Tokens, grant string, owner
 func (c *Coordinator) Peek(ctx context.Context, have Tokens) (Answer, bool) {
 	id := c.ID(have.RefreshToken)
 	// An error brings nothing that could be opened.
-	sealed, _ := c.call(ctx, id, nil, func(context.Context) ([]byte, error) { return nil, errPeek })
+	sealed, _ := c.do(ctx, id, nil, func(context.Context) ([]byte, error) { return nil, errPeek })
 	var unreadable error
 	answer, err := c.open(id, have, sealed, &unreadable)
 	return answer, err == nil
 }
 
 // What a spend returns that has nothing to share: it only wants to know what others
-// spent, or the issuer did not rotate, so that the token works for everybody.
+// spent, the issuer did not rotate, so that the token works for everybody, or Do has
+// returned without it.
 var (
 	errPeek   = errors.New("authpi: looking for a successor, nothing to spend")
 	errReused = errors.New("authpi: the issuer did not rotate, nothing to share")
@@ -142,9 +143,10 @@ func (c *Coordinator) isShared(have Tokens, answer Answer, err error) bool {
 	return answer.Next.RefreshToken != have.RefreshToken
 }
 
-// call is Do, whose panic is an error, for the token may be spent. Nobody waits for
-// a Do that is deaf: for longer than ctx, or than it takes to publish what has come.
-func (c *Coordinator) call(ctx context.Context, id string, come <-chan struct{}, spend func(context.Context) ([]byte, error)) ([]byte, error) {
+// do is Do, whose panic is an error, for the token may be spent. Nobody waits for a
+// Do that is deaf: for longer than ctx, or, once redeemed is closed, than it takes to
+// publish what has come.
+func (c *Coordinator) do(ctx context.Context, id string, redeemed <-chan struct{}, spend func(context.Context) ([]byte, error)) ([]byte, error) {
 	done := make(chan struct{})
 	var sealed []byte
 	err := errors.New("it ended without an answer")
@@ -162,7 +164,7 @@ func (c *Coordinator) call(ctx context.Context, id string, come <-chan struct{},
 		return sealed, err
 	case <-ctx.Done():
 		return nil, ctx.Err()
-	case <-come:
+	case <-redeemed:
 	}
 	limit := c.Clock.Limit(publishTime)
 	defer limit.Stop()
@@ -172,9 +174,9 @@ func (c *Coordinator) call(ctx context.Context, id string, come <-chan struct{},
 	return sealed, err
 }
 
-// redemption is this process's turn in a Do. A coordinator that calls it twice, in a
-// goroutine of its own, or when it has returned already, still redeems once, and
-// never behind our back.
+// redemption is this process's turn in a Do. Even a coordinator that calls spend twice,
+// in a goroutine of its own, or after Do has returned, redeems once, and never behind
+// our back.
 type redemption struct {
 	done   chan struct{} // closed when all below is set
 	began  time.Time
@@ -186,7 +188,8 @@ type redemption struct {
 	over    bool // Do has returned
 }
 
-func (r *redemption) once(redeem func() (Answer, error)) (Answer, error) {
+// run redeems, or waits for what the first call of spend brings.
+func (r *redemption) run(redeem func() (Answer, error)) (Answer, error) {
 	r.mu.Lock()
 	first, late := !r.started, !r.started && r.over
 	r.started = !late
@@ -205,8 +208,9 @@ func (r *redemption) once(redeem func() (Answer, error)) (Answer, error) {
 	return r.answer, r.err
 }
 
-// begun waits for a redemption that has begun, and prevents any other.
-func (r *redemption) begun() bool {
+// finish waits for a redemption that has begun, and prevents one that has not. It
+// reports whether there was one.
+func (r *redemption) finish() bool {
 	r.mu.Lock()
 	r.over = true
 	started := r.started

@@ -16,7 +16,7 @@ type flight struct {
 	owner       any    // whose it is; set before anything is spent
 	grant       string
 	leader      *call
-	boarded     int       // at's generation then
+	boarded     int       // at's generation when the flight was made
 	began       time.Time // when its request began; zero: not yet
 	storeReadAt time.Time // when the leader's store was read; zero: it has none
 	takers      int       // callers with the flight's grant that wait; guarded by Engine.mu
@@ -133,32 +133,44 @@ func (e *Engine) land(f *flight, fate *Fate, err error) (discarded *Tokens) {
 	defer e.table.requeue(f.at, now)
 	switch {
 	case f.at.is(Revoked):
-		// What its leader has found in a store is a new sign-in, and the leader's
-		// alone.
-		if fate != nil && !fate.Found {
-			discarded = &fate.Next
-			if _, newest := e.newest(e.id(fate.Next.RefreshToken), now); newest != nil {
-				discarded = &newest.Next
-			}
-			e.revoke(fate.Next.RefreshToken, now)
-		}
-		f.err, f.state = ErrRevoked, Revoked
+		discarded = e.landRevoked(f, fate, now)
 	case fate != nil:
-		e.settle(f.at, fate, now)
-		f.fate = fate
-		if f.takers > 0 && !fate.Found && fate.Grant == f.grant {
-			f.next = f.at
-			if fate.Next.RefreshToken != "" {
-				f.next = e.table.ensure(e.id(fate.Next.RefreshToken), now)
-			}
-			f.generation = f.next.addTakers(f.takers)
-			e.table.dequeue(f.next)
-		}
+		e.landSet(f, fate, now)
 	case err != nil:
-		f.err = err
 		e.landFailed(f, err, now)
 	}
 	return discarded
+}
+
+// landRevoked is for a token that was revoked meanwhile. What the leader has found in
+// a store is a new sign-in, and the leader's alone; what came from the issuer is to be
+// discarded. e.mu is held.
+func (e *Engine) landRevoked(f *flight, fate *Fate, now time.Time) (discarded *Tokens) {
+	f.err, f.state = ErrRevoked, Revoked
+	if fate == nil || fate.Found {
+		return nil
+	}
+	discarded = &fate.Next
+	if _, newest := e.newest(e.ID(fate.Next.RefreshToken), now); newest != nil {
+		discarded = &newest.Next
+	}
+	e.revoke(fate.Next.RefreshToken, now)
+	return discarded
+}
+
+// landSet notes a set, and counts those who take it just as it is. e.mu is held.
+func (e *Engine) landSet(f *flight, fate *Fate, now time.Time) {
+	e.settle(f.at, fate, now)
+	f.fate = fate
+	if f.takers == 0 || fate.Found || fate.Grant != f.grant {
+		return
+	}
+	f.next = f.at
+	if fate.Next.RefreshToken != "" {
+		f.next = e.table.ensure(e.ID(fate.Next.RefreshToken), now)
+	}
+	f.generation = f.next.addTakers(f.takers)
+	e.table.dequeue(f.next)
 }
 
 // landFailed notes a failure as far as others must know of it. e.mu is held.
@@ -166,7 +178,7 @@ func (e *Engine) landFailed(f *flight, err error, now time.Time) {
 	var failure *Failure
 	switch {
 	case !errors.As(err, &failure):
-		f.state = Cooling
+		f.err, f.state = err, Cooling
 		e.cool(f.at, Optional, cooldown{err: err, wait: softCooldown}, now)
 	case failure.State == Cooling:
 		f.err, f.state = failure.Err, Cooling
@@ -175,7 +187,7 @@ func (e *Engine) landFailed(f *flight, err error, now time.Time) {
 	default:
 		f.err, f.state = failure.Err, failure.State
 		if failure.State == Dead || failure.State == Refused {
-			e.settle(f.at, &Fate{State: failure.State, Err: failure.Err, weight: failure.Size}, now)
+			e.settle(f.at, &Fate{State: failure.State, Err: failure.Err, errSize: failure.Size}, now)
 		}
 	}
 }
@@ -190,10 +202,10 @@ func (c *call) wait(f *flight) (*Fate, error) {
 	if err := c.limit.Wait(ctx, f.done, 0); err != nil && c.leave(f) {
 		return nil, err // the flight goes on; the next caller finds what it brings
 	}
-	c.storeRead = c.storeRead || !f.storeReadAt.Before(c.came)
+	c.leaderRead = c.leaderRead || !f.storeReadAt.Before(c.came)
 	switch {
 	case f.err != nil:
-		return c.refused(f)
+		return c.takeFailure(f)
 	case f.fate == nil:
 		return nil, nil // its leader left before anything was spent
 	case f.next != nil && f.grant == c.Grant:
@@ -219,16 +231,16 @@ func (c *call) leave(f *flight) bool {
 	return true
 }
 
-// refused is for a flight that brought an error. What was refused for other
+// takeFailure is take for a flight that brought an error. What was refused for other
 // resources and scopes says nothing to this call.
-func (c *call) refused(f *flight) (*Fate, error) {
+func (c *call) takeFailure(f *flight) (*Fate, error) {
 	switch {
 	case c.came.Sub(f.began) >= c.engine.Timeout:
 		return nil, nil // its time was over when this call came: the process was stopped
 	case f.state == Cooling:
 		return nil, f.err
 	case f.state != Unspent:
-		return c.lookElsewhere(f.err)
+		return c.tryStore(f.err)
 	case f.grant == c.Grant:
 		return nil, f.err
 	}
@@ -270,11 +282,13 @@ func (e *Engine) followElsewhere(ctx context.Context, set Tokens) {
 // peeking is the grant of a flight that asks for nothing.
 const peeking = "\x00"
 
+// boardToPeek joins the flight of a set's token, or begins one that only peeks. Where
+// it is known what the token became there is none.
 func (e *Engine) boardToPeek(set Tokens) (f *flight, leads bool) {
 	now := e.now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	at := e.table.ensure(e.id(set.RefreshToken), now)
+	at := e.table.ensure(e.ID(set.RefreshToken), now)
 	switch {
 	case at.flight != nil:
 		return at.flight, false

@@ -11,10 +11,6 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/rotate"
 )
 
-func optional(c *rotate.Call) { c.Urgency = rotate.Optional }
-
-func named(c *rotate.Call) { c.Urgency = rotate.Named }
-
 // A caller whose own tokens cannot be decoded has nothing spent.
 func TestUnreadableTokensAreNotSent(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {

@@ -26,7 +26,7 @@ func (e *Engine) Follow(set Tokens) *Follower {
 	if set.RefreshToken == "" {
 		return f
 	}
-	now, id := e.Now(), e.id(set.RefreshToken)
+	now, id := e.Now(), e.ID(set.RefreshToken)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	tip, newer := e.newest(id, now)
@@ -39,7 +39,7 @@ func (e *Engine) Follow(set Tokens) *Follower {
 	return f
 }
 
-// Unfollow ends it.
+// Unfollow ends a Follower. Twice is once.
 func (e *Engine) Unfollow(f *Follower) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -65,8 +65,8 @@ func (f *Follower) setRoot(at *entry) {
 	f.root, f.at = at, at
 }
 
-// followed returns a follower that began with this token, nil for none.
-func (at *entry) followed() *Follower {
+// anyFollower returns one that began with this token, nil for none: all know the same.
+func (at *entry) anyFollower() *Follower {
 	if at == nil {
 		return nil
 	}
@@ -78,7 +78,7 @@ func (at *entry) followed() *Follower {
 
 // follow goes on to the last known successor of a token, and follows that.
 func (f *Follower) follow(at *entry) {
-	for range longest {
+	for range maxChain {
 		switch {
 		case at.is(Revoked):
 			f.revoked.Store(true)

@@ -21,7 +21,7 @@ func (w *world) rotateEvery(d time.Duration, first string, n int) {
 	w.t.Helper()
 	for i := range n {
 		time.Sleep(d)
-		if err := w.ask(context.Background(), &caller{}, set(next(first, i)), func(c *rotate.Call) { c.Urgency = rotate.Named }); err != nil {
+		if err := w.ask(context.Background(), &caller{}, set(next(first, i)), named); err != nil {
 			w.t.Fatal(err)
 		}
 	}

@@ -43,17 +43,17 @@ func TestOrphansArePickedUp(t *testing.T) {
 			_ = w.ask(context.Background(), &caller{save: unsaved}, expired("a.0"), nil)
 			time.Sleep(23 * time.Hour)
 			c := &caller{save: kept}
-			_ = w.ask(context.Background(), c, expired("a.0"), func(c *rotate.Call) { c.Urgency = rotate.Optional })
+			_ = w.ask(context.Background(), c, expired("a.0"), optional)
 		}, false},
 		{"a caller that is not patient enough", func(w *world) {
 			w.slow(patience + time.Second)
-			_ = w.ask(context.Background(), &caller{}, set("a.0"), func(c *rotate.Call) { c.Urgency = rotate.Optional })
+			_ = w.ask(context.Background(), &caller{}, set("a.0"), optional)
 			time.Sleep(time.Minute)
 		}, true},
 		{"callers that leave", func(w *world) {
 			w.slow(10 * time.Second)
 			leader := after(func() {
-				_ = w.ask(context.Background(), &caller{}, set("a.0"), func(c *rotate.Call) { c.Urgency = rotate.Optional })
+				_ = w.ask(context.Background(), &caller{}, set("a.0"), optional)
 			})
 			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 			defer cancel()

@@ -50,7 +50,7 @@ func TestRevocationReachesEveryBranch(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				if err := w.ask(t.Context(), &caller{}, set("a.5"), func(c *rotate.Call) { c.Urgency = rotate.Named }); err != nil {
+				if err := w.ask(t.Context(), &caller{}, set("a.5"), named); err != nil {
 					t.Fatal(err)
 				}
 				w.Revoke(revoked)
@@ -76,7 +76,7 @@ func TestRevocationDuringAFlight(t *testing.T) {
 				var dones []chan struct{}
 				for _, grant := range []string{"", "", "more"} {
 					dones = append(dones, after(func() {
-						err := w.ask(context.Background(), &caller{save: unsaved}, expired("a.2"), func(c *rotate.Call) { c.Grant = grant })
+						err := w.ask(context.Background(), &caller{save: unsaved}, expired("a.2"), forGrant(grant))
 						if !errors.Is(err, rotate.ErrRevoked) {
 							t.Errorf("grant %q: got %v; want ErrRevoked", grant, err)
 						}

@@ -7,12 +7,17 @@
 // [Refused], or [Dead]; or nothing is known, and it may be tried again, at once or
 // after a cooldown ([Cooling]). A sign-out makes it and its known chain [Revoked],
 // whatever it was. All this stands in one table, [Engine.settle] alone writes it,
-// and it is forgotten with time or where the room is short. A [Rotated] token then
-// leaves a trace for a day: it is [Spent].
+// and it is forgotten with time or where the room is short. What was seen to be
+// spent then leaves a trace for a day: it is [Spent].
 //
 // A caller goes through [Engine.Renew]: it looks its token up, takes what is known,
 // joins a flight, or leads one, until it has a set that suits it; then the set goes
 // to the caller's own store, never an older one after a newer.
+//
+// Read rotate.go for the words, call.go for one Renew, flight.go for one request,
+// store.go for the caller's store, and table.go for the memory; cooldown.go and
+// inside.go say which calls are not made. A [Follower] is for who keeps tokens over
+// hours, a [Coordinator] for several processes.
 package rotate
 
 import (
@@ -37,7 +42,7 @@ type State uint8
 const (
 	Unspent  State = iota
 	Rotated        // spent, for Fate.Next
-	Spent          // the same, and the set is forgotten: sign-outs and isNewer go by it
+	Spent          // seen spent, all else is forgotten: sign-outs and isNewer go by it
 	Reusable       // used, and good to be used again: the issuer does not rotate
 	Refused        // spent, and what came for it cannot be used
 	Dead           // the issuer says so
@@ -50,25 +55,23 @@ type Fate struct {
 	State State
 	Next  Tokens // Rotated, Reusable: what came for it
 	Grant string // what was asked for with it; empty: nobody knows, see Found
-	Err   error  // Refused, Dead: what to tell whoever comes
-	// Found is a set out of a session store, Shared one that another process got.
-	// Where neither is set this process has asked for it.
+	Err   error  // Refused, Dead, Revoked: what to tell whoever comes
+	// Found says that the set came out of a caller's session store, Shared that
+	// another process got it. With neither, this process did.
 	Found, Shared bool
-	// Decoded is what Redeem read in Next, for all who waited for it. What is only
-	// remembered has none.
-	Decoded any
-	weight  int // what Err takes in memory, in bytes
-	// HaveOwner is the leader's Owner: whoever came with the very same tokens need
-	// not decode them again. What is only remembered has none.
-	HaveOwner any
+	// Decoded is what Redeem read in Next, for all who waited for it. HaveOwner is the
+	// leader's Owner, for those who came with the very same tokens. What is only
+	// remembered has neither.
+	Decoded, HaveOwner any
+	errSize            int // what Err takes in memory, in bytes
 }
 
 // provesSpent reports whether a token with this fate is certainly spent. What a store
 // says is no proof.
 func (f *Fate) provesSpent() bool { return f.State == Refused || f.State == Rotated && !f.Found }
 
-// foreign reports whether another process got the set: its successor may be
-// elsewhere.
+// foreign reports whether this process did not get the set itself: others may have
+// gone on from it.
 func (f *Fate) foreign() bool { return f.Found || f.Shared }
 
 // Urgency is how much a call needs new tokens.
@@ -78,7 +81,7 @@ type Urgency uint8
 const (
 	Optional Urgency = iota // the access token is still good
 	Needed                  // it has expired
-	Named                   // the app asks for a refresh by name
+	Named                   // the app itself asks for a refresh, now
 )
 
 // Call is what one caller wants.
@@ -121,10 +124,11 @@ type Answer struct {
 	Decoded any
 }
 
-// Failure is the error of a request that ended without a usable set. The zero State
-// refuses this grant alone: the token works on.
+// Failure is the error of a request that ended without a usable set.
 type Failure struct {
-	State  State         // Dead, Refused, or Cooling: a passing failure
+	// State is Dead or Refused, or Cooling for a failure that passes. Zero: this
+	// grant alone was refused, and the token works on.
+	State  State
 	Wait   time.Duration // Cooling: no request before it is over
 	Blocks Urgency       // Cooling: the most urgent calls that have to wait
 	Err    error
@@ -202,32 +206,14 @@ const (
 	softCooldown = 5 * time.Second
 )
 
-// id names a refresh token without showing any of it. Where there is none, it is
-// empty, and never in the table.
-func (e *Engine) id(refreshToken string) string {
-	if refreshToken == "" {
-		return ""
-	}
-	return seal.ID(e.IssuerAndClient, refreshToken)
-}
-
-// now is the clock, whose panic must not cost a session its tokens.
-func (e *Engine) now() (now time.Time) {
-	defer func() {
-		if recover() != nil {
-			now = time.Now()
-		}
-	}()
-	return e.Now()
-}
-
-// ID returns the digest by which logs and coordinators know a refresh token.
-func (e *Engine) ID(refreshToken string) string { return e.id(refreshToken) }
-
 // Renew has the caller accept a set that is newer than what it has, and store it.
 //
 // It waits no longer than the caller's context lasts, unless it leads a flight or
 // stores a set by then: these it sees through, to the limits of the engine.
+//
+// Its error is the Caller's own, that of ctx, or what Redeem failed with; else a
+// [*HeldError], an [*UnsavedError], [awake.ErrOver] where the time is over,
+// [ErrRevoked], [ErrNoToken] or [ErrInside].
 func (e *Engine) Renew(ctx context.Context, want Call) (Way, error) {
 	c := e.newCall(ctx, want)
 	defer c.end()
@@ -238,6 +224,7 @@ func (e *Engine) Renew(ctx context.Context, want Call) (Way, error) {
 		fate, err := c.step()
 		switch {
 		case e.passing(err) && e.Revoked(want.Have.RefreshToken):
+			// Whoever might try again is told that it is of no use.
 			return c.way(fate), ErrRevoked
 		case c.grewUrgent(err):
 			// It goes on from what is known by now.
@@ -255,7 +242,7 @@ func (e *Engine) Revoked(refreshToken string) bool {
 	if e.table.revoked.Load() == 0 {
 		return false
 	}
-	id := e.id(refreshToken)
+	id := e.ID(refreshToken)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.table.get(id, e.Now()).is(Revoked)
@@ -275,7 +262,7 @@ func (e *Engine) revoke(token string, now time.Time) {
 	if token == "" {
 		return
 	}
-	for todo := []string{e.id(token)}; len(todo) > 0; {
+	for todo := []string{e.ID(token)}; len(todo) > 0; {
 		at := e.table.ensure(todo[len(todo)-1], now)
 		todo = todo[:len(todo)-1]
 		if at.is(Revoked) {
@@ -287,7 +274,7 @@ func (e *Engine) revoke(token string, now time.Time) {
 		if at.next != nil {
 			todo = append(todo, at.next.id)
 		}
-		if f := at.followed(); f != nil {
+		if f := at.anyFollower(); f != nil {
 			todo = append(todo, f.at.id)
 		}
 		e.settle(at, &Fate{State: Revoked, Err: ErrRevoked}, now)
@@ -301,7 +288,7 @@ func (e *Engine) settle(at *entry, fate *Fate, now time.Time) {
 	}
 	e.table.dequeue(at)
 	e.table.unlink(at)
-	if !fate.Found || !at.is(Refused) { // which must not be sent for as long
+	if !fate.Found || !at.is(Refused) { // a found set does not let that be sent sooner
 		at.class, at.expiry = e.keepFor(fate, now)
 	}
 	at.fate = remembered(fate)
@@ -323,7 +310,7 @@ func (e *Engine) linkNext(at *entry, fate *Fate, now time.Time) {
 	if fate.Next.RefreshToken == "" {
 		return
 	}
-	next := e.table.ensure(e.id(fate.Next.RefreshToken), now)
+	next := e.table.ensure(e.ID(fate.Next.RefreshToken), now)
 	if !fate.foreign() && !next.is(Revoked) {
 		// The issuer has just handed it out, whatever became of an equal one before.
 		// What another process got may be spent already.
@@ -335,7 +322,8 @@ func (e *Engine) linkNext(at *entry, fate *Fate, now time.Time) {
 	e.table.link(at, next)
 }
 
-// keepFor returns how long, and how dearly, it is remembered what became of a token.
+// keepFor returns the class in which it is remembered what became of a token, and
+// until when.
 func (e *Engine) keepFor(fate *Fate, now time.Time) (class, time.Time) {
 	switch {
 	case fate.State == Revoked:
@@ -359,19 +347,19 @@ func (e *Engine) pickUp(at *entry, set Tokens, now time.Time) {
 	}
 }
 
-// longest bounds how far successors are followed: an issuer that hands out an old
+// maxChain bounds how far successors are followed: an issuer that hands out an old
 // refresh token again makes a chain without an end.
-const longest = 1024
+const maxChain = 1024
 
 // newest follows the successors of the token with an id as far as they are known.
 // tip is the entry of the last one, nil where the table has none; set is what
 // brought it, nil where no successor is known. e.mu is held.
 func (e *Engine) newest(id string, now time.Time) (tip *entry, set *Fate) {
 	tip = e.table.get(id, now)
-	if f := tip.followed(); f != nil && f.Newest() != nil && !tip.is(Rotated) {
-		tip, set = f.at, f.Newest() // what became of it is forgotten but there
+	if f := tip.anyFollower(); f != nil && f.Newest() != nil && !tip.is(Rotated) {
+		tip, set = f.at, f.Newest() // the table has forgotten it, its follower has not
 	}
-	for range longest {
+	for range maxChain {
 		if !tip.is(Rotated) {
 			break
 		}
@@ -381,10 +369,39 @@ func (e *Engine) newest(id string, now time.Time) (tip *entry, set *Fate) {
 		}
 		tip = tip.next
 		was := tip.fate
-		if e.table.expire(tip, now); tip.fate != was {
-			// And so what led there is forgotten, too.
+		e.table.expire(tip, now)
+		if tip.fate != was { // then what led there is forgotten, too
 			return e.table.get(id, now), nil
 		}
 	}
 	return tip, set
+}
+
+// latest is newest, but of a token that is reused it returns the set that came last.
+// e.mu is held.
+func (e *Engine) latest(id string, now time.Time) (tip *entry, set *Fate) {
+	tip, set = e.newest(id, now)
+	if tip.is(Reusable) {
+		set = tip.fate
+	}
+	return tip, set
+}
+
+// ID returns the digest by which the table, logs and coordinators know a refresh
+// token. It is empty where there is none, and then never in the table.
+func (e *Engine) ID(refreshToken string) string {
+	if refreshToken == "" {
+		return ""
+	}
+	return seal.ID(e.IssuerAndClient, refreshToken)
+}
+
+// now is Now for who has a set to lose, or an entry to put back, where that panics.
+func (e *Engine) now() (now time.Time) {
+	defer func() {
+		if recover() != nil {
+			now = time.Now()
+		}
+	}()
+	return e.Now()
 }

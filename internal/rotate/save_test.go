@@ -73,7 +73,7 @@ func TestSavesAreInOrder(t *testing.T) {
 						// Each has another grant: it goes on from the set of the one
 						// before.
 						done = append(done, after(func() {
-							err := w.ask(context.Background(), s.caller(takes, want), expired("a.0"), func(c *rotate.Call) { c.Grant = fmt.Sprint(n) })
+							err := w.ask(context.Background(), s.caller(takes, want), expired("a.0"), forGrant(fmt.Sprint(n)))
 							var unsaved *rotate.UnsavedError
 							if takes > timeout && !errors.As(err, &unsaved) || takes <= timeout && !errors.Is(err, want) {
 								t.Errorf("caller %d: got %v; want %v", n, err, want)
@@ -113,7 +113,7 @@ func TestSaveThatIsLeftBehind(t *testing.T) {
 				var done []chan struct{}
 				for n, takes := range []time.Duration{timeout - 10*time.Second, tc.takes, 0} {
 					done = append(done, after(func() {
-						err := w.ask(context.Background(), s.caller(takes, nil), expired("a.0"), func(c *rotate.Call) { c.Grant = fmt.Sprint(n) })
+						err := w.ask(context.Background(), s.caller(takes, nil), expired("a.0"), forGrant(fmt.Sprint(n)))
 						var unsaved *rotate.UnsavedError
 						if errors.As(err, &unsaved) != (n == 1 || n == 2 && tc.takes > timeout) {
 							t.Errorf("caller %d: got %v", n, err)
@@ -191,7 +191,7 @@ func TestCrowdSavesSideBySide(t *testing.T) {
 				}
 				all.Wait()
 			})
-			err := w.ask(context.Background(), s.caller(0, nil), expired("a.0"), func(c *rotate.Call) { c.Grant = "more" })
+			err := w.ask(context.Background(), s.caller(0, nil), expired("a.0"), forGrant("more"))
 			if err != nil {
 				t.Error(err)
 			}
@@ -214,7 +214,7 @@ func TestOrderAfterSomebodyHasLeft(t *testing.T) {
 		joins := after(func() { _ = w.ask(context.Background(), s.caller(20*time.Second, nil), expired("a.0"), nil) })
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		_ = w.ask(ctx, &caller{}, expired("a.0"), func(c *rotate.Call) { c.Grant = "more" })
+		_ = w.ask(ctx, &caller{}, expired("a.0"), forGrant("more"))
 		<-leads
 		if err := w.ask(context.Background(), s.caller(0, nil), set("a.1"), named); err != nil {
 			t.Error(err)

@@ -11,11 +11,6 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/rotate"
 )
 
-// storing is a caller whose store has a set.
-func storing(stored rotate.Tokens) *caller {
-	return &caller{load: func(context.Context) (rotate.Tokens, error) { return stored, nil }}
-}
-
 // A session is refreshed twice within one second, for callers of two grants with a
 // store each. When the memory of that is over a follower of the first token reads its
 // own store, which is behind by the second refresh: dates do not tell, but this
@@ -127,8 +122,8 @@ func TestStoreStillHasWhatItsCallerHas(t *testing.T) {
 			return set("b.0"), nil
 		}}
 		behind := storing(set("a.0"))
-		first := after(func() { w.got(ahead, "a.0", "") })
-		w.got(behind, "a.0", "")
+		first := after(func() { w.mustAsk(ahead, "a.0", "") })
+		w.mustAsk(behind, "a.0", "")
 		<-first
 		if ahead.got.RefreshToken != "b.0" || behind.got.RefreshToken != "b.0" {
 			t.Errorf("got %q and %q; want b.0 for both", ahead.got.RefreshToken, behind.got.RefreshToken)
@@ -175,7 +170,7 @@ func TestFlightIsFoundWhenWhatLedThereIsForgotten(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		w.chain("a", 1) // a.0 became a.1
 		w.slow(2 * time.Second)
-		narrow := func(c *rotate.Call) { c.Grant = "narrow" }
+		narrow := forGrant("narrow")
 		w.answers["a.1"] = func(_ rotate.Tokens, grant string) (rotate.Answer, error) {
 			if grant == "narrow" {
 				return rotate.Answer{}, &rotate.Failure{Err: errUnusable}
@@ -186,12 +181,12 @@ func TestFlightIsFoundWhenWhatLedThereIsForgotten(t *testing.T) {
 		refused := after(func() { _ = w.ask(context.Background(), &caller{}, expired("a.1"), narrow) })
 		wide := &caller{}
 		waits := after(func() {
-			_ = w.ask(context.Background(), wide, expired("a.0"), func(c *rotate.Call) { c.Grant = "wide" })
+			_ = w.ask(context.Background(), wide, expired("a.0"), forGrant("wide"))
 		})
 		<-refused
 		time.Sleep(time.Second) // its own flight is on its way
 		late := &caller{}
-		if err := w.ask(context.Background(), late, expired("a.1"), func(c *rotate.Call) { c.Grant = "wide" }); err != nil {
+		if err := w.ask(context.Background(), late, expired("a.1"), forGrant("wide")); err != nil {
 			t.Error(err)
 		}
 		<-waits
@@ -215,7 +210,7 @@ func TestSetWithoutRefreshToken(t *testing.T) {
 			last(w)
 			var s saves
 			first := after(func() { _ = w.ask(context.Background(), s.caller(5*time.Second, nil), expired("a.0"), nil) })
-			w.got(s.caller(0, nil), "a.0", "other")
+			w.mustAsk(s.caller(0, nil), "a.0", "other")
 			<-first
 			if want := []string{"begin a.1", "end a.1", "begin ", "end "}; !slices.Equal(s.log, want) {
 				t.Errorf("got %q; want %q", s.log, want)
@@ -243,14 +238,6 @@ func TestSetWithoutRefreshToken(t *testing.T) {
 				}
 			})
 		})
-	}
-}
-
-// got is a call with a grant.
-func (w *world) got(c *caller, name, grant string) {
-	w.t.Helper()
-	if err := w.ask(context.Background(), c, expired(name), func(call *rotate.Call) { call.Grant = grant }); err != nil {
-		w.t.Error(err)
 	}
 }
 
@@ -370,7 +357,7 @@ func TestStoreIsSpentWhileInDoubt(t *testing.T) {
 		w.slow(time.Second)
 		spends := after(func() { w.want("b.0", "b.1") })
 		c := storing(set("b.0"))
-		w.got(c, "a.0", "")
+		w.mustAsk(c, "a.0", "")
 		<-spends
 		if c.got.RefreshToken != "b.0" {
 			t.Errorf("got %s; want b.0", c.got.RefreshToken)
@@ -394,8 +381,8 @@ func TestTokenMovesWhileStoreIsRead(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		w.got(storing(set("b.0")), "a.0", "") // a.1 became b.0
-		w.chain("b", 1)                       // and that b.1
+		w.mustAsk(storing(set("b.0")), "a.0", "") // a.1 became b.0
+		w.chain("b", 1)                           // and that b.1
 		<-leads
 		if reads.got.RefreshToken != "b.1" {
 			t.Errorf("got %s; want b.1", reads.got.RefreshToken)
@@ -428,15 +415,15 @@ func TestStoreThatWasSlowIsAskedAgain(t *testing.T) {
 					}
 					return have, tc.says
 				}
-				leads := after(func() { w.got(&caller{}, "a.0", "") })
+				leads := after(func() { w.mustAsk(&caller{}, "a.0", "") })
 				goesOn := after(func() {
-					err := w.ask(context.Background(), slow, have, func(c *rotate.Call) { c.Urgency = rotate.Optional })
+					err := w.ask(context.Background(), slow, have, optional)
 					if err != tc.says || len(slow.saved) != tc.want {
 						t.Errorf("got %v, and %d sets stored; want %v and %d", err, len(slow.saved), tc.says, tc.want)
 					}
 				})
 				<-leads
-				w.got(&caller{}, "a.1", "another") // the set goes on meanwhile
+				w.mustAsk(&caller{}, "a.1", "another") // the set goes on meanwhile
 				w.took("the rest", patience-2*time.Second+time.Second*time.Duration(tc.want), func() { <-goesOn })
 			})
 		})

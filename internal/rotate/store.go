@@ -10,9 +10,10 @@ import (
 )
 
 // take hands a set to the caller, once its own store agrees: the user may have
-// signed out meanwhile, or another process may be further.
+// signed out meanwhile, or another process may be further. What was found in another
+// caller's store says nothing of this one's.
 func (c *call) take(fate *Fate) (*Fate, error) {
-	if c.Loads && !c.read && (fate.Found || !c.storeRead) {
+	if c.Loads && !c.ownRead && (fate.Found || !c.leaderRead) {
 		newer, err := c.readStore(fate.Next, 0)
 		if err != nil {
 			return nil, err
@@ -25,12 +26,12 @@ func (c *call) take(fate *Fate) (*Fate, error) {
 	return c.handOver(fate)
 }
 
-// readStore asks the caller's own store what it has in place of current. Nil is
-// nothing newer; else the call goes on from that, and current is known to have
-// become it.
+// readStore reads the caller's own store, and returns what that has in place of
+// current, nil for nothing newer. The call goes on from it, and current is known to
+// have become it. It gives up when no more than reserve is left of the call's time.
 func (c *call) readStore(current Tokens, reserve time.Duration) (*Fate, error) {
 	var stored atomic.Pointer[Tokens] // a store that is late may still write it
-	c.read = true
+	c.ownRead = true
 	ctx, in := c.engine.mark(c.ctx, c.Have.RefreshToken, current.RefreshToken)
 	defer in.end()
 	err := c.limit.Run(ctx, reserve, func(ctx context.Context) error {
@@ -46,9 +47,10 @@ func (c *call) readStore(current Tokens, reserve time.Duration) (*Fate, error) {
 	return c.noteNewer(*stored.Load(), current, ahead), nil
 }
 
-// inDoubt returns the last set that is known to come of what the store has, where
-// nothing tells whether that or current is newer: other processes may know. Else it is
-// empty. ahead is whether the store is taken for newer, unless they say otherwise.
+// inDoubt returns the set that other processes are to be asked about, where nothing
+// here tells whether the store or current is newer: the last known successor of what
+// the store has. The zero set: there is no doubt. ahead is whether the store counts as
+// newer, unless they say otherwise.
 func (c *call) inDoubt(stored, current Tokens) (last Tokens, ahead bool) {
 	e := c.engine
 	now := e.Now()
@@ -58,7 +60,7 @@ func (c *call) inDoubt(stored, current Tokens) (last Tokens, ahead bool) {
 		return Tokens{}, false
 	}
 	last = stored
-	if _, set := e.newest(e.id(stored.RefreshToken), now); set != nil {
+	if _, set := e.newest(e.ID(stored.RefreshToken), now); set != nil {
 		last = set.Next
 	}
 	if e.Compare(last, current) != 0 {
@@ -67,8 +69,9 @@ func (c *call) inDoubt(stored, current Tokens) (last Tokens, ahead bool) {
 	return last, c.isNewer(stored, current, now)
 }
 
-// noteNewer notes what the store has, where that is newer than current. Where it was
-// ahead, in doubt, it is so as long as nobody has said otherwise.
+// noteNewer notes what the store has, and returns it, where it is newer than current.
+// Where it was ahead, in doubt, it counts as newer, unless the other processes have
+// just said otherwise.
 func (c *call) noteNewer(stored, current Tokens, ahead bool) *Fate {
 	e := c.engine
 	now := e.Now()
@@ -86,14 +89,14 @@ func (c *call) noteNewer(stored, current Tokens, ahead bool) *Fate {
 	if current.RefreshToken == "" {
 		return found
 	}
-	if at := e.table.ensure(e.id(current.RefreshToken), now); !at.is(Rotated) {
+	if at := e.table.ensure(e.ID(current.RefreshToken), now); !at.is(Rotated) {
 		e.settle(at, found, now)
 	}
 	return found
 }
 
-// isNewer compares what the store has with what the caller is about to take or
-// spend. e.mu is held.
+// isNewer reports whether what the store has is newer than current, which the caller
+// is about to take or spend. e.mu is held.
 func (c *call) isNewer(stored, current Tokens, now time.Time) bool {
 	e := c.engine
 	switch {
@@ -102,14 +105,14 @@ func (c *call) isNewer(stored, current Tokens, now time.Time) bool {
 	case stored.RefreshToken == c.Have.RefreshToken, e.isBehind(stored, current, now):
 		return false
 	}
-	if _, set := e.newest(e.id(stored.RefreshToken), now); set != nil {
+	if _, set := e.newest(e.ID(stored.RefreshToken), now); set != nil {
 		return e.Compare(set.Next, current) >= 0
 	}
 	// A store may lag behind by more than the memory reaches back: a replica, or one
 	// that nobody writes to. Then traces tell, or dates; but these have whole seconds.
 	// In doubt the store is ahead, unless its token is known to be spent.
-	theirs := e.table.get(e.id(stored.RefreshToken), now)
-	ours := e.table.get(e.id(current.RefreshToken), now)
+	theirs := e.table.get(e.ID(stored.RefreshToken), now)
+	ours := e.table.get(e.ID(current.RefreshToken), now)
 	switch byDate := e.Compare(stored, current); {
 	case ours.leadsTo(theirs) || byDate > 0:
 		return true
@@ -119,25 +122,24 @@ func (c *call) isNewer(stored, current Tokens, now time.Time) bool {
 	return ours.is(Spent) && !theirs.is(Spent)
 }
 
-// isBehind reports whether the token that the store has is known to have become the
-// current one, or to be the last of its session. e.mu is held.
+// isBehind reports whether the store's token is known to lead where the current one
+// leads, or to the last set of its session, which has no refresh token. e.mu is held.
 func (e *Engine) isBehind(stored, current Tokens, now time.Time) bool {
-	id := e.id(current.RefreshToken)
-	if theirs, set := e.newest(e.id(stored.RefreshToken), now); set != nil {
+	id := e.ID(current.RefreshToken)
+	if theirs, set := e.newest(e.ID(stored.RefreshToken), now); set != nil {
 		ours, _ := e.newest(id, now)
 		return theirs.is(Rotated) || theirs == ours
 	}
-	return e.table.get(e.id(stored.RefreshToken), now).leadsTo(e.table.get(id, now))
+	return e.table.get(e.ID(stored.RefreshToken), now).leadsTo(e.table.get(id, now))
 }
 
-// lookElsewhere is for a token that is no good any more, or held back: the caller's
-// store may have another one. It is read once at first, and once more after a
-// refusal.
-func (c *call) lookElsewhere(refusal error) (*Fate, error) {
-	if !c.mayLookElsewhere(refusal) {
+// tryStore is for a token that is no good any more, or held back: the caller's store
+// may have another one. It is read once at first, and once more after a refusal.
+func (c *call) tryStore(refusal error) (*Fate, error) {
+	if !c.mayTryStore(refusal) {
 		return nil, refusal
 	}
-	c.retried = c.read
+	c.retried = c.ownRead
 	c.restart() // a flight may have taken all of it
 	newer, err := c.readStore(c.current, c.reserve())
 	if err == nil && newer == nil {
@@ -146,18 +148,19 @@ func (c *call) lookElsewhere(refusal error) (*Fate, error) {
 	return nil, err
 }
 
-func (c *call) mayLookElsewhere(refusal error) bool {
+func (c *call) mayTryStore(refusal error) bool {
 	var held *HeldError
 	switch {
 	case !c.Loads || c.retried || refusal == ErrNoToken:
 		return false
 	case errors.As(refusal, &held):
-		return c.Urgency != Optional && !c.read
+		return c.Urgency != Optional && !c.ownRead
 	}
 	return true
 }
 
-// handOver passes a set on to the caller's store, unless it came from there.
+// handOver has the caller accept a set, or a newer one, and store it, unless it came
+// from the caller's store.
 func (c *call) handOver(fate *Fate) (*Fate, error) {
 	defer c.release()
 	fate, err := c.newestToTake(fate)
@@ -175,9 +178,10 @@ func (c *call) handOver(fate *Fate) (*Fate, error) {
 	return fate, c.pickUp(fate.Next)
 }
 
-// newestToTake is checked last of all: while this caller was on its way another may
-// have refreshed again. Where the successor has another grant, it is stored after
-// this set; but another process does not wait for us, so its set is left out.
+// newestToTake returns what to hand over: while this caller was on its way another may
+// have refreshed again. A successor of another grant is stored after this set. But
+// where another process got one of the two it does not wait for us: this set is left
+// out, both results are nil, and the call goes on from the successor.
 func (c *call) newestToTake(fate *Fate) (*Fate, error) {
 	e := c.engine
 	now := e.Now()
@@ -186,17 +190,14 @@ func (c *call) newestToTake(fate *Fate) (*Fate, error) {
 	if c.hold == nil {
 		return fate, nil
 	}
-	tip, newer := e.newest(c.hold.id, now)
-	if tip.is(Reusable) {
-		newer = tip.fate
-	}
+	tip, newer := e.latest(c.hold.id, now)
 	switch {
 	case tip.is(Revoked):
 		return nil, ErrRevoked
 	case newer == nil || newer.Next == fate.Next:
 		return fate, nil
 	case c.suits(newer, now):
-		c.holdOn(e.id(newer.Next.RefreshToken), tip)
+		c.holdOn(e.ID(newer.Next.RefreshToken), tip)
 		return newer, nil
 	case fate.foreign() || newer.foreign():
 		c.goOn(newer)
@@ -256,7 +257,7 @@ func (c *call) busyBefore() <-chan struct{} {
 	}
 	c.engine.mu.Lock()
 	defer c.engine.mu.Unlock()
-	if busy := c.hold.wait(c.generation); busy != nil {
+	if busy := c.hold.busyBefore(c.generation); busy != nil {
 		return busy
 	}
 	seen := map[*entry]bool{c.hold: true}
@@ -268,7 +269,7 @@ func (c *call) busyBefore() <-chan struct{} {
 				continue
 			}
 			seen[from] = true
-			if busy := from.wait(from.generation + 1); busy != nil {
+			if busy := from.busyBefore(from.generation + 1); busy != nil {
 				return busy
 			}
 			todo = append(todo, from)

@@ -265,7 +265,7 @@ func TestTokensThatBecameEachOther(t *testing.T) {
 		w.Unfollow(w.Follow(set("a.0"))) // which forgets them, but not that they are spent
 		w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
 		c := storing(set("a.0"))
-		if err := w.ask(t.Context(), c, expired("x.0"), func(c *rotate.Call) { c.Grant = "more" }); err != nil || c.got.RefreshToken != "x.1" {
+		if err := w.ask(t.Context(), c, expired("x.0"), forGrant("more")); err != nil || c.got.RefreshToken != "x.1" {
 			t.Errorf("got %q, %v; want x.1", c.got.RefreshToken, err)
 		}
 	})
@@ -299,7 +299,7 @@ func TestSlowCallerAndASetFromElsewhere(t *testing.T) {
 				slow := s.caller(0, nil)
 				slow.load = func(context.Context) (rotate.Tokens, error) { time.Sleep(5 * time.Second); return set("a.0"), nil }
 				waits := after(func() { _ = w.ask(context.Background(), slow, expired("a.0"), nil) })
-				w.got(&caller{}, "a.1", "more")
+				w.mustAsk(&caller{}, "a.1", "more")
 				<-waits
 				if want := []string{"begin a.3", "end a.3"}; !slices.Equal(s.log, want) {
 					t.Errorf("got %q; want %q", s.log, want)

@@ -24,8 +24,12 @@ const (
 	life     = 30 * time.Minute
 )
 
-// errPassing is what an issuer that is unreachable causes.
-var errPassing = errors.New("no answer")
+// errPassing is what an issuer that is unreachable causes, errUnusable what one causes
+// whose refusal is final.
+var (
+	errPassing  = errors.New("no answer")
+	errUnusable = errors.New("its answer cannot be used")
+)
 
 // world is an engine with an issuer that rotates "a.0" into "a.1", and so on.
 type world struct {
@@ -142,8 +146,16 @@ func (c *caller) Save(ctx context.Context, set rotate.Tokens) error {
 	return c.save(ctx, set)
 }
 
+// storing is a caller whose store has a set.
+func storing(stored rotate.Tokens) *caller {
+	return &caller{load: func(context.Context) (rotate.Tokens, error) { return stored, nil }}
+}
+
+// unsaved is a save that fails.
+func unsaved(context.Context, rotate.Tokens) error { return errPassing }
+
 // ask is a call with a set. Its grant is "", its urgency Needed unless edit says
-// otherwise.
+// otherwise: optional, named or forGrant.
 func (w *world) ask(ctx context.Context, c *caller, have rotate.Tokens, edit func(*rotate.Call)) error {
 	call := rotate.Call{Have: have, Urgency: rotate.Needed, Caller: c, Loads: c.load != nil, Saves: c.save != nil}
 	if edit != nil {
@@ -151,6 +163,23 @@ func (w *world) ask(ctx context.Context, c *caller, have rotate.Tokens, edit fun
 	}
 	_, err := w.Renew(ctx, call)
 	return err
+}
+
+func optional(c *rotate.Call) { c.Urgency = rotate.Optional }
+
+func named(c *rotate.Call) { c.Urgency = rotate.Named }
+
+func forGrant(grant string) func(*rotate.Call) {
+	return func(c *rotate.Call) { c.Grant = grant }
+}
+
+// mustAsk is a call for a grant, with a set that has expired. It fails the test for an
+// error.
+func (w *world) mustAsk(c *caller, name, grant string) {
+	w.t.Helper()
+	if err := w.ask(context.Background(), c, expired(name), forGrant(grant)); err != nil {
+		w.t.Error(err)
+	}
 }
 
 // get is a plain call with a set that has expired; it returns the refresh token that
@@ -185,6 +214,14 @@ func (w *world) wantSent(name string, times int) {
 	}
 }
 
+// failing has the issuer say so to one token.
+func failing(failure rotate.Failure) func(w *world, token string) {
+	return func(w *world, token string) {
+		w.answers[token] = func(rotate.Tokens, string) (rotate.Answer, error) { return rotate.Answer{}, &failure }
+		w.wantErr(token, failure.Err)
+	}
+}
+
 // givenBack are the sets that were discarded.
 func (w *world) givenBack() []string {
 	synctest.Wait() // nobody waits for that
@@ -204,7 +241,7 @@ func (w *world) chain(session string, n int) {
 	w.t.Helper()
 	for i := range n {
 		name := fmt.Sprint(session, ".", i)
-		if err := w.ask(context.Background(), &caller{}, set(name), func(c *rotate.Call) { c.Urgency = rotate.Named }); err != nil {
+		if err := w.ask(context.Background(), &caller{}, set(name), named); err != nil {
 			w.t.Fatalf("%s: %v", name, err)
 		}
 	}

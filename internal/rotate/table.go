@@ -40,9 +40,9 @@ type entry struct {
 	// generation: a token that is reused brings one set after another.
 	takers     map[int]int
 	generation int
-	idle       chan struct{} // closed when one of them is done; nil: nobody waits for that
+	takerDone  chan struct{} // closed when one of them is done; nil: nobody waits for that
 	followers  map[*Follower]struct{}
-	rootOf     map[*Follower]struct{} // those that followed it first
+	rootOf     map[*Follower]struct{} // those that began with it
 
 	// isSpent outlives what the token became: this client has seen it spent, whatever
 	// a store says.
@@ -65,7 +65,7 @@ func (at *entry) isKnown() bool { return at.fate != nil && at.fate.State != Spen
 
 // leadsTo reports whether one token became another, as far as traces tell.
 func (at *entry) leadsTo(another *entry) bool {
-	for n := 0; n < longest && at != nil && at.next != nil; n++ {
+	for n := 0; n < maxChain && at != nil && at.next != nil; n++ {
 		if at = at.next; at == another {
 			return true
 		}
@@ -85,71 +85,30 @@ func (at *entry) addTakers(n int) (generation int) {
 	return at.generation
 }
 
-// removeTaker ends that for one of them.
+// removeTaker is for one of them that has stored the set, or leaves.
 func (at *entry) removeTaker(generation int) {
 	if at.takers[generation]--; at.takers[generation] <= 0 {
 		delete(at.takers, generation)
 	}
-	if at.idle != nil {
-		close(at.idle)
-		at.idle = nil
+	if at.takerDone != nil {
+		close(at.takerDone)
+		at.takerDone = nil
 	}
 }
 
-// wait returns a channel that is closed when one of the takers before a generation
-// is done; nil: there is none.
-func (at *entry) wait(generation int) <-chan struct{} {
+// busyBefore returns a channel that is closed when one of the takers is done, nil where
+// none of them takes a set of an earlier generation.
+func (at *entry) busyBefore(generation int) <-chan struct{} {
 	for earlier := range at.takers {
 		if earlier >= generation {
 			continue
 		}
-		if at.idle == nil {
-			at.idle = make(chan struct{})
+		if at.takerDone == nil {
+			at.takerDone = make(chan struct{})
 		}
-		return at.idle
+		return at.takerDone
 	}
 	return nil
-}
-
-// cooldowns are those of one token, by the most urgent calls that each blocks.
-type cooldowns [Named + 1]cooldown
-
-// cooldown ends by the client's clock or by the process's own, whichever is first,
-// since a clock may be set back. The zero cooldown is over.
-type cooldown struct {
-	err   error
-	until time.Time // by the client's clock
-	began time.Time // by the process's
-	wait  time.Duration
-}
-
-func (c *cooldown) left(now time.Time) time.Duration {
-	return max(min(c.until.Sub(now), c.wait-time.Since(c.began)), 0)
-}
-
-// blocking returns the longest cooldown that blocks a call, nil for none.
-func (all *cooldowns) blocking(urgency Urgency, now time.Time) *cooldown {
-	if all == nil {
-		return nil
-	}
-	var longest *cooldown
-	for i := range all[urgency:] {
-		c := &all[int(urgency)+i]
-		if left := c.left(now); left > 0 && (longest == nil || left > longest.left(now)) {
-			longest = c
-		}
-	}
-	return longest
-}
-
-// until is when the last of them ends.
-func (all *cooldowns) until() (last time.Time) {
-	for _, c := range all {
-		if c.until.After(last) {
-			last = c.until
-		}
-	}
-	return last
 }
 
 // table is the only memory of an engine. The zero table is ready to use.
@@ -211,7 +170,7 @@ func (t *table) requeue(at *entry, now time.Time) {
 	t.makeRoom(now)
 }
 
-// queue puts an entry where it belongs.
+// queue puts an entry into its heap, or drops one that has nothing left to say.
 func (t *table) queue(at *entry, now time.Time) {
 	t.dequeue(at)
 	if at.fate == nil && at.cool == nil {
@@ -309,7 +268,7 @@ func (t *table) forget(at *entry, left *Fate, now time.Time) {
 	at.fate, at.isSpent = left, left != nil // first: what follows might collect the entry
 	for _, from := range slices.Clone(at.before) {
 		if from.is(Spent) {
-			continue // it is being forgotten: tokens may lead to each other
+			continue // it is forgotten, perhaps just now: tokens may lead to each other
 		}
 		t.fade(from, now)
 		t.queue(from, now)
@@ -348,7 +307,7 @@ func (at *entry) weigh() int {
 		return size
 	}
 	n := &at.fate.Next
-	return size + at.fate.weight + len(at.fate.Grant) + len(n.AccessToken) + len(n.TokenType) +
+	return size + at.fate.errSize + len(at.fate.Grant) + len(n.AccessToken) + len(n.TokenType) +
 		len(n.RefreshToken) + len(n.IDToken) + len(n.SubjectHint) + len(n.Scope)
 }
 

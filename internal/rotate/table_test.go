@@ -20,8 +20,6 @@ const (
 	maxNotes   = maxEntries / 2
 )
 
-var errUnusable = errors.New("its answer cannot be used")
-
 // remains is something that a table remembers of a token.
 type remains struct {
 	name  string
@@ -30,16 +28,6 @@ type remains struct {
 	// stays: it outlasts a crowd of each kind.
 	stays map[string]bool
 }
-
-// failing has the issuer say so to one token.
-func failing(failure rotate.Failure) func(w *world, token string) {
-	return func(w *world, token string) {
-		w.answers[token] = func(rotate.Tokens, string) (rotate.Answer, error) { return rotate.Answer{}, &failure }
-		w.wantErr(token, failure.Err)
-	}
-}
-
-func unsaved(context.Context, rotate.Tokens) error { return errPassing }
 
 // everything is all that is remembered.
 func everything() []remains {
@@ -192,7 +180,7 @@ func TestForgottenWithItsSuccessor(t *testing.T) {
 		// x.1 waits for its caller for a day; another grant goes on from it.
 		_ = w.ask(t.Context(), &caller{save: unsaved}, expired("x.0"), nil)
 		c := &caller{save: func(context.Context, rotate.Tokens) error { return nil }}
-		if err := w.ask(t.Context(), c, expired("x.0"), func(call *rotate.Call) { call.Grant = "more" }); err != nil || c.got.RefreshToken != "x.2" {
+		if err := w.ask(t.Context(), c, expired("x.0"), forGrant("more")); err != nil || c.got.RefreshToken != "x.2" {
 			t.Fatalf("got %q, %v; want x.2", c.got.RefreshToken, err)
 		}
 		time.Sleep(memory)
@@ -316,7 +304,7 @@ func TestRevocationWaitsForItsFlight(t *testing.T) {
 func TestTokenThatWentOnInUseIsForgotten(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		slow := &caller{save: func(context.Context, rotate.Tokens) error { time.Sleep(time.Second); return nil }}
-		stores := after(func() { w.got(slow, "a.0", "another") })
+		stores := after(func() { w.mustAsk(slow, "a.0", "another") })
 		w.want("a.1", "a.2")
 		<-stores
 		w.want("a.1", "a.2")

@@ -55,7 +55,7 @@ func TestWayOfACall(t *testing.T) {
 				}
 				if tc.before != nil {
 					before := after(func() {
-						_ = w.ask(context.Background(), tc.before, expired("a.0"), func(c *rotate.Call) { c.Grant = tc.grant })
+						_ = w.ask(context.Background(), tc.before, expired("a.0"), forGrant(tc.grant))
 					})
 					if tc.over {
 						<-before

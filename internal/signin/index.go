@@ -3,7 +3,6 @@ package signin
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"strconv"
@@ -90,7 +89,7 @@ func (b *Book) writeIndex(ctx context.Context, kind, id string, old []byte, list
 
 // addToIndexes makes a sign-in known under its session and its user.
 func (b *Book) addToIndexes(ctx context.Context, agent *authpi.Agent, key string, end time.Time) error {
-	raw, err := base64.RawURLEncoding.DecodeString(key)
+	raw, err := Base64URL.DecodeString(key)
 	if err != nil {
 		return err
 	}
@@ -204,7 +203,7 @@ func (b *Book) endPlace(ctx context.Context, p place, gone map[string]bool) erro
 // endIndexed removes a record and reports whether there was one. Where there is none
 // it may be on its way: it must stay in the index.
 func (b *Book) endIndexed(ctx context.Context, e indexed) (ended bool, err error) {
-	key := base64.RawURLEncoding.EncodeToString([]byte(e.key))
+	key := Base64URL.EncodeToString([]byte(e.key))
 	record, err := b.entries.find(ctx, key)
 	if err != nil || record == nil {
 		return false, err

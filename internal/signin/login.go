@@ -17,7 +17,8 @@ import (
 
 const (
 	seedSize = 8 + 32 // when the login began, and random bytes
-	idSize   = 22
+	// IDSize is how many characters of a state are its login's ID.
+	IDSize = 22
 	// LoginLife is how long a login may be under way.
 	LoginLife = 10 * time.Minute
 )
@@ -25,7 +26,7 @@ const (
 // Login is one that is under way. The browser has its seed in a cookie of its own;
 // what else must be known travels inside state, sealed.
 type Login struct {
-	ID    string // 22 characters: the start of State, and in the cookie's name
+	ID    string // IDSize characters: the start of State, and in the cookie's name
 	State string
 
 	Back      string // the address to come back to
@@ -35,8 +36,8 @@ type Login struct {
 	OwnMaxAge time.Duration // the app's part of that, which the sign-in itself must keep
 	Resources []string      // nil: the client's
 	Silent    bool          // prompt=none
-	Guard     string        // that asked for it
-	ACR       []string      // what that wants, one of them
+	Guard     string        // ID of the one that asked for it; empty: none did
+	ACR       []string      // what the guard wants, one of them
 
 	seed string
 }
@@ -51,7 +52,7 @@ func NewLogin(now time.Time) *Login {
 
 func loginOf(seed string) *Login {
 	l := &Login{seed: seed}
-	l.ID = l.Secret("id")[:idSize]
+	l.ID = l.Secret("id")[:IDSize]
 	return l
 }
 
@@ -122,18 +123,18 @@ func (b *Book) SealState(l *Login) {
 // logins, its cookie says.
 func (b *Book) OpenState(state string) (l *Login, ok bool) {
 	l = &Login{}
-	if len(state) < idSize {
+	if len(state) < IDSize {
 		return l, false
 	}
-	sealed, err := Base64URL.DecodeString(state[idSize:])
+	sealed, err := Base64URL.DecodeString(state[IDSize:])
 	if err != nil {
 		return l, false
 	}
-	plain, ok := b.Open("state", state[:idSize], sealed)
+	plain, ok := b.Open("state", state[:IDSize], sealed)
 	if !ok || !l.unpack(plain) {
 		return &Login{}, false
 	}
-	l.ID, l.State = state[:idSize], state
+	l.ID, l.State = state[:IDSize], state
 	return l, true
 }
 
@@ -185,7 +186,7 @@ func (b *Book) Prune(cookies []*http.Cookie, prefix, suffix string) (gone []stri
 	for _, c := range cookies {
 		rest, begins := strings.CutPrefix(c.Name, prefix)
 		id, ends := strings.CutSuffix(rest, suffix)
-		if !begins || !ends || len(id) != idSize {
+		if !begins || !ends || len(id) != IDSize {
 			continue
 		}
 		found := cookie{id: id, size: len(c.Name) + len(c.Value) + len("=; ")}

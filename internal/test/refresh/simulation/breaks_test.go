@@ -23,7 +23,7 @@ type flaw struct {
 var flaws = []flaw{
 	{
 		"a refusal of one grant is everybody's", "internal/rotate/flight.go",
-		"\tcase f.state != Unspent:\n\t\treturn c.lookElsewhere(f.err)\n\tcase f.grant == c.Grant:\n", "\tcase f.state != Unspent:\n\t\treturn c.lookElsewhere(f.err)\n\tdefault:\n",
+		"\tcase f.state != Unspent:\n\t\treturn c.tryStore(f.err)\n\tcase f.grant == c.Grant:\n", "\tcase f.state != Unspent:\n\t\treturn c.tryStore(f.err)\n\tdefault:\n",
 		[]string{ownGrant},
 	},
 	{
