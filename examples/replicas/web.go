@@ -33,7 +33,7 @@ func serve(issuerURL string) error {
 		return err
 	}
 	site := "http://" + listener.Addr().String()
-	handler, err := newWeb(authpi.Config{
+	app, err := newWeb(authpi.Config{
 		IssuerURL:     issuerURL,
 		ClientID:      clientID,
 		RedirectURI:   site + "/auth/callback",
@@ -42,27 +42,25 @@ func serve(issuerURL string) error {
 	if err != nil {
 		return err
 	}
-	child.Ready(site)
-	return http.Serve(listener, handler)
-}
-
-// newWeb is the app that each process runs.
-func newWeb(cfg authpi.Config, rdb *redis.Client) (http.Handler, error) {
-	cfg.Coordinator = authpiredis.NewCoordinator(rdb, nil)
-	client, err := authpi.NewIdpClient(cfg)
-	if err != nil {
-		return nil, err
-	}
-	app := authpihttp.New(client, authpiredis.NewStore(rdb, nil), &authpihttp.Options{
-		Keys:                  [][]byte{sealKey}, // a public client: each process needs the same
-		PostLogoutRedirectURI: strings.TrimSuffix(cfg.RedirectURI, "/callback") + "/signed-out",
-	})
-
 	mux := http.NewServeMux()
 	app.Register(mux)
 	mux.Handle("GET /{$}", app.RequireAgent(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		agent, _ := authpihttp.AgentFrom(r.Context())
 		_, _ = fmt.Fprintln(w, agent.ID)
 	})))
-	return mux, nil
+	child.Ready(site)
+	return http.Serve(listener, mux)
+}
+
+// newWeb is the app that each process runs.
+func newWeb(cfg authpi.Config, rdb *redis.Client) (*authpihttp.App, error) {
+	cfg.Coordinator = authpiredis.NewCoordinator(rdb, nil)
+	client, err := authpi.NewIdpClient(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return authpihttp.New(client, authpiredis.NewStore(rdb, nil), &authpihttp.Options{
+		Keys:                  [][]byte{sealKey}, // a public client: each process needs the same
+		PostLogoutRedirectURI: strings.TrimSuffix(cfg.RedirectURI, "/callback") + "/signed-out",
+	}), nil
 }
