@@ -48,14 +48,13 @@ func Postgres(t testing.TB) string {
 	if out, err := create.CombinedOutput(); err != nil {
 		t.Fatalf("initdb: %v\n%s", err, out)
 	}
-	addr := freeAddr(t)
-	_, port, _ := net.SplitHostPort(addr)
-	url := "postgres://authpi@" + addr + "/postgres?sslmode=disable"
+	host, port := Addr(t)
+	url := "postgres://authpi@" + net.JoinHostPort(host, port) + "/postgres?sslmode=disable"
 	db, err := sql.Open("pgx", url)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = db.Close() }()
-	serve(t, run(postgres, "-h", "127.0.0.1", "-p", port, "-k", "", "-c", "fsync=off"), func(ctx context.Context) error { return db.PingContext(ctx) })
+	serve(t, run(postgres, "-h", host, "-p", port, "-k", "", "-c", "fsync=off"), func(ctx context.Context) error { return db.PingContext(ctx) })
 	return url
 }

@@ -5,10 +5,13 @@ package servers
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -19,9 +22,9 @@ import (
 // Redis starts a redis-server that keeps nothing on the disk, and gives its URL.
 func Redis(t testing.TB) string {
 	t.Helper()
-	addr := freeAddr(t)
-	_, port, _ := net.SplitHostPort(addr)
-	cmd := exec.Command(find(t, "redis-server"), "--bind", "127.0.0.1", "--port", port, "--save", "")
+	host, port := Addr(t)
+	addr := net.JoinHostPort(host, port)
+	cmd := exec.Command(find(t, "redis-server"), "--bind", host, "--port", port, "--save", "")
 	cmd.Dir = t.TempDir()
 	client := redis.NewClient(&redis.Options{Addr: addr})
 	defer func() { _ = client.Close() }()
@@ -58,14 +61,26 @@ func serve(t testing.TB, cmd *exec.Cmd, ping func(context.Context) error) {
 	}
 }
 
-func freeAddr(t testing.TB) string {
+// Addr returns an address to listen on later. Where all of 127/8 is loopback nothing
+// else takes it in between, not even a connection of another test.
+func Addr(t testing.TB) (host, port string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	host = "127.0.0.1"
+	if runtime.GOOS == "linux" {
+		var b [3]byte
+		_, _ = rand.Read(b[:])
+		host = fmt.Sprintf("127.%d.%d.%d", 1+b[0]%250, b[1], 1+b[2]%250)
+	}
+	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	_, port, err = net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return host, port
 }
 
 // find gives the path of a program, which may be where Debian keeps PostgreSQL's.
