@@ -1,6 +1,7 @@
-// Package docs holds the code that the pages under docs/ show and that is in no other
-// example. Its tests run it, and hold the pages to it: a Go block that no file here
-// has, or a link that leads nowhere, fails them.
+// Package docs holds every page of the repository to what it says: its Go blocks run
+// together, as they stand there, in a program of testdata/pages that asserts what the
+// page promises; its other blocks run, or a table says why not; links lead somewhere,
+// and nothing is said twice.
 //
-//	go test ./examples/docs/...
+//	go test ./examples/docs
 package docs

@@ -2,27 +2,9 @@ package docs
 
 import (
 	"fmt"
-	"net/http"
 	"strings"
 	"testing"
-
-	"github.com/redis/go-redis/v9"
-
-	authpi "github.com/authpi/authpi-idp-go"
 )
-
-func TestREADME(t *testing.T) {
-	t.Parallel()
-	readmeAccess(&authpi.Agent{})
-	client := newClient(t, authpi.Config{IssuerURL: "https://idp.example", ClientID: "c_1", RedirectURI: "https://app.example/auth/callback"})
-	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
-	readmeStore(client, rdb, make([]byte, 32)).Register(http.NewServeMux())
-	var cfg authpi.Config
-	readmeCoordinator(&cfg, rdb)
-	if bearer, err := readmeBearer(client); err != nil || bearer == nil || cfg.Coordinator == nil {
-		t.Errorf("got %v, %v and %v", bearer, err, cfg.Coordinator)
-	}
-}
 
 // What a sign-in costs somebody who is new here, without the pages that it guards.
 // examples/readme runs it.

@@ -8,7 +8,6 @@ require (
 	github.com/alexedwards/scs/sqlite3store v0.0.0-20251002162104-209de6e426de
 	github.com/alexedwards/scs/v2 v2.9.0
 	github.com/authpi/authpi-idp-go v0.1.0
-	github.com/authpi/authpi-idp-go/authpiredis v0.0.0
 	github.com/authpi/authpi-idp-go/examples v0.0.0
 	github.com/gorilla/sessions v1.4.0
 	github.com/jackc/pgx/v5 v5.12.0
