@@ -241,6 +241,7 @@ func TestAccessTokenEndsMeanwhile(t *testing.T) {
 	}{
 		{"it waits for its own request", patience - 1, 0, 10 * time.Second, rotate.Optional, 10 * time.Second, nil},
 		{"it waits for another's", patience - 1, 0, 10 * time.Second, rotate.Needed, 10 * time.Second, nil},
+		{"its token ends with its patience", patience, 0, 10 * time.Second, rotate.Optional, 10 * time.Second, nil},
 		{"its store is slow", time.Second, 4 * time.Second, time.Second, rotate.Optional, patience/2 + 5*time.Second, nil},
 		{"it is good to the end", patience + time.Second, 0, 10 * time.Second, rotate.Optional, patience, context.DeadlineExceeded},
 		{"no time is left", patience - 1, 0, timeout + 1, rotate.Optional, timeout, context.DeadlineExceeded},
@@ -273,4 +274,34 @@ func TestAccessTokenEndsMeanwhile(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A call whose access token has ended while it waited is not held back any more by what
+// holds back those whose tokens are good.
+func TestAccessTokenEndsBeforeACooldown(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.chain("a", 1)
+		w.slow(3 * time.Second)
+		w.answers["a.1"] = func(_ rotate.Tokens, grant string) (rotate.Answer, error) {
+			if grant == "narrow" {
+				return rotate.Answer{}, &rotate.Failure{Err: errUnusable}
+			}
+			return rotate.Answer{Next: set("a.2"), Grant: grant}, nil
+		}
+		refused := after(func() { _ = w.ask(context.Background(), &caller{}, set("a.1"), forGrant("narrow")) })
+		c, have := &caller{}, set("a.0")
+		have.ExpiresAt = time.Now().Add(2 * time.Second)
+		waits := after(func() {
+			err := w.ask(context.Background(), c, have, func(c *rotate.Call) { c.Urgency, c.Grant = rotate.Optional, "wide" })
+			if err != nil || c.got.RefreshToken != "a.2" {
+				t.Errorf("got %q, %v; want a.2", c.got.RefreshToken, err)
+			}
+		})
+		down := &caller{load: func(context.Context) (rotate.Tokens, error) { return rotate.Tokens{}, errPassing }}
+		if err := w.ask(context.Background(), down, set("a.0"), optional); !errors.Is(err, errPassing) {
+			t.Errorf("got %v; want %v", err, errPassing)
+		}
+		<-refused
+		<-waits
+	})
 }
