@@ -1,6 +1,7 @@
 package page
 
 import (
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -12,7 +13,9 @@ import (
 )
 
 //page:block The app
-//page:fault http.NewCrossOriginProtection().Handler(next) => http.Handler(next)
+//page:fault next = protection.Handler(next) =>
+//page:fault "POST /auth/login" => "POST /auth/in"
+//page:fault "POST /auth/logout" => "POST /auth/out"
 //page:fault frame-ancestors 'none' => frame-ancestors *
 //page:fault "nosniff" => "sniff"
 //page:fault "same-origin" => "unsafe-url"
@@ -36,21 +39,26 @@ func Page(t *testing.T) {
 	browser := newBrowser(t)
 	signIn(t, browser, issuer, url, "usr_ada")
 	for _, tc := range []struct {
-		name, method, header, value string
-		want                        int
+		name, method, path, header, value string
+		want                              int
+		text                              string
 	}{
-		{"page", "GET", "Sec-Fetch-Site", "cross-site", 200},
-		{"own form", "POST", "Sec-Fetch-Site", "same-origin", 200},
-		{"form of another site", "POST", "Sec-Fetch-Site", "cross-site", 403},
-		{"the issuer's own request", "POST", "X", "y", 200},
-		{"long header", "GET", "X", strings.Repeat("x", 100<<10), 431},
+		{"page", "GET", "/", "Sec-Fetch-Site", "cross-site", 200, ""},
+		{"own form", "POST", "/", "Sec-Fetch-Site", "same-origin", 200, ""},
+		{"form of another site", "POST", "/", "Sec-Fetch-Site", "cross-site", 403, "cross-origin"},
+		{"login that a third party begins", "POST", "/auth/login?iss=https://other.example", "Sec-Fetch-Site", "cross-site", 400, "not for this site"},
+		{"logout of another site", "POST", "/auth/logout", "Sec-Fetch-Site", "cross-site", 403, "did not come from this site"},
+		{"the issuer's own request", "POST", "/", "X", "y", 200, ""},
+		{"long header", "GET", "/", "X", strings.Repeat("x", 100<<10), 431, ""},
 	} {
-		r := must(http.NewRequest(tc.method, url, nil))(t)
+		r := must(http.NewRequest(tc.method, url+tc.path, nil))(t)
 		r.Header.Set(tc.header, tc.value)
+		r.Header.Set("Accept", "text/html")
 		resp := must(browser.Do(r))(t)
+		text := string(must(io.ReadAll(resp.Body))(t))
 		_ = resp.Body.Close()
-		if resp.StatusCode != tc.want {
-			t.Errorf("%s: got %d; want %d", tc.name, resp.StatusCode, tc.want)
+		if resp.StatusCode != tc.want || !strings.Contains(text, tc.text) {
+			t.Errorf("%s: got %d, %s; want %d, %q", tc.name, resp.StatusCode, text, tc.want, tc.text)
 		}
 		if tc.want == 200 {
 			wantHeaders(t, resp.Header)
