@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/authpi/authpi-idp-go/internal/awake"
@@ -130,6 +131,10 @@ type renewal struct {
 	unreadable        bool   // what the caller has cannot be decoded
 	leads             bool   // this caller had the token spent, so it sees it through
 	renewed           *Agent // of the set that it was given
+
+	// mu guards agent, decoded and unreadable: a Reload that is left behind has them,
+	// too.
+	mu sync.Mutex
 }
 
 // grant names what is asked for besides new tokens: callers that ask for the same
@@ -165,6 +170,8 @@ func (r *renewal) run() (*Agent, error) {
 
 // own is the agent as the caller has it.
 func (r *renewal) own() (*Agent, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.agent == nil {
 		agent, err := r.client.agentOf(r.tokens)
 		if err != nil {
@@ -174,6 +181,15 @@ func (r *renewal) own() (*Agent, error) {
 		r.agent, r.decoded = agent, true
 	}
 	return r.agent, nil
+}
+
+// share takes the agent of another call with the very same tokens.
+func (r *renewal) share(leader *renewal) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.agent == nil && leader.decoded && leader.tokens == r.tokens {
+		r.agent = leader.agent
+	}
 }
 
 // Owner is called where this caller is about to have its token spent.
@@ -186,8 +202,8 @@ func (r *renewal) Owner() (any, error) {
 // Accept decodes whose a set is: the caller's own, or it gets nothing of it. In a
 // crowd most hold what the leader holds: they need not decode that again.
 func (r *renewal) Accept(fate *rotate.Fate) error {
-	if leader, ok := fate.HaveOwner.(*renewal); ok && r.agent == nil && leader.decoded && leader.tokens == r.tokens {
-		r.agent = leader.agent
+	if leader, ok := fate.HaveOwner.(*renewal); ok && leader != r {
+		r.share(leader)
 	}
 	own, err := r.own()
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 // BackchannelOptions configure [BackchannelLogout]. A nil one is fine.
 type BackchannelOptions struct {
 	// Replays remembers logout tokens that were used. Nil: in this process, at most
-	// 16,384 of them. Set it where several processes answer for one client. They are
+	// a million of them. Set it where several processes answer for one client. They are
 	// remembered for an hour after they expired: the client's ClockSkew must be
 	// shorter.
 	Replays Replays

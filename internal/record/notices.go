@@ -1,6 +1,7 @@
 package record
 
 import (
+	"strings"
 	"sync"
 	"time"
 )
@@ -35,7 +36,7 @@ func (n *Notices) First(text string, now time.Time) bool {
 	if n.texts == nil {
 		n.texts = map[string]bool{}
 	}
-	n.texts[text] = true
+	n.texts[strings.Clone(text)] = true // it may be a part of a whole request
 	n.inHour++
 	return true
 }

@@ -199,7 +199,7 @@ func (c *call) end() {
 // patience ends at once would not store what it gets.
 func (c *call) reserve() time.Duration {
 	if c.Urgency == Optional {
-		return c.engine.Patience / 2
+		return min(c.engine.Patience, c.engine.Timeout) / 2
 	}
 	return 0
 }

@@ -47,10 +47,11 @@ func (c *call) lead(f *flight) (*Fate, error) {
 		return nil, awake.ErrOver
 	}
 	if c.Loads {
-		f.storeReadAt = time.Now()
+		began := time.Now()
 		if found, err = c.readStore(f.have, c.reserve()); err != nil || found != nil {
 			return nil, err
 		}
+		f.storeReadAt = began // what has failed was not read for anybody
 	}
 	if err := c.ctx.Err(); err != nil {
 		return nil, err
@@ -89,7 +90,7 @@ func (e *Engine) runFlight(ctx context.Context, f *flight) {
 	defer in.end()
 	fate, err := e.redeem(ctx, f)
 	if fate != nil && fate.Shared {
-		e.followElsewhere(ctx, fate.Next)
+		e.followElsewhere(ctx, fate.Next, peekTime)
 	}
 	if discarded := e.land(f, fate, err); discarded != nil {
 		e.Discard(ctx, *discarded)
@@ -253,8 +254,8 @@ const peekTime = 2 * time.Second
 // followElsewhere learns what the successors of another process's set became there:
 // an older set must not be stored over a newer one. It takes the place of a flight,
 // so that a coordinator is never asked twice at once for one token.
-func (e *Engine) followElsewhere(ctx context.Context, set Tokens) {
-	ctx, cancel := e.Clock.WithTimeout(ctx, peekTime)
+func (e *Engine) followElsewhere(ctx context.Context, set Tokens, most time.Duration) {
+	ctx, cancel := e.Clock.WithTimeout(ctx, min(most, peekTime))
 	defer cancel()
 	for e.Peek != nil && set.RefreshToken != "" {
 		f, leads := e.boardToPeek(set)
@@ -269,7 +270,7 @@ func (e *Engine) followElsewhere(ctx context.Context, set Tokens) {
 			}
 		default:
 			if discarded := e.land(f, e.peek(ctx, set), nil); discarded != nil {
-				e.Discard(ctx, *discarded)
+				go e.Discard(context.WithoutCancel(ctx), *discarded) // nobody waits for that
 			}
 		}
 		if f.fate == nil {

@@ -316,3 +316,78 @@ func TestClocksOfALanding(t *testing.T) {
 		})
 	}
 }
+
+// A caller whose access token is good waits for its patience at most, whatever takes so
+// long.
+func TestPatience(t *testing.T) {
+	const almost = patience/2 - 100*time.Millisecond
+	dead := func(w *world) {
+		w.slow(almost)
+		w.answers["a.0"] = func(rotate.Tokens, string) (rotate.Answer, error) {
+			return rotate.Answer{}, &rotate.Failure{State: rotate.Dead, Err: errUnusable}
+		}
+	}
+	for _, tc := range []struct {
+		name  string
+		act   func(w *world)
+		store time.Duration // that each read of it takes
+		has   []string      // what it has, each time
+	}{
+		{"others, who are asked in doubt", func(w *world) {
+			w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
+			w.want("a.0", "a.1")
+			w.Peek = func(ctx context.Context, _ rotate.Tokens) (rotate.Answer, bool) {
+				<-ctx.Done()
+				return rotate.Answer{}, false
+			}
+		}, patience - 100*time.Millisecond, []string{"b.0"}},
+		{"a set that is given back", func(w *world) {
+			w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
+			w.Discard = func(context.Context, rotate.Tokens) { time.Sleep(2 * patience) }
+			w.want("a.0", "a.1")
+			w.Peek = func(context.Context, rotate.Tokens) (rotate.Answer, bool) {
+				w.Revoke("b.0")
+				return rotate.Answer{Next: set("b.1"), Shared: true}, true
+			}
+		}, 0, []string{"b.0"}},
+		{"the store, after a refusal", dead, almost, []string{"a.0", "a.0"}},
+		{"a store that has another token then", func(w *world) {
+			dead(w)
+			w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 1 }
+		}, almost, []string{"a.0", "b.0"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				tc.act(w)
+				c := &caller{}
+				c.load = func(context.Context) (rotate.Tokens, error) {
+					time.Sleep(tc.store)
+					stored := expired(tc.has[0])
+					tc.has = tc.has[min(1, len(tc.has)-1):]
+					return stored, nil
+				}
+				began := time.Now()
+				_ = w.ask(context.Background(), c, set("a.0"), optional)
+				if took := time.Since(began); took > patience {
+					t.Errorf("took %v; want %v at most", took, patience)
+				}
+				time.Sleep(time.Minute)
+			})
+		})
+	}
+}
+
+// However short the timeout is, a token is refreshed before it expires.
+func TestShortTimeout(t *testing.T) {
+	for _, timeout := range []time.Duration{time.Second, 2 * time.Second, 3 * time.Second} {
+		t.Run(timeout.String(), func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				w.Timeout = timeout
+				if err := w.ask(context.Background(), &caller{}, set("a.0"), optional); err != nil {
+					t.Error(err)
+				}
+				w.wantSent("a.0", 1)
+			})
+		})
+	}
+}

@@ -38,7 +38,7 @@ func TestOrphansArePickedUp(t *testing.T) {
 			first := after(func() { _ = w.ask(context.Background(), &caller{save: unsaved}, expired("a.0"), nil) })
 			w.want("a.0", "a.1")
 			<-first
-		}, false},
+		}, true},
 		{"a store that fails, and one that works later", func(w *world) {
 			_ = w.ask(context.Background(), &caller{save: unsaved}, expired("a.0"), nil)
 			time.Sleep(23 * time.Hour)
@@ -122,5 +122,40 @@ func TestOrphanOfWhoHasLeft(t *testing.T) {
 		time.Sleep(25 * time.Hour)
 		w.want("a.0", "a.1")
 		w.wantSent("a.0", 2)
+	})
+}
+
+// A Save has failed. Its caller comes again with the old tokens, and finds its set,
+// whoever else had that too.
+func TestFailedSaveIsTriedAgain(t *testing.T) {
+	kept := func(context.Context, rotate.Tokens) error { return nil }
+	for name, other := range map[string]func(context.Context, rotate.Tokens) error{"without a store": nil, "with another store": kept} {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				w.slow(time.Second)
+				first := after(func() { _ = w.ask(context.Background(), &caller{save: unsaved}, expired("a.0"), nil) })
+				w.mustAsk(&caller{save: other}, "a.0", "")
+				<-first
+				time.Sleep(10 * time.Minute)
+				c := &caller{save: kept}
+				w.mustAsk(c, "a.0", "")
+				if len(c.saved) != 1 || c.saved[0].RefreshToken != "a.1" {
+					t.Errorf("stored %v; want a.1", c.saved)
+				}
+				w.wantSent("a.0", 1)
+			})
+		})
+	}
+}
+
+// A set that nobody has stored outlasts what a store had in its place.
+func TestOrphanBesideAFoundSet(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		_ = w.ask(context.Background(), &caller{save: unsaved}, expired("a.0"), nil)
+		w.mustAsk(storing(set("b.0")), "a.0", "")
+		time.Sleep(2 * memory)
+		w.Unfollow(w.Follow(set("a.0"))) // it is looked up
+		w.want("a.0", "a.1")
+		w.wantSent("a.0", 1)
 	})
 }

@@ -196,3 +196,25 @@ func TestRevocationOfARefusedToken(t *testing.T) {
 		}
 	})
 }
+
+// Two followers of one token went different ways. A sign-out reaches both.
+func TestSignOutReachesAllFollowers(t *testing.T) {
+	for range 20 { // which of them is asked first is chance
+		in(t, func(t *testing.T, w *world) {
+			w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 1 }
+			first := w.Follow(set("a.0"))
+			defer w.Unfollow(first)
+			w.chain("a", 1)
+			w.slow(5 * time.Second)
+			leads := after(func() { _ = w.ask(context.Background(), &caller{}, set("a.1"), named) })
+			w.mustAsk(storing(set("b.0")), "a.0", "")
+			<-leads
+			second := w.Follow(set("a.0"))
+			defer w.Unfollow(second)
+			w.Revoke("a.0")
+			if !first.Revoked() || !second.Revoked() {
+				t.Errorf("the followers know of the sign-out: %t and %t; want both", first.Revoked(), second.Revoked())
+			}
+		})
+	}
+}

@@ -274,7 +274,7 @@ func (e *Engine) revoke(token string, now time.Time) {
 		if at.next != nil {
 			todo = append(todo, at.next.id)
 		}
-		if f := at.anyFollower(); f != nil {
+		for f := range at.rootOf {
 			todo = append(todo, f.at.id)
 		}
 		e.settle(at, &Fate{State: Revoked, Err: ErrRevoked}, now)
@@ -288,10 +288,10 @@ func (e *Engine) settle(at *entry, fate *Fate, now time.Time) {
 	}
 	e.table.dequeue(at)
 	e.table.unlink(at)
-	if !fate.Found || !at.is(Refused) { // a found set does not let that be sent sooner
+	if at.hideRefusal(fate); at.refusal == nil {
 		at.class, at.expiry = e.keepFor(fate, now)
 	}
-	at.fate = remembered(fate)
+	at.fate, at.unsaved = remembered(fate), false
 	at.isSpent = at.isSpent || fate.provesSpent()
 	switch fate.State {
 	case Revoked:
@@ -335,16 +335,28 @@ func (e *Engine) keepFor(fate *Fate, now time.Time) (class, time.Time) {
 }
 
 // pickUp notes that somebody has the set of at's token: from now on it is remembered
-// like any other. That set is what became of the tokens before. e.mu is held.
+// like any other. e.mu is held.
 func (e *Engine) pickUp(at *entry, set Tokens, now time.Time) {
-	for _, from := range append([]*entry{at}, at.before...) {
-		if from.class != orphans || from.fate == nil || from.fate.Found || from.fate.Next.AccessToken != set.AccessToken {
-			continue
+	for from := range at.ledBy(set) {
+		if !from.unsaved && from.class == orphans {
+			e.keepAs(from, brief, now.Add(e.Memory), now)
 		}
-		e.table.dequeue(from)
-		from.class, from.expiry = brief, now.Add(e.Memory)
-		e.table.requeue(from, now)
 	}
+}
+
+// keepUnsaved notes that somebody could not store it. e.mu is held.
+func (e *Engine) keepUnsaved(at *entry, set Tokens, now time.Time) {
+	for from := range at.ledBy(set) {
+		from.unsaved = true
+		e.keepAs(from, orphans, now.Add(orphanMemory), now)
+	}
+}
+
+// keepAs changes how long, and how dearly, an entry is kept. e.mu is held.
+func (e *Engine) keepAs(at *entry, class class, until, now time.Time) {
+	e.table.dequeue(at)
+	at.class, at.expiry = class, until
+	e.table.requeue(at, now)
 }
 
 // maxChain bounds how far successors are followed: an issuer that hands out an old

@@ -246,3 +246,88 @@ func TestManyWaitForOneSave(t *testing.T) {
 		})
 	})
 }
+
+// What led from one set to the next is forgotten while the first is still stored: the
+// next one waits all the same.
+func TestOrderOutlastsTheMemory(t *testing.T) {
+	for _, memory := range []time.Duration{-1, 5 * time.Second} {
+		t.Run(fmt.Sprint(memory), func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				w.Memory = memory
+				s := &saves{}
+				slow := after(func() { w.mustAsk(s.caller(20*time.Second, nil), "a.0", "") })
+				w.mustAsk(storing(set("b.0")), "a.1", "")
+				if err := w.ask(context.Background(), &caller{}, set("b.0"), named); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(6 * time.Second)
+				if err := w.ask(context.Background(), s.caller(0, nil), set("b.1"), named); err != nil {
+					t.Error(err)
+				}
+				<-slow
+				if want := []string{"begin a.1", "end a.1", "begin b.2", "end b.2"}; !slices.Equal(s.log, want) {
+					t.Errorf("got %q; want %q", s.log, want)
+				}
+			})
+		})
+	}
+}
+
+// While a caller waits to store its set this process learns that a store has a newer
+// one: the older is not stored over it.
+func TestNewerSetIsFoundWhileACallerWaits(t *testing.T) {
+	for _, comes := range []string{"a.0", "a.2"} {
+		t.Run("by "+comes, func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				s := &saves{}
+				first := after(func() { w.mustAsk(s.caller(10*time.Second, nil), "a.0", "") })
+				second := after(func() { w.mustAsk(s.caller(0, nil), "a.0", "more") })
+				time.Sleep(time.Second)
+				w.mustAsk(storing(set("a.3")), comes, "more")
+				<-first
+				<-second
+				if slices.Contains(s.log, "begin a.2") {
+					t.Errorf("got %q; want no a.2 after a.3 was found", s.log)
+				}
+			})
+		})
+	}
+}
+
+// The user signs out while a set waits to be stored, or is: no error carries it.
+func TestUnsavedAfterASignOut(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		takes []time.Duration // the Saves of one set after the other
+		out   time.Duration   // the sign-out
+	}{
+		{"it waits for the one before", []time.Duration{timeout, 0}, time.Second},
+		{"it waits for one that is left behind", []time.Duration{20 * time.Second, 2 * timeout, 0}, 25 * time.Second},
+		{"its Save is too slow", []time.Duration{2 * timeout}, time.Second},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				s := &saves{}
+				var last error
+				var done []chan struct{}
+				for n, takes := range tc.takes {
+					done = append(done, after(func() {
+						err := w.ask(context.Background(), s.caller(takes, nil), expired("a.0"), forGrant(fmt.Sprint(n)))
+						if n == len(tc.takes)-1 {
+							last = err
+						}
+					}))
+				}
+				time.Sleep(tc.out)
+				w.Revoke("a.0")
+				for _, d := range done {
+					<-d
+				}
+				if !errors.Is(last, rotate.ErrRevoked) {
+					t.Errorf("got %v (%T); want %v", last, last, rotate.ErrRevoked)
+				}
+				time.Sleep(2 * timeout)
+			})
+		})
+	}
+}

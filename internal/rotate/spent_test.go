@@ -162,6 +162,19 @@ func TestFoundSetHidesNoSpentToken(t *testing.T) {
 			w.wantSent("a.0", 1)
 		})
 	})
+	t.Run("refused, and the found set went on and is forgotten", func(t *testing.T) {
+		in(t, func(t *testing.T, w *world) {
+			failing(rotate.Failure{State: rotate.Refused, Err: errUnusable})(w, "a.0")
+			w.mustAsk(storing(set("b.0")), "a.0", "")
+			w.want("b.0", "b.1")
+			time.Sleep(2 * memory)
+			w.wantErr("a.0", errUnusable)
+			w.wantSent("a.0", 1)
+			time.Sleep(24 * time.Hour)
+			w.wantErr("a.0", errUnusable)
+			w.wantSent("a.0", 2)
+		})
+	})
 }
 
 // What led to a token is forgotten while a call waits for a flight of it. The call

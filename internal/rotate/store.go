@@ -43,7 +43,11 @@ func (c *call) readStore(current Tokens, reserve time.Duration) (*Fate, error) {
 		return nil, err
 	}
 	doubt, ahead := c.inDoubt(*stored.Load(), current)
-	c.engine.followElsewhere(ctx, doubt)
+	revoked := c.engine.Revoked(current.RefreshToken)
+	c.engine.followElsewhere(ctx, doubt, c.limit.Left()-reserve)
+	if !revoked && c.engine.Revoked(current.RefreshToken) {
+		return nil, ErrRevoked // after the store has answered: what it had ends, too
+	}
 	return c.noteNewer(*stored.Load(), current, ahead), nil
 }
 
@@ -117,9 +121,9 @@ func (c *call) isNewer(stored, current Tokens, now time.Time) bool {
 	case ours.leadsTo(theirs) || byDate > 0:
 		return true
 	case byDate == 0:
-		return !theirs.is(Spent)
+		return !theirs.isOver()
 	}
-	return ours.is(Spent) && !theirs.is(Spent)
+	return ours.is(Spent) && !theirs.isOver()
 }
 
 // isBehind reports whether the store's token is known to lead where the current one
@@ -140,7 +144,9 @@ func (c *call) tryStore(refusal error) (*Fate, error) {
 		return nil, refusal
 	}
 	c.retried = c.ownRead
-	c.restart() // a flight may have taken all of it
+	if c.Urgency != Optional {
+		c.restart() // a flight may have taken all of it
+	}
 	newer, err := c.readStore(c.current, c.reserve())
 	if err == nil && newer == nil {
 		err = refusal
@@ -163,19 +169,46 @@ func (c *call) mayTryStore(refusal error) bool {
 // from the caller's store.
 func (c *call) handOver(fate *Fate) (*Fate, error) {
 	defer c.release()
-	fate, err := c.newestToTake(fate)
+	var limit *awake.Limit // of the Save, and of what it waits for
+	if c.Saves {
+		limit = c.engine.Clock.Limit(c.engine.Timeout)
+		defer limit.Stop()
+	}
+	fate, err := c.inTurn(limit, fate)
 	if fate == nil {
 		return nil, err
 	}
 	if err := c.Caller.Accept(fate); err != nil {
 		return nil, err
 	}
-	if c.Saves && !c.isOwn(fate.Next) {
-		if err := c.save(fate.Next); err != nil {
+	if c.isToSave(fate) {
+		if err := c.save(limit, fate.Next); err != nil {
 			return nil, err
 		}
 	}
 	return fate, c.pickUp(fate.Next)
+}
+
+// isToSave reports whether a set has to be stored: it came from elsewhere.
+func (c *call) isToSave(fate *Fate) bool { return c.Saves && !c.isOwn(fate.Next) }
+
+// inTurn returns what to hand over once the sets before that have been stored. What
+// comes meanwhile may be newer.
+func (c *call) inTurn(limit *awake.Limit, fate *Fate) (*Fate, error) {
+	for {
+		newest, err := c.newestToTake(fate)
+		if newest == nil || !c.isToSave(newest) {
+			return newest, err
+		}
+		fate = newest
+		busy := c.busyBefore()
+		if busy == nil {
+			return fate, nil
+		}
+		if limit.Wait(context.WithoutCancel(c.ctx), busy, 0) != nil {
+			return nil, c.unsaved(fate.Next)
+		}
+	}
 }
 
 // newestToTake returns what to hand over: while this caller was on its way another may
@@ -206,34 +239,50 @@ func (c *call) newestToTake(fate *Fate) (*Fate, error) {
 	return fate, nil
 }
 
-// save runs the caller's Save once those of the sets before have returned.
-func (c *call) save(set Tokens) error {
-	limit := c.engine.Clock.Limit(c.engine.Timeout)
-	defer limit.Stop()
-	ctx := context.WithoutCancel(c.ctx)
-	for busy := c.busyBefore(); busy != nil; busy = c.busyBefore() {
-		if limit.Wait(ctx, busy, 0) != nil {
-			return &UnsavedError{Set: set}
-		}
-	}
+// save runs the caller's Save.
+func (c *call) save(limit *awake.Limit, set Tokens) error {
 	switch {
 	case c.signedOut():
 		return ErrRevoked
 	case limit.Left() <= 0:
-		return &UnsavedError{Set: set}
+		return c.unsaved(set)
 	}
-	ctx, in := c.engine.mark(ctx, c.Have.RefreshToken, set.RefreshToken)
+	ctx, in := c.engine.mark(context.WithoutCancel(c.ctx), c.Have.RefreshToken, set.RefreshToken)
 	defer in.end()
 	returned, runs := make(chan struct{}), limit.Left()
 	err := limit.Run(ctx, 0, func(ctx context.Context) error {
 		defer close(returned)
 		return c.Caller.Save(ctx, set)
 	})
-	if err == awake.ErrOver {
+	if err == nil {
+		return nil
+	}
+	unsaved := c.unsaved(set)
+	switch {
+	case err == awake.ErrOver:
 		c.leaveSave(returned, c.engine.Timeout-runs)
-		return &UnsavedError{Set: set}
+		return unsaved
+	case unsaved == ErrRevoked:
+		return unsaved
 	}
 	return err
+}
+
+// unsaved notes that a set could not be stored: it is kept for whoever comes again,
+// though others have it. It returns the error of a Save that took too long.
+func (c *call) unsaved(set Tokens) error {
+	if c.hold == nil {
+		return &UnsavedError{Set: set}
+	}
+	e := c.engine
+	now := e.now()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if c.hold.is(Revoked) {
+		return ErrRevoked
+	}
+	e.keepUnsaved(c.hold, set, now)
+	return &UnsavedError{Set: set}
 }
 
 // leaveSave leaves a Save behind that has begun late, since it had to wait for

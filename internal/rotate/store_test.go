@@ -324,3 +324,81 @@ func TestExpiredSetFromElsewhere(t *testing.T) {
 		})
 	}
 }
+
+// slowOwner decodes its tokens for a second.
+type slowOwner struct{ *caller }
+
+func (c slowOwner) Owner() (any, error) { time.Sleep(time.Second); return c, nil }
+
+// A leader's store has not answered before its caller left. Who came before that was
+// read has its own store read, though somebody without a store leads next.
+func TestFailedReadIsNobodyElses(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		ctx, leave := context.WithCancel(t.Context())
+		deaf := slowOwner{&caller{load: func(ctx context.Context) (rotate.Tokens, error) { <-ctx.Done(); return rotate.Tokens{}, ctx.Err() }}}
+		leads := after(func() {
+			_, _ = w.Renew(ctx, rotate.Call{Have: expired("a.0"), Urgency: rotate.Needed, Caller: deaf, Loads: true})
+		})
+		time.Sleep(500 * time.Millisecond)
+		out := &caller{
+			load: func(context.Context) (rotate.Tokens, error) { return rotate.Tokens{}, errUnusable },
+			save: func(context.Context, rotate.Tokens) error { return nil },
+		}
+		var err error
+		all := []chan struct{}{after(func() { err = w.ask(context.Background(), out, expired("a.0"), nil) })}
+		for range 20 { // any of them may lead
+			all = append(all, after(func() { _, _ = w.get("a.0") }))
+		}
+		time.Sleep(2 * time.Second)
+		leave()
+		<-leads
+		for _, d := range all {
+			<-d
+		}
+		if err != errUnusable || len(out.saved) > 0 {
+			t.Errorf("got %v, stored %v; want %v", err, out.saved, errUnusable)
+		}
+	})
+}
+
+// In doubt a store is ahead, but not with a token that is known to be of no use.
+func TestStoreWithATokenOfNoUse(t *testing.T) {
+	for name, arm := range map[string]func(w *world){
+		"refused": func(w *world) { failing(rotate.Failure{State: rotate.Refused, Err: errUnusable})(w, "s.0") },
+		"dead":    func(w *world) { failing(rotate.Failure{State: rotate.Dead, Err: errUnusable})(w, "s.0") },
+		"revoked": func(w *world) { w.Revoke("s.0") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
+				w.want("a.0", "a.1")
+				arm(w)
+				c := storing(set("s.0"))
+				if w.mustAsk(c, "a.0", ""); c.got.RefreshToken != "a.1" {
+					t.Errorf("got %q; want a.1", c.got.RefreshToken)
+				}
+				w.want("a.0", "a.1") // and whoever has no store
+			})
+		})
+	}
+}
+
+// The store has answered, and the other processes are asked about that, when the user
+// signs out.
+func TestSignOutWhileInDoubt(t *testing.T) {
+	for _, revoked := range []string{"a.0", "a.1"} {
+		t.Run(revoked, func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
+				w.want("a.0", "a.1")
+				w.Peek = func(context.Context, rotate.Tokens) (rotate.Answer, bool) {
+					w.Revoke(revoked)
+					return rotate.Answer{}, false
+				}
+				if err := w.ask(context.Background(), storing(set("b.0")), expired("a.0"), nil); !errors.Is(err, rotate.ErrRevoked) {
+					t.Errorf("got %v; want %v", err, rotate.ErrRevoked)
+				}
+			})
+		})
+	}
+}

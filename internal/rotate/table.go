@@ -2,6 +2,7 @@ package rotate
 
 import (
 	"container/heap"
+	"iter"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -47,6 +48,8 @@ type entry struct {
 	// isSpent outlives what the token became: this client has seen it spent, whatever
 	// a store says.
 	isSpent bool
+	refusal *Fate // Refused, which a found set hides
+	unsaved bool  // somebody could not store its set
 
 	class  class
 	expiry time.Time
@@ -59,6 +62,33 @@ func (at *entry) is(want State) bool { return at != nil && at.fate != nil && at.
 
 // isFinal reports whether the token is no good any more.
 func (at *entry) isFinal() bool { return at.is(Refused) || at.is(Dead) }
+
+// isOver reports whether the token is known to be of no use.
+func (at *entry) isOver() bool { return at.is(Spent) || at.is(Revoked) || at.isFinal() }
+
+// hideRefusal keeps what a token was refused for while a store has something in its
+// place: that does not let it be sent sooner.
+func (at *entry) hideRefusal(by *Fate) {
+	if at.is(Refused) {
+		at.refusal = at.fate
+	}
+	if !by.Found {
+		at.refusal = nil
+	}
+}
+
+// ledBy returns the entries of the tokens that a set came for: at itself, where its
+// refresh token is used again, or those before.
+func (at *entry) ledBy(set Tokens) iter.Seq[*entry] {
+	return func(yield func(*entry) bool) {
+		for _, from := range append([]*entry{at}, at.before...) {
+			made := from.fate != nil && !from.fate.Found && from.fate.Next.AccessToken == set.AccessToken
+			if made && !yield(from) {
+				return
+			}
+		}
+	}
+}
 
 // isKnown reports whether it is known what the token became, or is.
 func (at *entry) isKnown() bool { return at.fate != nil && at.fate.State != Spent }
@@ -239,7 +269,12 @@ func (t *table) expire(at *entry, now time.Time) {
 // behind may still have it.
 func (t *table) fade(at *entry, now time.Time) {
 	t.dequeue(at)
-	if !at.isSpent || at.is(Spent) {
+	switch refusal := at.refusal; {
+	case refusal != nil && now.Before(at.expiry):
+		t.unlink(at)
+		at.fate, at.refusal = refusal, nil
+		return
+	case !at.isSpent || at.is(Spent):
 		t.forget(at, nil, now)
 		return
 	}
@@ -256,8 +291,8 @@ func (t *table) evict(at *entry, now time.Time) {
 	t.collect(at)
 }
 
-// forget drops what became of a token, but for what is left of it. What led to it
-// goes, too: else a late caller would be handed a set that is spent already.
+// forget drops what became of a token, but for what is left of it. If it is spent,
+// what led to it goes, too: else a late caller would be handed a set of no use.
 func (t *table) forget(at *entry, left *Fate, now time.Time) {
 	if at.fate == nil {
 		return
@@ -265,15 +300,16 @@ func (t *table) forget(at *entry, left *Fate, now time.Time) {
 	if at.fate.State == Revoked {
 		t.revoked.Add(-1)
 	}
-	at.fate, at.isSpent = left, left != nil // first: what follows might collect the entry
+	wasSpent := at.isSpent
+	at.fate, at.refusal, at.isSpent = left, nil, left != nil // first: what follows might collect the entry
 	for _, from := range slices.Clone(at.before) {
-		if from.is(Spent) {
+		if !wasSpent || from.is(Spent) {
 			continue // it is forgotten, perhaps just now: tokens may lead to each other
 		}
 		t.fade(from, now)
 		t.queue(from, now)
 	}
-	if left == nil {
+	if left == nil && !at.inUse() { // by the link others know that they come later
 		t.unlink(at) // a trace still leads on, for a sign-out
 	}
 }
@@ -284,6 +320,7 @@ func (t *table) collect(at *entry) {
 		return
 	}
 	t.dequeue(at)
+	t.unlink(at)
 	if t.byID[at.id] == at {
 		delete(t.byID, at.id)
 	}

@@ -424,3 +424,29 @@ func TestSignOutBeforeTheTurn(t *testing.T) {
 		})
 	}
 }
+
+// The user signs out while OnRefresh is at work, which then fails: the error says that
+// the session has ended, and carries no tokens.
+func TestNoTokensAfterASignOut(t *testing.T) {
+	testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+		tokens := e.Expired()
+		var err error
+		done := after(func() {
+			_, err = e.Create(tokens, &authpi.AgentOptions{OnRefresh: func(ctx context.Context, _ authpi.TokenSet) error {
+				<-ctx.Done()
+				return ctx.Err()
+			}})
+		})
+		if err := e.Client.RevokeToken(t.Context(), tokens.RefreshToken, "refresh_token"); err != nil {
+			t.Error(err)
+		}
+		<-done
+		testkit.WantError(t, err, "session_expired", true)
+		var failed *authpi.RefreshError
+		if errors.As(err, &failed) {
+			if _, carried := failed.Tokens(); carried {
+				t.Error("the error carries tokens of a session that has ended")
+			}
+		}
+	})
+}

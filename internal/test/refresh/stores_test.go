@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -385,4 +386,76 @@ func (l *storeLog) read(context.Context) (authpi.TokenSet, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.current, nil
+}
+
+// OnRefresh fails for one of two callers, and the other one has no store. Later the first
+// one comes again with the old tokens.
+func TestFailedOnRefreshBesideAnotherCaller(t *testing.T) {
+	testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+		tokens := e.Expired()
+		store := &testkit.Store{Current: tokens, SaveErr: errors.New("database is away")}
+		first := after(func() { _, _ = e.Create(tokens, store.Opts()) })
+		other := after(func() { e.MustCreate(tokens, nil) })
+		<-first
+		<-other
+		time.Sleep(2 * time.Minute)
+		store.Mu.Lock()
+		store.SaveErr = nil
+		store.Mu.Unlock()
+		agent := e.MustCreate(tokens, store.Opts())
+		e.WantSpent(1)
+		e.WantAlive(agent.Tokens)
+	})
+}
+
+// The session has ended in the store that two callers read. What a third one without a
+// store gets is stored by neither.
+func TestEndedInTheStoreOfWhoWaits(t *testing.T) {
+	testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+		tokens := e.Expired()
+		ended := func(context.Context) (authpi.TokenSet, error) {
+			time.Sleep(100 * time.Millisecond)
+			return authpi.TokenSet{}, nil
+		}
+		store := &testkit.Store{}
+		var err error
+		all := []chan struct{}{
+			after(func() { _, _ = e.Create(tokens, &authpi.AgentOptions{Reload: ended}) }),
+			after(func() {
+				opts := store.Opts()
+				opts.Reload = ended
+				_, err = e.Create(tokens, opts)
+			}),
+		}
+		for range 20 { // any of them may lead
+			all = append(all, after(func() { _, _ = e.Create(tokens, nil) }))
+		}
+		for _, done := range all {
+			<-done
+		}
+		testkit.WantError(t, err, "session_expired", true)
+		store.WantCalls(t, 0, 1)
+	})
+}
+
+// With -race: a Reload is left behind, and the same call reloads once more when its
+// access token has ended.
+func TestReloadThatIsLeftBehind(t *testing.T) {
+	testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+		tokens := e.InBuffer(3 * time.Second)
+		newer := e.MustCreate(tokens, nil).Tokens // another caller's
+		var reads atomic.Int32
+		agent := e.MustCreate(tokens, &authpi.AgentOptions{Reload: func(context.Context) (authpi.TokenSet, error) {
+			if reads.Add(1) == 1 {
+				time.Sleep(20 * time.Second)
+				return authpi.TokenSet{}, errors.New("late")
+			}
+			return tokens, nil
+		}})
+		testkit.WantSame(t, "tokens", agent.Tokens, newer)
+		if got := reads.Load(); got != 2 {
+			t.Errorf("%d reads; want 2", got)
+		}
+		time.Sleep(time.Minute)
+	})
 }
