@@ -37,6 +37,18 @@
 // [AgentOptions]. Errors are [*OAuthError], [*RefreshError], [*SubjectMismatchError]
 // and [*ConfigurationError]; [SessionEnded] reports whether to sign in again.
 //
+// # Coming from go-oidc and x/oauth2
+//
+//   - oidc.NewProvider and oauth2.Config become [NewIdpClient]; an issuer with other
+//     paths than AuthPI's needs [DiscoverEndpoints], too. Scopes are for each login:
+//     name offline_access where the issuer wants it for a refresh token.
+//   - AuthCodeURL, state, nonce and verifier become [IdpClient.CreateAuthorizationURL].
+//   - Exchange and Verify become [IdpClient.ExchangeCallback]; IDToken.Claims is
+//     [Agent.Claims].
+//   - Config.TokenSource becomes [IdpClient.TokenSource].
+//   - An oauth2.Token that was stored as JSON has no ID token: give
+//     [IdpClient.CreateAgent] a [TokenSet] with its SubjectHint set.
+//
 // # Other packages
 //
 //   - [authpihttp]: handlers and middleware for net/http.
