@@ -114,16 +114,17 @@ func (c *call) isNewer(stored, current Tokens, now time.Time) bool {
 	}
 	// A store may lag behind by more than the memory reaches back: a replica, or one
 	// that nobody writes to. Then traces tell, or dates; but these have whole seconds.
-	// In doubt the store is ahead, unless its token is known to be spent.
+	// In doubt the store is ahead, even with a token that is no good any more: the
+	// session has ended then. Only one that was spent for a set tells otherwise.
 	theirs := e.table.get(e.ID(stored.RefreshToken), now)
 	ours := e.table.get(e.ID(current.RefreshToken), now)
 	switch byDate := e.Compare(stored, current); {
 	case ours.leadsTo(theirs) || byDate > 0:
 		return true
 	case byDate == 0:
-		return !theirs.isOver()
+		return !theirs.is(Spent)
 	}
-	return ours.is(Spent) && !theirs.isOver()
+	return ours.is(Spent) && !theirs.is(Spent)
 }
 
 // isBehind reports whether the store's token is known to lead where the current one

@@ -361,23 +361,25 @@ func TestFailedReadIsNobodyElses(t *testing.T) {
 	})
 }
 
-// In doubt a store is ahead, but not with a token that is known to be of no use.
+// In doubt a store is ahead, and with a token that is no good any more it says that the
+// session has ended.
 func TestStoreWithATokenOfNoUse(t *testing.T) {
-	for name, arm := range map[string]func(w *world){
-		"refused": func(w *world) { failing(rotate.Failure{State: rotate.Refused, Err: errUnusable})(w, "s.0") },
-		"dead":    func(w *world) { failing(rotate.Failure{State: rotate.Dead, Err: errUnusable})(w, "s.0") },
-		"revoked": func(w *world) { w.Revoke("s.0") },
+	for name, tc := range map[string]struct {
+		arm  func(w *world)
+		want error
+	}{
+		"refused": {func(w *world) { failing(rotate.Failure{State: rotate.Refused, Err: errUnusable})(w, "s.0") }, errUnusable},
+		"dead":    {func(w *world) { failing(rotate.Failure{State: rotate.Dead, Err: errUnusable})(w, "s.0") }, errUnusable},
+		"revoked": {func(w *world) { w.Revoke("s.0") }, rotate.ErrRevoked},
 	} {
 		t.Run(name, func(t *testing.T) {
 			in(t, func(t *testing.T, w *world) {
 				w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
-				w.want("a.0", "a.1")
-				arm(w)
-				c := storing(set("s.0"))
-				if w.mustAsk(c, "a.0", ""); c.got.RefreshToken != "a.1" {
-					t.Errorf("got %q; want a.1", c.got.RefreshToken)
+				tc.arm(w)
+				if err := w.ask(context.Background(), storing(set("s.0")), expired("a.0"), nil); !errors.Is(err, tc.want) {
+					t.Errorf("got %v; want %v", err, tc.want)
 				}
-				w.want("a.0", "a.1") // and whoever has no store
+				w.wantSent("a.0", 0)
 			})
 		})
 	}

@@ -63,9 +63,6 @@ func (at *entry) is(want State) bool { return at != nil && at.fate != nil && at.
 // isFinal reports whether the token is no good any more.
 func (at *entry) isFinal() bool { return at.is(Refused) || at.is(Dead) }
 
-// isOver reports whether the token is known to be of no use.
-func (at *entry) isOver() bool { return at.is(Spent) || at.is(Revoked) || at.isFinal() }
-
 // hideRefusal keeps what a token was refused for while a store has something in its
 // place: that does not let it be sent sooner.
 func (at *entry) hideRefusal(by *Fate) {
