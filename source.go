@@ -103,6 +103,14 @@ type cachedToken struct {
 	renewAt time.Time
 }
 
+// isFresh reports whether a token need not be renewed yet, isGood whether it may still
+// be used. No token, nil, is neither.
+func (t *cachedToken) isFresh(now time.Time) bool { return t != nil && now.Before(t.renewAt) }
+
+func (t *cachedToken) isGood(now time.Time) bool {
+	return t != nil && now.Before(t.agent.Tokens.ExpiresAt)
+}
+
 // cached returns what a source keeps of an agent's tokens, which were issued at a
 // time. They may say nothing of their life: at most half of what was left of it then
 // is used as buffer.
@@ -247,35 +255,43 @@ type machineSource struct {
 
 func (s *machineSource) Token() (*oauth2.Token, error) {
 	have, now := s.current.Load(), s.client.now()
-	if have != nil && now.Before(have.renewAt) {
+	if have.isFresh(now) {
 		return have.token, nil
 	}
-	good := have != nil && now.Before(have.agent.Tokens.ExpiresAt)
-	held := s.client.machines.left(now)
-	if good && (now.UnixNano() < s.retryAt.Load() || held != nil) {
+	good, held := have.isGood(now), s.client.machines.left(now)
+	switch {
+	case good && (now.UnixNano() < s.retryAt.Load() || held != nil):
 		return have.token, nil
-	}
-	if held != nil {
+	case held != nil:
 		return nil, held
 	}
-	ctx, cancel := context.Background(), context.CancelFunc(func() {})
-	if good {
-		ctx, cancel = context.WithTimeout(context.Background(), patience)
-	}
-	defer cancel()
-	next, err := s.asking.Do(ctx, struct{}{}, s.renew)
+	next, err := s.renewTogether(good)
 	if err == nil {
 		return next.token, nil
 	}
-	var e *OAuthError
-	if config := (*ConfigurationError)(nil); !errors.As(err, &e) && !errors.As(err, &config) {
-		err = noAnswer(opClientCredentials, err) // our patience, or a panic
-	}
-	if good && s.client.now().Before(have.agent.Tokens.ExpiresAt) && isPassing(err) { // it may have ended during the wait
-		s.retryAt.Store(s.client.now().Add(goodCooldown).UnixNano()) // from the failure on
+	if now = s.client.now(); have.isGood(now) && isPassing(err) { // it may have ended during the wait
+		s.retryAt.Store(now.Add(goodCooldown).UnixNano()) // from the failure on
 		return have.token, nil
 	}
 	return nil, err
+}
+
+// renewTogether shares one renewal among all callers. Whoever has a good token waits
+// for its patience at most.
+func (s *machineSource) renewTogether(good bool) (*cachedToken, error) {
+	ctx := context.Background()
+	if good {
+		limited, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		ctx = limited
+	}
+	next, err := s.asking.Do(ctx, struct{}{}, s.renew)
+	var e *OAuthError
+	var config *ConfigurationError
+	if err != nil && !errors.As(err, &e) && !errors.As(err, &config) {
+		err = noAnswer(opClientCredentials, err) // our patience, or a panic
+	}
+	return next, err
 }
 
 // goodCooldown is how long no attempt follows a passing failure while the token is
@@ -289,13 +305,13 @@ const (
 func (s *machineSource) renew(ctx context.Context) (*cachedToken, error) {
 	// Somebody's whole request may have fitted between this caller's look and now.
 	have, now := s.current.Load(), s.client.now()
-	if have != nil && now.Before(have.renewAt) {
+	if have.isFresh(now) {
 		return have, nil
 	}
 	if s.share == nil {
 		return s.ask(ctx)
 	}
-	return s.renewShared(ctx, have, have != nil && now.Before(have.agent.Tokens.ExpiresAt))
+	return s.renewShared(ctx, have, have.isGood(now))
 }
 
 // renewShared is renew where other processes may have the next token, or ask for it.

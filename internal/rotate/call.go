@@ -69,16 +69,7 @@ func (c *call) lookUp() (known *Fate, f *flight, err error) {
 	now := e.Now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	tip, newest := e.newest(c.currentID, now)
-	if newest == nil {
-		newest = c.made
-	}
-	if tip.is(Reusable) && e.Compare(tip.fate.Next, c.current) > 0 {
-		newest = tip.fate
-	}
-	if newest != nil {
-		c.goOn(newest)
-	}
+	tip, newest := c.catchUp(now)
 	held := c.heldBack(tip, now)
 	switch {
 	case tip.is(Revoked):
@@ -96,6 +87,23 @@ func (c *call) lookUp() (known *Fate, f *flight, err error) {
 		return nil, nil, ErrNoToken
 	}
 	return nil, c.board(now), nil
+}
+
+// catchUp has the call go on from the newest set that is known. tip is the entry of its
+// token. e.mu is held.
+func (c *call) catchUp(now time.Time) (tip *entry, newest *Fate) {
+	e := c.engine
+	tip, newest = e.newest(c.currentID, now)
+	if newest == nil {
+		newest = c.made
+	}
+	if tip.is(Reusable) && e.Compare(tip.fate.Next, c.current) > 0 {
+		newest = tip.fate
+	}
+	if newest != nil {
+		c.goOn(newest)
+	}
+	return tip, newest
 }
 
 // board joins the flight that spends the call's token, or begins it. e.mu is held.

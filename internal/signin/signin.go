@@ -124,41 +124,53 @@ func (s *SignIn) change(ctx context.Context, apply func(*Record)) (*Record, erro
 // goes on with what they stored.
 func (s *SignIn) Agent(ctx context.Context, rec *Record) (*authpi.Agent, error) {
 	for range tries {
-		opts := s.AgentOptions()
-		if rec.Replaced != 0 {
-			opts = &authpi.AgentOptions{AutoRefresh: authpi.RefreshOff}
-		}
-		agent, err := s.book.client.CreateAgent(ctx, rec.Tokens, opts)
-		switch {
-		case err == nil && rec.Replaced != 0 && agent.ExpiresWithin(0):
-			return nil, ErrNotSignedIn
-		case err == nil:
+		agent, err := s.agentOf(ctx, rec)
+		if err == nil {
 			s.touch(ctx)
 			return agent, nil
-		case errors.Is(err, ErrEnded):
-			return nil, notSignedIn(err)
-		case errors.Is(err, ErrOvertaken):
-		case authpi.SessionEnded(err):
-			dropped, dropErr := s.drop(ctx, rec.Tokens)
-			if dropErr != nil {
-				return nil, dropErr
-			}
-			if dropped {
-				return nil, notSignedIn(err)
-			}
-		default:
+		}
+		if rec, err = s.inPlaceOf(ctx, rec, err); err != nil {
 			return nil, err
 		}
-		next, readErr := s.Read(ctx)
-		if readErr != nil {
-			return nil, readErr
-		}
-		if next == nil {
-			return nil, notSignedIn(err)
-		}
-		rec = next
 	}
 	return nil, ErrOvertaken
+}
+
+// agentOf makes the agent of a record. That of a replaced one is not refreshed.
+func (s *SignIn) agentOf(ctx context.Context, rec *Record) (*authpi.Agent, error) {
+	if rec.Replaced == 0 {
+		return s.book.client.CreateAgent(ctx, rec.Tokens, s.AgentOptions())
+	}
+	agent, err := s.book.client.CreateAgent(ctx, rec.Tokens, &authpi.AgentOptions{AutoRefresh: authpi.RefreshOff})
+	if err == nil && agent.ExpiresWithin(0) {
+		return nil, ErrNotSignedIn
+	}
+	return agent, err
+}
+
+// inPlaceOf returns the record that stands in place of one whose tokens failed, or the
+// error that this ends with.
+func (s *SignIn) inPlaceOf(ctx context.Context, rec *Record, why error) (*Record, error) {
+	switch {
+	case errors.Is(why, ErrEnded):
+		return nil, notSignedIn(why)
+	case errors.Is(why, ErrOvertaken):
+	case authpi.SessionEnded(why):
+		dropped, err := s.drop(ctx, rec.Tokens)
+		if err != nil {
+			return nil, err
+		}
+		if dropped {
+			return nil, notSignedIn(why)
+		}
+	default:
+		return nil, why
+	}
+	next, err := s.Read(ctx)
+	if err == nil && next == nil {
+		err = notSignedIn(why)
+	}
+	return next, err
 }
 
 func notSignedIn(err error) error { return fmt.Errorf("%w: %w", ErrNotSignedIn, err) }
