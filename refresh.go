@@ -202,7 +202,7 @@ func (r *renewal) Owner() (any, error) {
 // Accept decodes whose a set is: the caller's own, or it gets nothing of it. In a
 // crowd most hold what the leader holds: they need not decode that again.
 func (r *renewal) Accept(fate *rotate.Fate) error {
-	if leader, ok := fate.HaveOwner.(*renewal); ok && leader != r {
+	if leader, ok := fate.HaveOwner.(*renewal); ok {
 		r.share(leader)
 	}
 	own, err := r.own()
