@@ -30,12 +30,10 @@ func (s *source) fetch(ctx context.Context) (int, error) {
 	if fault != nil {
 		panic(fault)
 	}
-	select {
-	case <-time.After(delay):
-		return count, err
-	case <-ctx.Done():
-		return 0, ctx.Err()
+	if left := testkit.Wait(ctx, delay); left != nil {
+		return 0, left
 	}
+	return count, err
 }
 
 func (s *source) set(delay time.Duration, err error) {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/authpi/authpi-idp-go/internal/jwks"
 	"github.com/authpi/authpi-idp-go/internal/jws"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 	"github.com/go-jose/go-jose/v4"
 )
 
@@ -138,12 +139,8 @@ func (i *issuer) fetch(ctx context.Context) ([]byte, error) {
 	if hook != nil {
 		hook(ctx)
 	}
-	if takes > 0 {
-		select {
-		case <-time.After(takes):
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
+	if err := testkit.Wait(ctx, takes); err != nil {
+		return nil, err
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()

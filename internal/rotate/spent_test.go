@@ -372,8 +372,8 @@ func TestStoreIsSpentWhileInDoubt(t *testing.T) {
 		c := storing(set("b.0"))
 		w.mustAsk(c, "a.0", "")
 		<-spends
-		if c.got.RefreshToken != "b.0" {
-			t.Errorf("got %s; want b.0", c.got.RefreshToken)
+		if got := c.got.RefreshToken; got != "b.0" && got != "b.1" { // what came of it is known for a moment
+			t.Errorf("got %s; want b.0 or b.1", got)
 		}
 		w.wantSent("a.0", 0)
 	})

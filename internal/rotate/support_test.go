@@ -14,6 +14,7 @@ import (
 
 	"github.com/authpi/authpi-idp-go/internal/awake"
 	"github.com/authpi/authpi-idp-go/internal/rotate"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 // The limits of a world's engine.
@@ -74,10 +75,8 @@ func (w *world) redeem(ctx context.Context, have rotate.Tokens, grant string, _ 
 	w.sent[have.RefreshToken]++
 	takes := w.takes
 	w.mu.Unlock()
-	select {
-	case <-time.After(takes):
-	case <-ctx.Done():
-		return rotate.Answer{}, fmt.Errorf("%w: %w", errPassing, ctx.Err())
+	if err := testkit.Wait(ctx, takes); err != nil {
+		return rotate.Answer{}, fmt.Errorf("%w: %w", errPassing, err)
 	}
 	if answer := w.answers[have.RefreshToken]; answer != nil {
 		return answer(have, grant)

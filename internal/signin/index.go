@@ -123,7 +123,7 @@ func (b *Book) addToIndex(ctx context.Context, kind, id string, e indexed) error
 			return b.endOldest(ctx, oldest)
 		}
 		select {
-		case <-time.After(time.Duration(int(Random()[0])%(round+1)) * time.Millisecond):
+		case <-time.After(time.Duration(1+int(Random()[0])%(round+1)) * time.Millisecond):
 		case <-ctx.Done():
 			return &StoreError{ctx.Err()}
 		}

@@ -54,10 +54,8 @@ func (s *store) trouble(ctx context.Context, saves bool) error {
 	if saves {
 		f.Delay += f.SaveDelay
 	}
-	select {
-	case <-time.After(f.Delay):
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := testkit.Wait(ctx, f.Delay); err != nil {
+		return err
 	}
 	return f.Err
 }
