@@ -184,3 +184,22 @@ func TestFollowersOfOneToken(t *testing.T) {
 		})
 	}
 }
+
+// What a token became is forgotten, but somebody follows it. Whoever begins to follow the
+// token later learns of what comes next, too.
+func TestSecondFollower(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		first := w.Follow(set("a.0"))
+		defer w.Unfollow(first)
+		w.chain("a", 2)
+		time.Sleep(2 * memory)
+		second := w.Follow(set("a.0"))
+		defer w.Unfollow(second)
+		if err := w.ask(context.Background(), &caller{}, set("a.2"), named); err != nil {
+			t.Fatal(err)
+		}
+		if got := second.Newest(); got == nil || got.Next.RefreshToken != "a.3" {
+			t.Errorf("got %v; want a.3", got)
+		}
+	})
+}

@@ -159,3 +159,21 @@ func TestOrphanBesideAFoundSet(t *testing.T) {
 		w.wantSent("a.0", 1)
 	})
 }
+
+// A set came when everybody had left. Who stores the one before it late has not picked it
+// up.
+func TestOrphanBesideALateSave(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		late := &caller{save: func(context.Context, rotate.Tokens) error { time.Sleep(8 * time.Second); return nil }}
+		stores := after(func() { w.mustAsk(late, "a.0", "other") })
+		w.slow(patience + time.Second)
+		if err := w.ask(context.Background(), &caller{}, set("a.1"), optional); err == nil {
+			t.Fatal("it came in time")
+		}
+		<-stores
+		time.Sleep(10 * time.Minute)
+		w.slow(0)
+		w.want("a.1", "a.2")
+		w.wantSent("a.1", 1)
+	})
+}

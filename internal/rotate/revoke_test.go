@@ -218,3 +218,16 @@ func TestSignOutReachesAllFollowers(t *testing.T) {
 		})
 	}
 }
+
+// The user signs out while a set is stored, and the store fails for good.
+func TestSignOutDuringASaveThatFails(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		c := &caller{save: func(context.Context, rotate.Tokens) error {
+			w.Revoke("a.1")
+			return errUnusable
+		}}
+		if err := w.ask(context.Background(), c, expired("a.0"), nil); !errors.Is(err, rotate.ErrRevoked) {
+			t.Errorf("got %v; want %v", err, rotate.ErrRevoked)
+		}
+	})
+}

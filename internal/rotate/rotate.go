@@ -316,6 +316,7 @@ func (e *Engine) linkNext(at *entry, fate *Fate, now time.Time) {
 		// What another process got may be spent already.
 		e.table.dequeue(next)
 		e.table.forget(next, nil, now)
+		e.table.unlink(next)
 		e.table.requeue(next, now)
 		next = e.table.ensure(next.id, now)
 	}
@@ -337,7 +338,7 @@ func (e *Engine) keepFor(fate *Fate, now time.Time) (class, time.Time) {
 // pickUp notes that somebody has the set of at's token: from now on it is remembered
 // like any other. e.mu is held.
 func (e *Engine) pickUp(at *entry, set Tokens, now time.Time) {
-	for from := range at.ledBy(set) {
+	for _, from := range at.ledTo(set) {
 		if !from.unsaved && from.class == orphans {
 			e.keepAs(from, brief, now.Add(e.Memory), now)
 		}
@@ -346,7 +347,7 @@ func (e *Engine) pickUp(at *entry, set Tokens, now time.Time) {
 
 // keepUnsaved notes that somebody could not store it. e.mu is held.
 func (e *Engine) keepUnsaved(at *entry, set Tokens, now time.Time) {
-	for from := range at.ledBy(set) {
+	for _, from := range at.ledTo(set) {
 		from.unsaved = true
 		e.keepAs(from, orphans, now.Add(orphanMemory), now)
 	}

@@ -442,3 +442,92 @@ func TestStoreThatWasSlowIsAskedAgain(t *testing.T) {
 		})
 	}
 }
+
+// Which tokens are known to be spent when all else of them is forgotten: one that was
+// refused, but none that the issuer lets be used again.
+func TestWhatIsSpent(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		act  func(w *world)
+		past time.Duration
+		want string
+	}{
+		{"refused", failingToken("s.0", rotate.Failure{State: rotate.Refused, Err: errUnusable}), 25 * time.Hour, "b.1"},
+		{"used again", func(w *world) {
+			w.answers["s.0"] = func(have rotate.Tokens, grant string) (rotate.Answer, error) {
+				next := set("s.0")
+				next.AccessToken += "'"
+				return rotate.Answer{Next: next, Grant: grant}, nil
+			}
+			w.want("s.0", "s.0")
+		}, 2 * memory, "s.0"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				tc.act(w)
+				time.Sleep(tc.past)
+				w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
+				c := storing(set("s.0"))
+				if w.mustAsk(c, "b.0", ""); c.got.RefreshToken != tc.want {
+					t.Errorf("got %s; want %s", c.got.RefreshToken, tc.want)
+				}
+			})
+		})
+	}
+}
+
+func failingToken(token string, failure rotate.Failure) func(*world) {
+	return func(w *world) { failing(failure)(w, token) }
+}
+
+// What led to a token is forgotten with it, but a sign-out still reaches that.
+func TestTraceOfWhatLedThere(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		_ = w.ask(context.Background(), &caller{save: unsaved}, expired("a.0"), nil) // kept for 24 hours
+		w.want("a.1", "a.2")
+		time.Sleep(2 * memory)
+		w.Revoke("a.2")
+		if !w.Revoked("a.0") {
+			t.Error("a.0 is not revoked")
+		}
+	})
+}
+
+// A store has an older set than its caller; but that has become a newer one here.
+func TestStoreWhoseSetWentOn(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.want("a.0", "a.1")
+		have := set("x.0")
+		have.ExpiresAt = time.Now().Add(life / 2)
+		c := storing(expired("a.0"))
+		if err := w.ask(context.Background(), c, have, named); err != nil || c.got.RefreshToken != "a.1" {
+			t.Errorf("got %q, %v; want a.1", c.got.RefreshToken, err)
+		}
+		w.wantSent("x.0", 0)
+	})
+}
+
+// Nobody is asked about a store's set where it is known here which one is newer.
+func TestNobodyIsAskedAboutAKnownSet(t *testing.T) {
+	for _, tc := range []struct {
+		name         string
+		compare      int
+		have, stored string
+	}{
+		{"the store is behind", 0, "a.1", "a.0"},
+		{"dates tell", 1, "a.1", "b.0"},
+		{"dates tell otherwise", -1, "a.1", "b.0"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				w.chain("a", 1)
+				w.Compare = func(rotate.Tokens, rotate.Tokens) int { return tc.compare }
+				w.Peek = func(_ context.Context, have rotate.Tokens) (rotate.Answer, bool) {
+					t.Errorf("asked about %s", have.RefreshToken)
+					return rotate.Answer{}, false
+				}
+				w.mustAsk(storing(set(tc.stored)), tc.have, "")
+			})
+		})
+	}
+}

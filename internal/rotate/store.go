@@ -60,7 +60,7 @@ func (c *call) inDoubt(stored, current Tokens) (last Tokens, ahead bool) {
 	now := e.Now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if stored.RefreshToken == current.RefreshToken || stored.RefreshToken == c.Have.RefreshToken || e.isBehind(stored, current, now) {
+	if stored.RefreshToken == current.RefreshToken || e.isBehind(stored, current, now) {
 		return Tokens{}, false
 	}
 	last = stored

@@ -404,3 +404,53 @@ func TestSignOutWhileInDoubt(t *testing.T) {
 		})
 	}
 }
+
+// A request took nearly all of the time, and ends with a refusal: the store gets its own
+// time for what it has instead.
+func TestStoreAfterALateRefusal(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.slow(timeout - time.Second)
+		w.answers["a.0"] = func(rotate.Tokens, string) (rotate.Answer, error) {
+			return rotate.Answer{}, &rotate.Failure{State: rotate.Dead, Err: errUnusable}
+		}
+		var reads int
+		c := &caller{load: func(context.Context) (rotate.Tokens, error) {
+			time.Sleep(2 * time.Second)
+			if reads++; reads == 1 {
+				return expired("a.0"), nil
+			}
+			return set("b.0"), nil
+		}}
+		if w.mustAsk(c, "a.0", ""); c.got.RefreshToken != "b.0" {
+			t.Errorf("got %s; want b.0", c.got.RefreshToken)
+		}
+	})
+}
+
+// A set was found in somebody else's store: a caller that has not read its own does so,
+// though a leader has read one since it came.
+func TestFoundSetIsNotEverybodys(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.chain("a", 1)
+		w.slow(2 * time.Second)
+		w.answers["a.1"] = func(rotate.Tokens, string) (rotate.Answer, error) {
+			return rotate.Answer{}, &rotate.Failure{Err: errUnusable} // of its grant alone
+		}
+		leader := slowOwner{storing(expired("a.1"))}
+		leads := after(func() {
+			_, _ = w.Renew(context.Background(), rotate.Call{Have: expired("a.1"), Grant: "narrow", Urgency: rotate.Needed, Caller: leader, Loads: true})
+		})
+		time.Sleep(500 * time.Millisecond)
+		out := &caller{load: func(context.Context) (rotate.Tokens, error) { return rotate.Tokens{}, errPassing }}
+		var err error
+		waits := after(func() { err = w.ask(context.Background(), out, expired("a.1"), forGrant("wide")) })
+		time.Sleep(time.Second)
+		w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 1 }
+		w.mustAsk(storing(set("b.0")), "a.0", "") // a.1 has become b.0
+		<-leads
+		<-waits
+		if !errors.Is(err, errPassing) {
+			t.Errorf("got %q, %v; want its own store's error", out.got.RefreshToken, err)
+		}
+	})
+}

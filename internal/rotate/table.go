@@ -2,7 +2,6 @@ package rotate
 
 import (
 	"container/heap"
-	"iter"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -74,17 +73,12 @@ func (at *entry) hideRefusal(by *Fate) {
 	}
 }
 
-// ledBy returns the entries of the tokens that a set came for: at itself, where its
+// ledTo returns the entries of the tokens that a set came for: at itself, where its
 // refresh token is used again, or those before.
-func (at *entry) ledBy(set Tokens) iter.Seq[*entry] {
-	return func(yield func(*entry) bool) {
-		for _, from := range append([]*entry{at}, at.before...) {
-			made := from.fate != nil && !from.fate.Found && from.fate.Next.AccessToken == set.AccessToken
-			if made && !yield(from) {
-				return
-			}
-		}
-	}
+func (at *entry) ledTo(set Tokens) []*entry {
+	return slices.DeleteFunc(append([]*entry{at}, at.before...), func(from *entry) bool {
+		return from.fate == nil || from.fate.Found || from.fate.Next.AccessToken != set.AccessToken
+	})
 }
 
 // isKnown reports whether it is known what the token became, or is.
@@ -289,7 +283,8 @@ func (t *table) evict(at *entry, now time.Time) {
 }
 
 // forget drops what became of a token, but for what is left of it. If it is spent,
-// what led to it goes, too: else a late caller would be handed a set of no use.
+// what led to it goes, too: else a late caller would be handed a set of no use. The
+// link to the next one stays, for sign-outs and for the order of Saves.
 func (t *table) forget(at *entry, left *Fate, now time.Time) {
 	if at.fate == nil {
 		return
@@ -305,9 +300,6 @@ func (t *table) forget(at *entry, left *Fate, now time.Time) {
 		}
 		t.fade(from, now)
 		t.queue(from, now)
-	}
-	if left == nil && !at.inUse() { // by the link others know that they come later
-		t.unlink(at) // a trace still leads on, for a sign-out
 	}
 }
 
