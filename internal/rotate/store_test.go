@@ -414,15 +414,16 @@ func TestStoreAfterALateRefusal(t *testing.T) {
 			return rotate.Answer{}, &rotate.Failure{State: rotate.Dead, Err: errUnusable}
 		}
 		var reads int
+		have := expired("a.0")
 		c := &caller{load: func(context.Context) (rotate.Tokens, error) {
 			time.Sleep(2 * time.Second)
 			if reads++; reads == 1 {
-				return expired("a.0"), nil
+				return have, nil
 			}
 			return set("b.0"), nil
 		}}
-		if w.mustAsk(c, "a.0", ""); c.got.RefreshToken != "b.0" {
-			t.Errorf("got %s; want b.0", c.got.RefreshToken)
+		if err := w.ask(context.Background(), c, have, nil); err != nil || c.got.RefreshToken != "b.0" {
+			t.Errorf("got %q, %v; want b.0", c.got.RefreshToken, err)
 		}
 	})
 }
