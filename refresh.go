@@ -283,12 +283,15 @@ func (r *renewal) notStored(set TokenSet, why string, cause error) error {
 func (r *renewal) failed(err error) error {
 	var held *rotate.HeldError
 	var unsaved *rotate.UnsavedError
+	var ended *rotate.EndedError
 	switch {
 	case errors.As(err, &held):
 		r.held = true
 		return heldBack(held)
 	case errors.As(err, &unsaved):
 		return r.notStored(TokenSet(unsaved.Set), "OnRefresh did not return in time", context.DeadlineExceeded)
+	case errors.As(err, &ended):
+		return endedBy(ended.Err)
 	case err == awake.ErrOver:
 		return refreshFailed(codeTransport, awake.ErrOver.Error(), context.DeadlineExceeded)
 	case err == rotate.ErrRevoked:
@@ -596,6 +599,17 @@ func refreshFailed(code errorCode, description string, cause error) *RefreshErro
 // signedOut is the error of a session that RevokeToken has ended.
 func signedOut() *RefreshError {
 	return refreshFailed(ErrSessionExpired, "the session was signed out: its refresh token, or a later one, was revoked", nil)
+}
+
+// endedBy is signedOut where an OnRefresh failed then: its own error is the cause, and
+// the tokens are nobody's any more.
+func endedBy(failed error) *RefreshError {
+	ended := signedOut()
+	var own, cause *OAuthError
+	if errors.As(ended.cause, &own) && errors.As(failed, &cause) {
+		own.cause = cause
+	}
+	return ended
 }
 
 // callerLeft is the error of a caller whose context ended.

@@ -138,7 +138,7 @@ func (c *call) suits(fate *Fate, now time.Time) bool {
 
 // passing reports whether the same tokens may be tried again after err.
 func (e *Engine) passing(err error) bool {
-	return errors.Is(err, awake.ErrOver) || e.Passing(err)
+	return !errors.Is(err, ErrRevoked) && (errors.Is(err, awake.ErrOver) || e.Passing(err))
 }
 
 // way says how the call came by its set, if it has one.

@@ -226,8 +226,9 @@ func TestSignOutDuringASaveThatFails(t *testing.T) {
 			w.Revoke("a.1")
 			return errUnusable
 		}}
-		if err := w.ask(context.Background(), c, expired("a.0"), nil); !errors.Is(err, rotate.ErrRevoked) {
-			t.Errorf("got %v; want %v", err, rotate.ErrRevoked)
+		err := w.ask(context.Background(), c, expired("a.0"), nil)
+		if !errors.Is(err, rotate.ErrRevoked) || !errors.Is(err, errUnusable) {
+			t.Errorf("got %v; want both %v and %v", err, rotate.ErrRevoked, errUnusable)
 		}
 	})
 }

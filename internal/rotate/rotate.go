@@ -156,6 +156,15 @@ type UnsavedError struct{ Set Tokens }
 
 func (e *UnsavedError) Error() string { return "the new tokens could not be stored in time" }
 
+// EndedError is a Save's own error, where the session was signed out meanwhile, perhaps
+// by the Save itself. It is an [ErrRevoked].
+type EndedError struct{ Err error }
+
+func (e *EndedError) Error() string { return e.Err.Error() }
+
+// Unwrap returns both.
+func (e *EndedError) Unwrap() []error { return []error{ErrRevoked, e.Err} }
+
 // Errors of the engine itself.
 var (
 	ErrRevoked = errors.New("the session was signed out")

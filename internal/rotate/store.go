@@ -264,7 +264,7 @@ func (c *call) save(limit *awake.Limit, set Tokens) error {
 		c.leaveSave(returned, c.engine.Timeout-runs)
 		return unsaved
 	case unsaved == ErrRevoked:
-		return unsaved
+		return &EndedError{Err: err}
 	}
 	return err
 }

@@ -450,3 +450,23 @@ func TestNoTokensAfterASignOut(t *testing.T) {
 		}
 	})
 }
+
+// An app's store finds that the session has ended, revokes what came, and says so: that is
+// the error, and it carries no tokens.
+func TestOnRefreshThatRevokes(t *testing.T) {
+	testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
+		gone := errors.New("the row is gone")
+		tokens := e.Expired()
+		_, err := e.Create(tokens, &authpi.AgentOptions{OnRefresh: func(ctx context.Context, next authpi.TokenSet) error {
+			return errors.Join(gone, e.Client.RevokeToken(ctx, next.RefreshToken, "refresh_token"))
+		}})
+		testkit.WantError(t, err, "session_expired", true)
+		var failed *authpi.RefreshError
+		if !errors.Is(err, gone) || !errors.As(err, &failed) {
+			t.Fatalf("got %v; want the app's own error inside", err)
+		}
+		if _, carried := failed.Tokens(); carried {
+			t.Error("the error carries tokens of a session that has ended")
+		}
+	})
+}
