@@ -137,9 +137,9 @@ func NewIdpClient(cfg Config) (*IdpClient, error) {
 	return c, nil
 }
 
-// Check reports whether the client can work: at start-up, and as a readiness probe.
-// It checks the discovery document and its issuer, the endpoints and the keys, as
-// the client itself uses them: while it has good copies it makes no request.
+// Check reports whether the client can work, for start-up. It checks the discovery
+// document and its issuer, the endpoints and the keys, as the client itself uses
+// them: while it has good copies it makes no request.
 //
 // A [*ConfigurationError] names the field that is wrong: IssuerURL where there is no
 // such host, no discovery document, another issuer's, or no key; Endpoints.Token and

@@ -65,7 +65,8 @@ func (f *Follower) setRoot(at *entry) {
 	f.root, f.at = at, at
 }
 
-// anyFollower returns one that began with this token, nil for none: all know the same.
+// anyFollower returns one that began with this token, nil for none. Which one is chance:
+// they differ only where what a store had was replaced.
 func (at *entry) anyFollower() *Follower {
 	if at == nil {
 		return nil

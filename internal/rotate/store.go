@@ -43,10 +43,12 @@ func (c *call) readStore(current Tokens, reserve time.Duration) (*Fate, error) {
 		return nil, err
 	}
 	doubt, ahead := c.inDoubt(*stored.Load(), current)
-	revoked := c.engine.Revoked(current.RefreshToken)
-	c.engine.followElsewhere(ctx, doubt, c.limit.Left()-reserve)
-	if !revoked && c.engine.Revoked(current.RefreshToken) {
-		return nil, ErrRevoked // after the store has answered: what it had ends, too
+	if doubt.RefreshToken != "" {
+		revoked := c.engine.Revoked(current.RefreshToken)
+		c.engine.followElsewhere(ctx, doubt, c.limit.Left()-reserve)
+		if !revoked && c.engine.Revoked(current.RefreshToken) {
+			return nil, ErrRevoked // after the store has answered: what it had ends, too
+		}
 	}
 	return c.noteNewer(*stored.Load(), current, ahead), nil
 }

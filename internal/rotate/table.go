@@ -328,12 +328,15 @@ func remembered(fate *Fate) *Fate {
 // weigh returns what an entry takes in memory, in bytes.
 func (at *entry) weigh() int {
 	const overhead = 512
-	size := overhead + len(at.id)
-	if at.fate == nil {
-		return size
+	return overhead + len(at.id) + at.fate.weigh() + at.refusal.weigh()
+}
+
+func (f *Fate) weigh() int {
+	if f == nil {
+		return 0
 	}
-	n := &at.fate.Next
-	return size + at.fate.errSize + len(at.fate.Grant) + len(n.AccessToken) + len(n.TokenType) +
+	n := &f.Next
+	return f.errSize + len(f.Grant) + len(n.AccessToken) + len(n.TokenType) +
 		len(n.RefreshToken) + len(n.IDToken) + len(n.SubjectHint) + len(n.Scope)
 }
 
