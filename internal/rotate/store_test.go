@@ -455,3 +455,19 @@ func TestFoundSetIsNotEverybodys(t *testing.T) {
 		}
 	})
 }
+
+// The user signs out and in again while the store is read: what it then has is the new
+// sign-in, though the other processes are asked about that.
+func TestNewSignInWhileInDoubt(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
+		w.Peek = func(context.Context, rotate.Tokens) (rotate.Answer, bool) { return rotate.Answer{}, false }
+		c := &caller{load: func(context.Context) (rotate.Tokens, error) {
+			w.Revoke("a.0")
+			return set("b.0"), nil
+		}}
+		if w.mustAsk(c, "a.0", ""); c.got.RefreshToken != "b.0" {
+			t.Errorf("got %q; want b.0", c.got.RefreshToken)
+		}
+	})
+}
