@@ -232,16 +232,18 @@ func (e *Engine) Renew(ctx context.Context, want Call) (Way, error) {
 	for {
 		fate, err := c.step()
 		switch {
+		case err == nil && fate != nil:
+			return c.way(fate), nil
+		case err == nil:
+			// It goes on from the next token.
 		case e.passing(err) && e.Revoked(want.Have.RefreshToken):
 			// Whoever might try again is told that it is of no use.
 			return c.way(fate), ErrRevoked
 		case c.grewUrgent(err):
 			// It goes on from what is known by now.
-		case err != nil:
+		default:
 			c.coolDown(err)
 			return c.way(fate), err
-		case fate != nil:
-			return c.way(fate), nil
 		}
 	}
 }

@@ -185,7 +185,7 @@ func (c *call) handOver(fate *Fate) (*Fate, error) {
 		return nil, err
 	}
 	if c.isToSave(fate) {
-		if err := c.save(limit, fate.Next); err != nil {
+		if err := c.save(limit, fate); err != nil {
 			return nil, err
 		}
 	}
@@ -199,33 +199,39 @@ func (c *call) isToSave(fate *Fate) bool { return c.Saves && !c.isOwn(fate.Next)
 // comes meanwhile may be newer.
 func (c *call) inTurn(limit *awake.Limit, fate *Fate) (*Fate, error) {
 	for {
-		newest, err := c.newestToTake(fate)
-		if newest == nil || !c.isToSave(newest) {
+		newest, busy, err := c.toHandOver(fate)
+		if busy == nil {
 			return newest, err
 		}
 		fate = newest
-		busy := c.busyBefore()
-		if busy == nil {
-			return fate, nil
-		}
 		if limit.Wait(context.WithoutCancel(c.ctx), busy, 0) != nil {
 			return nil, c.unsaved(fate.Next)
 		}
 	}
 }
 
-// newestToTake returns what to hand over: while this caller was on its way another may
-// have refreshed again. A successor of another grant is stored after this set. But
-// where another process got one of the two it does not wait for us: this set is left
-// out, both results are nil, and the call goes on from the successor.
-func (c *call) newestToTake(fate *Fate) (*Fate, error) {
+// toHandOver returns what to hand over, and a channel that is closed when one of those who
+// store an older set first is done; nil: nobody does.
+func (c *call) toHandOver(fate *Fate) (newest *Fate, busy <-chan struct{}, err error) {
+	if c.hold == nil {
+		return fate, nil, nil
+	}
 	e := c.engine
 	now := e.Now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if c.hold == nil {
-		return fate, nil
+	if newest, err = c.newestToTake(fate, now); newest != nil && c.isToSave(newest) {
+		busy = c.busyBefore()
 	}
+	return newest, busy, err
+}
+
+// newestToTake returns what to hand over: while this caller was on its way another may
+// have refreshed again. A successor of another grant is stored after this set. But
+// where another process got one of the two it does not wait for us: this set is left
+// out, both results are nil, and the call goes on from the successor. e.mu is held.
+func (c *call) newestToTake(fate *Fate, now time.Time) (*Fate, error) {
+	e := c.engine
 	tip, newer := e.latest(c.hold.id, now)
 	switch {
 	case tip.is(Revoked):
@@ -243,24 +249,24 @@ func (c *call) newestToTake(fate *Fate) (*Fate, error) {
 }
 
 // save runs the caller's Save.
-func (c *call) save(limit *awake.Limit, set Tokens) error {
+func (c *call) save(limit *awake.Limit, fate *Fate) error {
 	switch {
 	case c.signedOut():
 		return ErrRevoked
 	case limit.Left() <= 0:
-		return c.unsaved(set)
+		return c.unsaved(fate.Next)
 	}
-	ctx, in := c.engine.mark(context.WithoutCancel(c.ctx), c.Have.RefreshToken, set.RefreshToken)
+	ctx, in := c.engine.mark(context.WithoutCancel(c.ctx), c.Have.RefreshToken, fate.Next.RefreshToken)
 	defer in.end()
 	returned, runs := make(chan struct{}), limit.Left()
 	err := limit.Run(ctx, 0, func(ctx context.Context) error {
 		defer close(returned)
-		return c.Caller.Save(ctx, set)
+		return c.Caller.Save(ctx, fate.Next)
 	})
 	if err == nil {
 		return nil
 	}
-	unsaved := c.unsaved(set)
+	unsaved := c.unsaved(fate.Next)
 	switch {
 	case err == awake.ErrOver:
 		c.leaveSave(returned, c.engine.Timeout-runs)
@@ -302,13 +308,8 @@ func (c *call) leaveSave(returned <-chan struct{}, rest time.Duration) {
 }
 
 // busyBefore returns a channel that is closed when an older set of this chain has
-// been handed over; nil: none is about to be.
+// been handed over; nil: none is about to be. e.mu is held.
 func (c *call) busyBefore() <-chan struct{} {
-	if c.hold == nil {
-		return nil
-	}
-	c.engine.mu.Lock()
-	defer c.engine.mu.Unlock()
 	if busy := c.hold.busyBefore(c.generation); busy != nil {
 		return busy
 	}
@@ -330,7 +331,7 @@ func (c *call) busyBefore() <-chan struct{} {
 	return nil
 }
 
-// pickUp notes that this caller has its set, unless the user has signed out while it
+// pickUp notes that this caller has its set, and waits for nothing, unless the user has signed out while it
 // was stored.
 func (c *call) pickUp(set Tokens) error {
 	if c.hold == nil {
@@ -343,6 +344,7 @@ func (c *call) pickUp(set Tokens) error {
 		return ErrRevoked
 	}
 	c.engine.pickUp(c.hold, set, now)
+	c.letGo()
 	return nil
 }
 

@@ -23,7 +23,11 @@ const keyInfo = "authpi refresh result v1"
 // store and log. context (issuer and client) keeps equal tokens of two issuers
 // apart.
 func ID(context, token string) string {
-	sum := sha256.Sum256([]byte("authpi refresh id v1\x00" + context + "\x00" + token))
+	named := append(make([]byte, 0, 256), "authpi refresh id v1\x00"...) // on the stack, as a rule
+	named = append(named, context...)
+	named = append(named, 0)
+	named = append(named, token...)
+	sum := sha256.Sum256(named)
 	var text [2 * sha256.Size]byte
 	hex.Encode(text[:], sum[:])
 	return string(text[:])

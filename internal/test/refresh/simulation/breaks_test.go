@@ -158,7 +158,7 @@ var flaws = []flaw{
 	},
 	{
 		"a set is stored while its predecessor is", "internal/rotate/store.go",
-		"if busy == nil {\n\t\t\treturn fate, nil", "if true {\n\t\t\treturn fate, nil",
+		"if busy == nil {\n\t\t\treturn newest, err", "if true {\n\t\t\treturn newest, err",
 		[]string{inOrder},
 	},
 	{
