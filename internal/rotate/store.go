@@ -210,8 +210,8 @@ func (c *call) inTurn(limit *awake.Limit, fate *Fate) (*Fate, error) {
 	}
 }
 
-// toHandOver returns what to hand over, and a channel that is closed when one of those who
-// store an older set first is done; nil: nobody does.
+// toHandOver returns what to hand over, and what to wait for before: busyBefore's
+// channel, or nil.
 func (c *call) toHandOver(fate *Fate) (newest *Fate, busy <-chan struct{}, err error) {
 	if c.hold == nil {
 		return fate, nil, nil
@@ -331,8 +331,8 @@ func (c *call) busyBefore() <-chan struct{} {
 	return nil
 }
 
-// pickUp notes that this caller has its set, and waits for nothing, unless the user has signed out while it
-// was stored.
+// pickUp notes that this caller has its set, and lets go of it, unless the user has
+// signed out while it was stored.
 func (c *call) pickUp(set Tokens) error {
 	if c.hold == nil {
 		return nil
