@@ -150,7 +150,7 @@ func (r *renewal) grant() string {
 func (r *renewal) run() (*Agent, error) {
 	began := time.Now()
 	way, err := r.client.sessions.Renew(r.ctx, rotate.Call{
-		Have: rotate.Tokens(r.tokens), Grant: r.grant(), Urgency: r.urgency, Caller: r,
+		Have: (*rotate.Tokens)(&r.tokens), Grant: r.grant(), Urgency: r.urgency, Caller: r,
 		Loads: r.reload != nil, Saves: r.onRefresh != nil, Follower: r.follower,
 	})
 	if err != nil {
@@ -265,10 +265,11 @@ func (r *renewal) Load(ctx context.Context) (rotate.Tokens, error) {
 }
 
 // Save is OnRefresh.
-func (r *renewal) Save(ctx context.Context, set rotate.Tokens) error {
-	if err := r.onRefresh(ctx, TokenSet(set)); err != nil {
-		cause := masked(err, secretsOf(TokenSet(set), r.tokens)...)
-		return r.notStored(TokenSet(set), "OnRefresh: "+cause.Error(), cause)
+func (r *renewal) Save(ctx context.Context, fate *rotate.Fate) error {
+	set := TokenSet(fate.Next)
+	if err := r.onRefresh(ctx, set); err != nil {
+		cause := masked(err, secretsOf(set, r.tokens)...)
+		return r.notStored(set, "OnRefresh: "+cause.Error(), cause)
 	}
 	return nil
 }

@@ -48,6 +48,7 @@ type limitState uint8
 const (
 	counting  limitState = iota // ticks
 	finishing                   // the rest, by a timer
+	stopped
 	over
 )
 
@@ -64,6 +65,11 @@ func (c *Clock) start(l *Limit, d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	l.clock = c
+	c.begin(l, d)
+}
+
+// begin is start. c.mu is held.
+func (c *Clock) begin(l *Limit, d time.Duration) {
 	if d <= 0 {
 		l.expire()
 		return
@@ -76,7 +82,7 @@ func (c *Clock) start(l *Limit, d time.Duration) {
 	}
 	c.count++
 	passed := min(max(now.Sub(c.last), 0), tick) // since the last tick
-	l.at, l.rest = c.ticks+int64((d+passed)/tick), (d+passed)%tick
+	l.state, l.at, l.rest = counting, c.ticks+int64((d+passed)/tick), (d+passed)%tick
 	if l.at == c.ticks {
 		l.rest -= passed
 		l.finish(now)
@@ -128,7 +134,7 @@ func (l *Limit) finish(now time.Time) {
 func (l *Limit) fire() {
 	l.clock.mu.Lock()
 	defer l.clock.mu.Unlock()
-	if l.state != over {
+	if l.state == finishing && !time.Now().Before(l.end) { // else it was restarted meanwhile
 		l.expire()
 		l.clock.forget()
 	}
@@ -149,9 +155,34 @@ func (l *Limit) Stop() {
 	c := l.clock
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch l.state {
-	case over:
-		return
+	if l.state < stopped {
+		l.leave()
+		l.state = stopped
+		c.forget()
+	}
+}
+
+// Restart has it begin again, with d, and returns what was left of it. Nobody waits
+// for it meanwhile.
+func (l *Limit) Restart(d time.Duration) (left time.Duration) {
+	c := l.clock
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	left, was := l.left(), l.state
+	l.leave()
+	if was == over {
+		l.rung = make(chan struct{})
+	}
+	c.begin(l, d)
+	if was < stopped {
+		c.forget() // begin has counted it once more
+	}
+	return left
+}
+
+// leave ends its counting. clock.mu is held.
+func (l *Limit) leave() {
+	switch c := l.clock; l.state {
 	case counting:
 		bucket := c.due[l.at]
 		last := len(bucket) - 1
@@ -162,8 +193,6 @@ func (l *Limit) Stop() {
 	case finishing:
 		l.timer.Stop()
 	}
-	l.state = over
-	c.forget()
 }
 
 // forget is for a limit that is over. c.mu is held.
@@ -176,10 +205,14 @@ func (c *Clock) forget() {
 
 // Left returns how much is left of it.
 func (l *Limit) Left() time.Duration {
-	c := l.clock
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch l.state {
+	l.clock.mu.Lock()
+	defer l.clock.mu.Unlock()
+	return l.left()
+}
+
+// left is Left. clock.mu is held.
+func (l *Limit) left() time.Duration {
+	switch c := l.clock; l.state {
 	case counting:
 		passed := min(max(time.Since(c.last), 0), tick)
 		return time.Duration(l.at-c.ticks)*tick + l.rest - passed
@@ -223,46 +256,48 @@ func (l *Limit) Wait(ctx context.Context, done <-chan struct{}, reserve time.Dur
 
 // Run calls f and returns its error. f's context ends with ctx, and when no more
 // than reserve is left of the Limit. A deaf f is left behind then: the error is
-// ctx's, or [ErrOver]. A panic of f goes on in the caller's goroutine.
-func (l *Limit) Run(ctx context.Context, reserve time.Duration, f func(context.Context) error) error {
+// ctx's, or [ErrOver], and done is closed when f has returned. A panic of f goes on
+// in the caller's goroutine.
+func (l *Limit) Run(ctx context.Context, reserve time.Duration, f func(context.Context) error) (done <-chan struct{}, err error) {
 	inner, cancel := context.WithCancelCause(ctx)
 	defer cancel(context.Canceled)
-	r := run{done: make(chan struct{})}
-	go r.call(func() error { return f(limited{inner}) })
-	err := l.Wait(ctx, r.done, reserve)
+	r := &run{ctx: limited{inner}, done: make(chan struct{})}
+	go r.call(f)
+	err = l.Wait(ctx, r.done, reserve)
 	switch {
 	case err == nil:
-		return r.result()
+		return r.done, r.result()
 	case err == ErrOver:
 		cancel(context.DeadlineExceeded)
-		return err
+		return r.done, err
 	}
 	// What heeds its context ends with it, and may have something to say all the
 	// same.
 	grace := l.clock.Limit(tick)
 	defer grace.Stop()
 	if grace.Wait(context.Background(), r.done, 0) == nil {
-		return r.result()
+		return r.done, r.result()
 	}
-	return err
+	return r.done, err
 }
 
 // run is a call in a goroutine of its own.
 type run struct {
+	ctx      limited
 	done     chan struct{} // closed when all below is set
 	err      error
 	returned bool
 	fault    any // what it panicked with
 }
 
-func (r *run) call(f func() error) {
+func (r *run) call(f func(context.Context) error) {
 	defer close(r.done)
 	defer func() {
 		if !r.returned {
 			r.fault = recover()
 		}
 	}()
-	r.err = f()
+	r.err = f(&r.ctx)
 	r.returned = true
 }
 

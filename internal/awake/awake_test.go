@@ -3,6 +3,7 @@ package awake_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -74,6 +75,63 @@ func TestLimitGoesOn(t *testing.T) {
 	})
 }
 
+// A Limit that begins again has all of its new time, whatever has become of it.
+func TestRestart(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name          string
+		limit, before time.Duration // it is restarted after before
+		again, left   time.Duration
+	}{
+		{"while it ticks", 5 * time.Second, 2 * time.Second, 4 * time.Second, 3 * time.Second},
+		{"in its last tick", 5100 * time.Millisecond, 5050 * time.Millisecond, 4 * time.Second, 50 * time.Millisecond},
+		{"at its very end", 100 * time.Millisecond, 100 * time.Millisecond, 4 * time.Second, 0},
+		{"over", 5 * time.Second, 6 * time.Second, 4 * time.Second, 0},
+		{"over, for less than a tick", 5 * time.Second, 6 * time.Second, 3 * time.Millisecond, 0},
+		{"with nothing", 5 * time.Second, 2 * time.Second, 0, 3 * time.Second},
+		{"over, with nothing", 5 * time.Second, 6 * time.Second, 0, 0},
+	} {
+		for _, stops := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, stopped before: %v", tc.name, stops), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					clock := new(awake.Clock)
+					limit, other := clock.Limit(tc.limit), clock.Limit(time.Minute)
+					defer limit.Stop()
+					defer other.Stop()
+					time.Sleep(tc.before)
+					want := tc.left
+					if stops {
+						limit.Stop()
+						want = 0
+					}
+					if left := limit.Restart(tc.again); left != want {
+						t.Errorf("%v was left; want %v", left, want)
+					}
+					if left := limit.Left(); left != tc.again {
+						t.Errorf("%v is left; want %v", left, tc.again)
+					}
+					began := time.Now()
+					if err := limit.Wait(t.Context(), nil, 0); err != awake.ErrOver || time.Since(began) != tc.again {
+						t.Errorf("got %v after %v; want ErrOver after %v", err, time.Since(began), tc.again)
+					}
+					if left := other.Left(); left != time.Minute-tc.before-tc.again {
+						t.Errorf("%v is left of another limit; want %v", left, time.Minute-tc.before-tc.again)
+					}
+				})
+			})
+		}
+	}
+	t.Run("alone, and nobody ticks when it is over", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) { // the bubble waits for a clock that ticks
+			limit := new(awake.Clock).Limit(time.Second)
+			limit.Restart(2 * time.Second)
+			limit.Restart(0)
+			limit.Restart(time.Second)
+			limit.Stop()
+		})
+	})
+}
+
 func TestWithTimeout(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -135,7 +193,7 @@ func TestRun(t *testing.T) {
 				}
 				limit, began := new(awake.Clock).Limit(5*time.Second), time.Now()
 				defer limit.Stop()
-				err := limit.Run(ctx, 0, tc.f)
+				done, err := limit.Run(ctx, 0, tc.f)
 				for _, want := range tc.is {
 					if !errors.Is(err, want) {
 						t.Errorf("got %v; want %v", err, want)
@@ -145,6 +203,11 @@ func TestRun(t *testing.T) {
 					t.Errorf("took %v; want %v", took, tc.took)
 				}
 				time.Sleep(time.Minute) // a bubble waits for nobody that is deaf
+				select {
+				case <-done:
+				default:
+					t.Error("done is not closed, and f has returned")
+				}
 			})
 		})
 	}
@@ -156,7 +219,7 @@ func TestRun(t *testing.T) {
 				t.Errorf("got %v; want the panic's own value", fault)
 			}
 		}()
-		_ = limit.Run(t.Context(), 0, func(context.Context) error { panic(own) })
+		_, _ = limit.Run(t.Context(), 0, func(context.Context) error { panic(own) })
 		t.Error("got back")
 	})
 }

@@ -259,7 +259,8 @@ func (s *Share) call(ctx context.Context, f func(context.Context) error) (err er
 	}()
 	limit := s.clock.Limit(storeWait)
 	defer limit.Stop()
-	return limit.Run(ctx, 0, f)
+	_, err = limit.Run(ctx, 0, f)
+	return err
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -18,8 +18,7 @@ type call struct {
 	came   time.Time
 	id     string // of Have's token
 
-	current   Tokens // the set that it goes on from: Have, or what that became
-	currentID string // of its token
+	currentID string // of current's token
 	made      *Fate  // what brought current; nil: it is Have
 	own       *Fate  // what its own store has returned, if newer; nil: nothing
 	ownRead   bool   // its own store was read
@@ -34,19 +33,27 @@ type call struct {
 }
 
 func (e *Engine) newCall(ctx context.Context, want Call) *call {
-	c := &call{Call: want, engine: e, ctx: ctx, current: want.Have, came: time.Now(), id: e.ID(want.Have.RefreshToken)}
+	c := &call{Call: want, engine: e, ctx: ctx, came: time.Now(), id: e.ID(want.Have.RefreshToken)}
 	c.currentID = c.id
-	c.restart()
+	c.limit = e.Clock.Limit(c.most())
 	if f := want.Follower; f != nil && f.Newest() != nil {
 		c.goOn(f.Newest())
 	}
 	return c
 }
 
+// current is the set that the call goes on from: Have, or what that became.
+func (c *call) current() *Tokens {
+	if c.made == nil {
+		return c.Have
+	}
+	return &c.made.Next
+}
+
 // step brings the call forward by one token. Both results are nil where it is to go
 // on.
 func (c *call) step() (*Fate, error) {
-	if err := c.ctx.Err(); err != nil && !c.isOwn(c.current) {
+	if err := c.ctx.Err(); err != nil && !c.isOwn(c.current()) {
 		return nil, err // what its own store has just returned is good for it all the same
 	}
 	known, f, err := c.lookUp()
@@ -83,7 +90,7 @@ func (c *call) lookUp() (known *Fate, f *flight, err error) {
 		return newest, nil, nil
 	case held != nil:
 		return nil, nil, held
-	case c.current.RefreshToken == "":
+	case c.current().RefreshToken == "":
 		return nil, nil, ErrNoToken
 	}
 	return nil, c.board(now), nil
@@ -97,7 +104,7 @@ func (c *call) catchUp(now time.Time) (tip *entry, newest *Fate) {
 	if newest == nil {
 		newest = c.made
 	}
-	if tip.is(Reusable) && e.Compare(tip.fate.Next, c.current) > 0 {
+	if tip.is(Reusable) && e.Compare(tip.fate.Next, *c.current()) > 0 {
 		newest = tip.fate
 	}
 	if newest != nil {
@@ -110,7 +117,7 @@ func (c *call) catchUp(now time.Time) (tip *entry, newest *Fate) {
 func (c *call) board(now time.Time) *flight {
 	at := c.engine.table.ensure(c.currentID, now)
 	if at.flight == nil {
-		at.flight = &flight{at: at, have: c.current, grant: c.Grant, leader: c, boarded: at.generation, done: make(chan struct{})}
+		at.flight = &flight{at: at, have: *c.current(), grant: c.Grant, leader: c, boarded: at.generation, done: make(chan struct{})}
 		c.engine.table.dequeue(at) // land puts it back
 	}
 	if at.flight.grant == c.Grant {
@@ -129,7 +136,7 @@ func (c *call) suits(fate *Fate, now time.Time) bool {
 	if fate.State == Reusable {
 		// The same refresh token may simply be used again.
 		least = c.engine.Buffer(fate.Next)
-		if c.engine.Compare(fate.Next, c.Have) <= 0 {
+		if c.engine.Compare(fate.Next, *c.Have) <= 0 {
 			return false // another process was further
 		}
 	}
@@ -146,7 +153,7 @@ func (c *call) way(fate *Fate) Way {
 	way := Way{Source: record.Issuer, Joined: c.joined && !c.led}
 	switch {
 	case fate == nil:
-	case c.isOwn(fate.Next):
+	case c.isOwn(&fate.Next):
 		way.Source = record.Store
 	case !c.led && !c.joined:
 		way.Source = record.Memory
@@ -159,26 +166,22 @@ func (c *call) way(fate *Fate) Way {
 }
 
 // isOwn reports whether a set came from the caller's own store.
-func (c *call) isOwn(set Tokens) bool { return c.own != nil && c.own.Next == set }
+func (c *call) isOwn(set *Tokens) bool { return c.own != nil && c.own.Next == *set }
 
 // goOn has the call go on from what its token became.
 func (c *call) goOn(fate *Fate) {
-	if fate.Next.RefreshToken != c.current.RefreshToken {
+	if fate.Next.RefreshToken != c.current().RefreshToken {
 		c.currentID = c.engine.ID(fate.Next.RefreshToken)
 	}
-	c.current, c.made = fate.Next, fate
+	c.made = fate
 }
 
-// restart gives the call all of its time.
-func (c *call) restart() {
-	if c.limit != nil {
-		c.limit.Stop()
-	}
-	limit := c.engine.Timeout
+// most is all of the call's time.
+func (c *call) most() time.Duration {
 	if c.Urgency == Optional {
-		limit = min(limit, c.engine.Patience)
+		return min(c.engine.Timeout, c.engine.Patience)
 	}
-	c.limit = c.engine.Clock.Limit(limit)
+	return c.engine.Timeout
 }
 
 // grewUrgent makes a call urgent that only gave up because its access token was still
@@ -191,8 +194,8 @@ func (c *call) grewUrgent(err error) bool {
 		return false
 	}
 	c.release()
-	c.limit.Stop()
-	c.Urgency, c.limit = Needed, e.Clock.Limit(e.Timeout-min(e.Timeout, e.Patience))
+	c.limit.Restart(e.Timeout - c.most())
+	c.Urgency = Needed
 	c.ownRead = false // what gave up may have been that
 	return true
 }
@@ -207,7 +210,7 @@ func (c *call) end() {
 // patience ends at once would not store what it gets.
 func (c *call) reserve() time.Duration {
 	if c.Urgency == Optional {
-		return min(c.engine.Patience, c.engine.Timeout) / 2
+		return c.most() / 2
 	}
 	return 0
 }

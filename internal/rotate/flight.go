@@ -63,7 +63,7 @@ func (c *call) lead(f *flight) (*Fate, error) {
 		return nil, awake.ErrOver
 	}
 	if c.Urgency != Optional && !c.led {
-		c.restart() // the first request has a limit of its own
+		c.limit.Restart(c.engine.Timeout) // the first request has a limit of its own
 	}
 	c.led = true
 	started = true

@@ -86,8 +86,8 @@ const (
 
 // Call is what one caller wants.
 type Call struct {
-	Have    Tokens
-	Grant   string // names the resources and scopes that are asked for
+	Have    *Tokens // nobody changes it meanwhile
+	Grant   string  // names the resources and scopes that are asked for
 	Urgency Urgency
 	Caller  Caller
 	// Loads and Saves say that the caller has a session store to read and to write.
@@ -107,7 +107,7 @@ type Caller interface {
 	// Accept checks that a set is this caller's before anything is done with it.
 	Accept(*Fate) error
 	// Save writes the caller's session store.
-	Save(context.Context, Tokens) error
+	Save(context.Context, *Fate) error
 }
 
 // Way is how a call came by its set.
@@ -348,8 +348,8 @@ func (e *Engine) keepFor(fate *Fate, now time.Time) (class, time.Time) {
 
 // pickUp notes that somebody has the set of at's token: from now on it is remembered
 // like any other. e.mu is held.
-func (e *Engine) pickUp(at *entry, set Tokens, now time.Time) {
-	for _, from := range at.ledTo(set) {
+func (e *Engine) pickUp(at *entry, accessToken string, now time.Time) {
+	for _, from := range at.ledTo(accessToken) {
 		if !from.unsaved && from.class == orphans {
 			e.keepAs(from, brief, now.Add(e.Memory), now)
 		}
@@ -357,8 +357,8 @@ func (e *Engine) pickUp(at *entry, set Tokens, now time.Time) {
 }
 
 // keepUnsaved notes that somebody could not store it. e.mu is held.
-func (e *Engine) keepUnsaved(at *entry, set Tokens, now time.Time) {
-	for _, from := range at.ledTo(set) {
+func (e *Engine) keepUnsaved(at *entry, accessToken string, now time.Time) {
+	for _, from := range at.ledTo(accessToken) {
 		from.unsaved = true
 		e.keepAs(from, orphans, now.Add(orphanMemory), now)
 	}

@@ -34,7 +34,7 @@ func (c *call) readStore(current Tokens, reserve time.Duration) (*Fate, error) {
 	c.ownRead = true
 	ctx, in := c.engine.mark(c.ctx, c.Have.RefreshToken, current.RefreshToken)
 	defer in.end()
-	err := c.limit.Run(ctx, reserve, func(ctx context.Context) error {
+	_, err := c.limit.Run(ctx, reserve, func(ctx context.Context) error {
 		set, err := c.Caller.Load(ctx)
 		stored.Store(&set)
 		return err
@@ -148,9 +148,9 @@ func (c *call) tryStore(refusal error) (*Fate, error) {
 	}
 	c.retried = c.ownRead
 	if c.Urgency != Optional {
-		c.restart() // a flight may have taken all of it
+		c.limit.Restart(c.engine.Timeout) // a flight may have taken all of it
 	}
-	newer, err := c.readStore(c.current, c.reserve())
+	newer, err := c.readStore(*c.current(), c.reserve())
 	if err == nil && newer == nil {
 		err = refusal
 	}
@@ -172,40 +172,37 @@ func (c *call) mayTryStore(refusal error) bool {
 // from the caller's store.
 func (c *call) handOver(fate *Fate) (*Fate, error) {
 	defer c.release()
-	var limit *awake.Limit // of the Save, and of what it waits for
-	if c.Saves {
-		limit = c.engine.Clock.Limit(c.engine.Timeout)
-		defer limit.Stop()
-	}
-	fate, err := c.inTurn(limit, fate)
+	left := c.limit.Restart(c.engine.Timeout) // for the Save, and for what it waits for
+	fate, err := c.inTurn(fate)
 	if fate == nil {
+		c.limit.Restart(left)
 		return nil, err
 	}
 	if err := c.Caller.Accept(fate); err != nil {
 		return nil, err
 	}
 	if c.isToSave(fate) {
-		if err := c.save(limit, fate); err != nil {
+		if err := c.save(fate); err != nil {
 			return nil, err
 		}
 	}
-	return fate, c.pickUp(fate.Next)
+	return fate, c.pickUp(fate)
 }
 
 // isToSave reports whether a set has to be stored: it came from elsewhere.
-func (c *call) isToSave(fate *Fate) bool { return c.Saves && !c.isOwn(fate.Next) }
+func (c *call) isToSave(fate *Fate) bool { return c.Saves && !c.isOwn(&fate.Next) }
 
 // inTurn returns what to hand over once the sets before that have been stored. What
 // comes meanwhile may be newer.
-func (c *call) inTurn(limit *awake.Limit, fate *Fate) (*Fate, error) {
+func (c *call) inTurn(fate *Fate) (*Fate, error) {
 	for {
 		newest, busy, err := c.toHandOver(fate)
 		if busy == nil {
 			return newest, err
 		}
 		fate = newest
-		if limit.Wait(context.WithoutCancel(c.ctx), busy, 0) != nil {
-			return nil, c.unsaved(fate.Next)
+		if c.limit.Wait(context.WithoutCancel(c.ctx), busy, 0) != nil {
+			return nil, c.unsaved(fate)
 		}
 	}
 }
@@ -249,27 +246,24 @@ func (c *call) newestToTake(fate *Fate, now time.Time) (*Fate, error) {
 }
 
 // save runs the caller's Save.
-func (c *call) save(limit *awake.Limit, fate *Fate) error {
+func (c *call) save(fate *Fate) error {
+	left := c.limit.Left()
 	switch {
 	case c.signedOut():
 		return ErrRevoked
-	case limit.Left() <= 0:
-		return c.unsaved(fate.Next)
+	case left <= 0:
+		return c.unsaved(fate)
 	}
 	ctx, in := c.engine.mark(context.WithoutCancel(c.ctx), c.Have.RefreshToken, fate.Next.RefreshToken)
 	defer in.end()
-	returned, runs := make(chan struct{}), limit.Left()
-	err := limit.Run(ctx, 0, func(ctx context.Context) error {
-		defer close(returned)
-		return c.Caller.Save(ctx, fate.Next)
-	})
+	returned, err := c.limit.Run(ctx, 0, func(ctx context.Context) error { return c.Caller.Save(ctx, fate) })
 	if err == nil {
 		return nil
 	}
-	unsaved := c.unsaved(fate.Next)
+	unsaved := c.unsaved(fate)
 	switch {
 	case err == awake.ErrOver:
-		c.leaveSave(returned, c.engine.Timeout-runs)
+		c.leaveSave(returned, c.engine.Timeout-left)
 		return unsaved
 	case unsaved == ErrRevoked:
 		return &EndedError{Err: err}
@@ -279,9 +273,9 @@ func (c *call) save(limit *awake.Limit, fate *Fate) error {
 
 // unsaved notes that a set could not be stored: it is kept for whoever comes again,
 // though others have it. It returns the error of a Save that took too long.
-func (c *call) unsaved(set Tokens) error {
+func (c *call) unsaved(fate *Fate) error {
 	if c.hold == nil {
-		return &UnsavedError{Set: set}
+		return &UnsavedError{Set: fate.Next}
 	}
 	e := c.engine
 	now := e.now()
@@ -290,8 +284,8 @@ func (c *call) unsaved(set Tokens) error {
 	if c.hold.is(Revoked) {
 		return ErrRevoked
 	}
-	e.keepUnsaved(c.hold, set, now)
-	return &UnsavedError{Set: set}
+	e.keepUnsaved(c.hold, fate.Next.AccessToken, now)
+	return &UnsavedError{Set: fate.Next}
 }
 
 // leaveSave leaves a Save behind that has begun late, since it had to wait for
@@ -333,7 +327,7 @@ func (c *call) busyBefore() <-chan struct{} {
 
 // pickUp notes that this caller has its set, and lets go of it, unless the user has
 // signed out while it was stored.
-func (c *call) pickUp(set Tokens) error {
+func (c *call) pickUp(fate *Fate) error {
 	if c.hold == nil {
 		return nil
 	}
@@ -343,7 +337,7 @@ func (c *call) pickUp(set Tokens) error {
 	if c.hold.is(Revoked) {
 		return ErrRevoked
 	}
-	c.engine.pickUp(c.hold, set, now)
+	c.engine.pickUp(c.hold, fate.Next.AccessToken, now)
 	c.letGo()
 	return nil
 }

@@ -337,7 +337,7 @@ func TestFailedReadIsNobodyElses(t *testing.T) {
 		ctx, leave := context.WithCancel(t.Context())
 		deaf := slowOwner{&caller{load: func(ctx context.Context) (rotate.Tokens, error) { <-ctx.Done(); return rotate.Tokens{}, ctx.Err() }}}
 		leads := after(func() {
-			_, _ = w.Renew(ctx, rotate.Call{Have: expired("a.0"), Urgency: rotate.Needed, Caller: deaf, Loads: true})
+			_, _ = w.Renew(ctx, rotate.Call{Have: new(expired("a.0")), Urgency: rotate.Needed, Caller: deaf, Loads: true})
 		})
 		time.Sleep(500 * time.Millisecond)
 		out := &caller{
@@ -439,7 +439,7 @@ func TestFoundSetIsNotEverybodys(t *testing.T) {
 		}
 		leader := slowOwner{storing(expired("a.1"))}
 		leads := after(func() {
-			_, _ = w.Renew(context.Background(), rotate.Call{Have: expired("a.1"), Grant: "narrow", Urgency: rotate.Needed, Caller: leader, Loads: true})
+			_, _ = w.Renew(context.Background(), rotate.Call{Have: new(expired("a.1")), Grant: "narrow", Urgency: rotate.Needed, Caller: leader, Loads: true})
 		})
 		time.Sleep(500 * time.Millisecond)
 		out := &caller{load: func(context.Context) (rotate.Tokens, error) { return rotate.Tokens{}, errPassing }}

@@ -140,9 +140,9 @@ func (c *caller) Accept(fate *rotate.Fate) error {
 	return nil
 }
 
-func (c *caller) Save(ctx context.Context, set rotate.Tokens) error {
-	c.saved = append(c.saved, set)
-	return c.save(ctx, set)
+func (c *caller) Save(ctx context.Context, fate *rotate.Fate) error {
+	c.saved = append(c.saved, fate.Next)
+	return c.save(ctx, fate.Next)
 }
 
 // storing is a caller whose store has a set.
@@ -156,7 +156,7 @@ func unsaved(context.Context, rotate.Tokens) error { return errPassing }
 // ask is a call with a set. Its grant is "", its urgency Needed unless edit says
 // otherwise: optional, named or forGrant.
 func (w *world) ask(ctx context.Context, c *caller, have rotate.Tokens, edit func(*rotate.Call)) error {
-	call := rotate.Call{Have: have, Urgency: rotate.Needed, Caller: c, Loads: c.load != nil, Saves: c.save != nil}
+	call := rotate.Call{Have: &have, Urgency: rotate.Needed, Caller: c, Loads: c.load != nil, Saves: c.save != nil}
 	if edit != nil {
 		edit(&call)
 	}

@@ -73,11 +73,11 @@ func (at *entry) hideRefusal(by *Fate) {
 	}
 }
 
-// ledTo returns the entries of the tokens that a set came for: at itself, where its
-// refresh token is used again, or those before.
-func (at *entry) ledTo(set Tokens) []*entry {
-	return slices.DeleteFunc(append([]*entry{at}, at.before...), func(from *entry) bool {
-		return from.fate == nil || from.fate.Found || from.fate.Next.AccessToken != set.AccessToken
+// ledTo returns the entries of the tokens that the set with an access token came for:
+// at itself, where its refresh token is used again, or those before.
+func (at *entry) ledTo(accessToken string) []*entry {
+	return slices.DeleteFunc(slices.Concat([]*entry{at}, at.before), func(from *entry) bool {
+		return from.fate == nil || from.fate.Found || from.fate.Next.AccessToken != accessToken
 	})
 }
 

@@ -62,7 +62,7 @@ func TestWayOfACall(t *testing.T) {
 					}
 				}
 				way, err := w.Renew(t.Context(), rotate.Call{
-					Have: expired("a.0"), Urgency: rotate.Needed, Caller: tc.caller, Loads: tc.caller.load != nil,
+					Have: new(expired("a.0")), Urgency: rotate.Needed, Caller: tc.caller, Loads: tc.caller.load != nil,
 				})
 				if err != nil || way != tc.want {
 					t.Errorf("got %+v, %v; want %+v", way, err, tc.want)

@@ -123,7 +123,7 @@ var flaws = []flaw{
 	},
 	{
 		"what one store has is written to no other", "internal/rotate/store.go",
-		"return c.Saves && !c.isOwn(fate.Next) }", "return c.Saves && !fate.Found }",
+		"return c.Saves && !c.isOwn(&fate.Next) }", "return c.Saves && !fate.Found }",
 		[]string{reachesStore},
 	},
 	{
@@ -178,12 +178,12 @@ var flaws = []flaw{
 	},
 	{
 		"waiting ends with the request", "internal/rotate/call.go",
-		"limit := c.engine.Timeout\n", "limit := time.Hour\n",
+		"\treturn c.engine.Timeout\n", "\treturn time.Hour\n",
 		[]string{inTime},
 	},
 	{
 		"a store that is deaf is waited for", "internal/awake/awake.go",
-		"\terr := l.Wait(ctx, r.done, reserve)\n", "\terr := l.Wait(ctx, r.done, reserve)\n\t<-r.done\n",
+		"\terr = l.Wait(ctx, r.done, reserve)\n", "\terr = l.Wait(ctx, r.done, reserve)\n\t<-r.done\n",
 		[]string{inTime},
 	},
 	{
