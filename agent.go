@@ -183,20 +183,11 @@ func (c *IdpClient) CreateAgent(ctx context.Context, tokens TokenSet, opts *Agen
 	if opts == nil {
 		opts = &AgentOptions{}
 	}
-	if tokens.isZero() {
-		// What an empty session holds: it must not pass for the client itself.
-		err := ownError(ErrTokenExpired, opStoredTokens, "there are no tokens")
-		c.reportError(ctx, opts.OnRefreshError, err)
+	if err := c.admit(ctx, &tokens, opts); err != nil {
 		return nil, err
 	}
-	if c.cfg.VerifyStoredTokens {
-		if err := c.verifyStored(ctx, &tokens); err != nil {
-			return nil, err
-		}
-	}
-	remaining := tokens.remaining(c.now())
-	if c.autoRefresh(opts.AutoRefresh) && tokens.isDue(remaining, c.cfg.RefreshBuffer) {
-		return c.createRefreshed(c.renewalOf(ctx, tokens, remaining, opts))
+	if r := c.renewalDue(ctx, tokens, opts); r != nil {
+		return c.createRefreshed(r)
 	}
 	if c.sessions.Revoked(tokens.RefreshToken) {
 		err := signedOut()
@@ -208,6 +199,20 @@ func (c *IdpClient) CreateAgent(ctx context.Context, tokens TokenSet, opts *Agen
 		return nil, err
 	}
 	return c.hydrate(ctx, agent)
+}
+
+// admit checks stored tokens before anything is done with them.
+func (c *IdpClient) admit(ctx context.Context, tokens *TokenSet, opts *AgentOptions) error {
+	if tokens.isZero() {
+		// What an empty session holds: it must not pass for the client itself.
+		err := ownError(ErrTokenExpired, opStoredTokens, "there are no tokens")
+		c.reportError(ctx, opts.OnRefreshError, err)
+		return err
+	}
+	if c.cfg.VerifyStoredTokens {
+		return c.verifyStored(ctx, tokens)
+	}
+	return nil
 }
 
 // createRefreshed is CreateAgent where the access token is about to expire.

@@ -153,6 +153,15 @@ func (r *renewal) run() (*Agent, error) {
 		Have: (*rotate.Tokens)(&r.tokens), Grant: r.grant(), Urgency: r.urgency, Caller: r,
 		Loads: r.reload != nil, Saves: r.onRefresh != nil, Follower: r.follower,
 	})
+	if err := r.ended(began, way, err); err != nil {
+		return nil, err
+	}
+	return r.renewed, nil
+}
+
+// ended notes how the engine's part ended, and makes an error of the package's own of
+// what it says.
+func (r *renewal) ended(began time.Time, way rotate.Way, err error) error {
 	if err != nil {
 		err = r.failed(err)
 		// The token may have ended during the wait.
@@ -162,10 +171,7 @@ func (r *renewal) run() (*Agent, error) {
 	record.Refresh{
 		End: endOf(r.ctx, began, err), Source: way.Source, Shared: way.Joined, Held: r.held, StillGood: r.stillGood,
 	}.Log(r.ctx, r.client.log, r.client.shortID(r.tokens.RefreshToken))
-	if err != nil {
-		return nil, err
-	}
-	return r.renewed, nil
+	return err
 }
 
 // own is the agent as the caller has it.
@@ -266,12 +272,17 @@ func (r *renewal) Load(ctx context.Context) (rotate.Tokens, error) {
 
 // Save is OnRefresh.
 func (r *renewal) Save(ctx context.Context, fate *rotate.Fate) error {
-	set := TokenSet(fate.Next)
-	if err := r.onRefresh(ctx, set); err != nil {
-		cause := masked(err, secretsOf(set, r.tokens)...)
-		return r.notStored(set, "OnRefresh: "+cause.Error(), cause)
+	if err := r.onRefresh(ctx, TokenSet(fate.Next)); err != nil {
+		return r.refusedByStore(TokenSet(fate.Next), err)
 	}
 	return nil
+}
+
+// refusedByStore is apart from Save, whose frame is to fit the first stack of its
+// goroutine: in a crowd each caller has one.
+func (r *renewal) refusedByStore(set TokenSet, why error) error {
+	cause := masked(why, secretsOf(set, r.tokens)...)
+	return r.notStored(set, "OnRefresh: "+cause.Error(), cause)
 }
 
 func (r *renewal) notStored(set TokenSet, why string, cause error) error {
@@ -315,6 +326,15 @@ func heldBack(held *rotate.HeldError) error {
 		return refreshFailed(codeTransport, "the last attempt failed a moment ago", nil)
 	}
 	return &RefreshError{cause: e.retryIn(time.Until(held.Until))}
+}
+
+// renewalDue is renewalOf for a set that is to be refreshed by now; nil: it is not.
+func (c *IdpClient) renewalDue(ctx context.Context, current TokenSet, opts *AgentOptions) *renewal {
+	remaining := current.remaining(c.now())
+	if !c.autoRefresh(opts.AutoRefresh) || !current.isDue(remaining, c.cfg.RefreshBuffer) {
+		return nil
+	}
+	return c.renewalOf(ctx, current, remaining, opts)
 }
 
 // renewalOf is what a caller of CreateAgent or of a token source wants, whose access
