@@ -162,6 +162,7 @@ func (r *renewal) run() (*Agent, error) {
 // ended notes how the engine's part ended, and makes an error of the package's own of
 // what it says.
 func (r *renewal) ended(began time.Time, way rotate.Way, err error) error {
+	r.leads = way.Led
 	if err != nil {
 		err = r.failed(err)
 		// The token may have ended during the wait.
@@ -201,7 +202,6 @@ func (r *renewal) share(leader *renewal) {
 // Owner is called where this caller is about to have its token spent.
 func (r *renewal) Owner() (any, error) {
 	_, err := r.own()
-	r.leads = true
 	return r, err
 }
 

@@ -150,7 +150,7 @@ func (e *Engine) passing(err error) bool {
 
 // way says how the call came by its set, if it has one.
 func (c *call) way(fate *Fate) Way {
-	way := Way{Source: record.Issuer, Joined: c.joined && !c.led}
+	way := Way{Source: record.Issuer, Joined: c.joined && !c.led, Led: c.led}
 	switch {
 	case fate == nil:
 	case c.isOwn(&fate.Next):

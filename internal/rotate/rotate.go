@@ -114,6 +114,7 @@ type Caller interface {
 type Way struct {
 	Source record.Source
 	Joined bool // another call's flight brought it
+	Led    bool // this call had a token spent
 }
 
 // Answer is a set that came for a refresh token.

@@ -36,16 +36,16 @@ func TestWayOfACall(t *testing.T) {
 		caller *caller
 		want   rotate.Way
 	}{
-		{"the issuer's answer", nil, "", nil, false, &caller{}, rotate.Way{Source: record.Issuer}},
+		{"the issuer's answer", nil, "", nil, false, &caller{}, rotate.Way{Source: record.Issuer, Led: true}},
 		{"another call's", nil, "", &caller{}, false, &caller{}, rotate.Way{Source: record.Issuer, Joined: true}},
 		{"what is remembered", nil, "", &caller{}, true, &caller{}, rotate.Way{Source: record.Memory}},
 		{"its own store's", nil, "", nil, false, stored(), rotate.Way{Source: record.Store}},
 		{"its own store's, after another call's", nil, "", &caller{}, false, stored(), rotate.Way{Source: record.Store, Joined: true}},
 		{"another call's store's", nil, "", stored(), false, &caller{}, rotate.Way{Source: record.Store, Joined: true}},
 		{"another call's store's, remembered", nil, "", stored(), true, &caller{}, rotate.Way{Source: record.Memory}},
-		{"another process's", shared, "", nil, false, &caller{}, rotate.Way{Source: record.Process}},
+		{"another process's", shared, "", nil, false, &caller{}, rotate.Way{Source: record.Process, Led: true}},
 		{"another process's, by another call", shared, "", &caller{}, false, &caller{}, rotate.Way{Source: record.Process, Joined: true}},
-		{"its own, after another call's refusal", refused, "more", &caller{}, false, &caller{}, rotate.Way{Source: record.Issuer}},
+		{"its own, after another call's refusal", refused, "more", &caller{}, false, &caller{}, rotate.Way{Source: record.Issuer, Led: true}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			in(t, func(t *testing.T, w *world) {

@@ -126,6 +126,30 @@ func TestLateCallerMayLeaveUserInfo(t *testing.T) {
 	})
 }
 
+// So may a caller whose own store had a newer set: it has spent nothing.
+func TestCallerOfItsStoreMayLeaveUserInfo(t *testing.T) {
+	testkit.Bubble(t, &authpitest.Options{OmitIDTokenOnRefresh: true}, nil, func(t *testing.T, e *testkit.Env) {
+		tokens := e.Expired()
+		newer, err := e.CreateBy(t.Context(), e.NewClient(nil), tokens, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Issuer.Inject(authpitest.Fault{Endpoint: "userinfo", Delay: 8 * time.Second})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		wantWithin(t, "CreateAgent", time.Second, time.Second, func() {
+			_, err = e.CreateBy(ctx, e.Client, tokens, &authpi.AgentOptions{
+				Reload: func(context.Context) (authpi.TokenSet, error) { return newer.Tokens, nil },
+			})
+		})
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v; want context.DeadlineExceeded", err)
+		}
+		e.WantSpent(1)
+		time.Sleep(8 * time.Second) // for the request, which goes on
+	})
+}
+
 // A caller that waits for somebody else's refresh leaves no trace when it gives up: the set is
 // remembered for RefreshMemory, as ever.
 func TestWaiterThatGivesUpAbandonsNothing(t *testing.T) {
