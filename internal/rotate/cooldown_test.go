@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/authpi/authpi-idp-go/internal/rotate"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 var levels = map[rotate.Urgency]string{rotate.Optional: "optional", rotate.Needed: "needed", rotate.Named: "named"}
@@ -125,7 +126,7 @@ func TestSoftCooldown(t *testing.T) {
 	t.Run("a caller that leaves", func(t *testing.T) {
 		in(t, func(t *testing.T, w *world) {
 			w.slow(time.Second)
-			flight := after(func() { _ = w.urgent("a.0", rotate.Named) })
+			flight := testkit.After(func() { _ = w.urgent("a.0", rotate.Named) })
 			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 			defer cancel()
 			_ = w.ask(ctx, &caller{}, set("a.0"), optional)
@@ -250,7 +251,7 @@ func TestAccessTokenEndsMeanwhile(t *testing.T) {
 			in(t, func(t *testing.T, w *world) {
 				w.slow(tc.request)
 				if tc.first > rotate.Optional {
-					after(func() { _ = w.urgent("a.0", tc.first) })
+					testkit.After(func() { _ = w.urgent("a.0", tc.first) })
 				}
 				c, have := &caller{}, set("a.0")
 				have.ExpiresAt = time.Now().Add(tc.left)
@@ -288,10 +289,10 @@ func TestAccessTokenEndsBeforeACooldown(t *testing.T) {
 			}
 			return rotate.Answer{Next: set("a.2"), Grant: grant}, nil
 		}
-		refused := after(func() { _ = w.ask(context.Background(), &caller{}, set("a.1"), forGrant("narrow")) })
+		refused := testkit.After(func() { _ = w.ask(context.Background(), &caller{}, set("a.1"), forGrant("narrow")) })
 		c, have := &caller{}, set("a.0")
 		have.ExpiresAt = time.Now().Add(2 * time.Second)
-		waits := after(func() {
+		waits := testkit.After(func() {
 			err := w.ask(context.Background(), c, have, func(c *rotate.Call) { c.Urgency, c.Grant = rotate.Optional, "wide" })
 			if err != nil || c.got.RefreshToken != "a.2" {
 				t.Errorf("got %q, %v; want a.2", c.got.RefreshToken, err)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/authpi/authpi-idp-go/internal/rotate"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 // A caller whose own tokens cannot be decoded has nothing spent.
@@ -26,7 +27,7 @@ func TestPanicOfARequest(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		w.slow(time.Second)
 		w.answers["a.0"] = func(rotate.Tokens, string) (rotate.Answer, error) { panic("broken") }
-		leads := after(func() { w.wantErr("a.0", errPassing) })
+		leads := testkit.After(func() { w.wantErr("a.0", errPassing) })
 		w.wantErr("a.0", errPassing)
 		<-leads
 		w.wantSent("a.0", 1)
@@ -64,7 +65,7 @@ func TestFailureOfAnOverdueRequest(t *testing.T) {
 					}
 					return redeem(ctx, have, grant, owner)
 				}
-				leads := after(func() { _, _ = w.get("a.0") })
+				leads := testkit.After(func() { _, _ = w.get("a.0") })
 				time.Sleep(came)
 				_, err := w.get("a.0")
 				if !errors.Is(err, want) {
@@ -80,7 +81,7 @@ func TestFailureOfAnOverdueRequest(t *testing.T) {
 func TestExpiredSetOfTheLeadersStore(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		stored := expired("a.5")
-		leads := after(func() {
+		leads := testkit.After(func() {
 			_ = w.ask(context.Background(), &caller{load: func(context.Context) (rotate.Tokens, error) {
 				time.Sleep(time.Second)
 				return stored, nil
@@ -110,7 +111,7 @@ func TestStoreIsReadAfterTheCallerCame(t *testing.T) {
 				if tc.leader {
 					leader.load = func(context.Context) (rotate.Tokens, error) { time.Sleep(2 * time.Second); return stored, nil }
 				}
-				leads := after(func() { _ = w.ask(context.Background(), leader, stored, nil) })
+				leads := testkit.After(func() { _ = w.ask(context.Background(), leader, stored, nil) })
 				time.Sleep(tc.comes)
 				loads := 0
 				c := &caller{load: func(context.Context) (rotate.Tokens, error) { loads++; return stored, nil }}
@@ -198,7 +199,7 @@ func TestKnownSuccessorIsNotLookedUp(t *testing.T) {
 func TestSignOutWhileTheSuccessorIsLookedUp(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		elsewhere(w)
-		done := after(func() { w.wantErr("a.0", rotate.ErrRevoked) })
+		done := testkit.After(func() { w.wantErr("a.0", rotate.ErrRevoked) })
 		w.Revoke("a.1")
 		<-done
 		if got := w.givenBack(); len(got) != 1 || got[0] != "a.2" {
@@ -242,7 +243,7 @@ func TestNoStoreIsReadWithoutTimeToSpend(t *testing.T) {
 	for waits, loads := range map[time.Duration]int{patience/2 - time.Second: 1, patience/2 + time.Second: 0} {
 		t.Run(fmt.Sprint("after ", waits), func(t *testing.T) {
 			in(t, func(t *testing.T, w *world) {
-				leaves := after(func() {
+				leaves := testkit.After(func() {
 					_ = w.ask(context.Background(), &caller{load: func(context.Context) (rotate.Tokens, error) {
 						time.Sleep(waits)
 						return rotate.Tokens{}, errUnusable

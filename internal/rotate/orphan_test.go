@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/authpi/authpi-idp-go/internal/rotate"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 // A set is kept for a day until somebody has it, and for Memory from then on.
@@ -35,7 +36,7 @@ func TestOrphansArePickedUp(t *testing.T) {
 		{"another user's tokens", func(w *world) { _ = w.ask(context.Background(), &caller{accept: another}, expired("a.0"), nil) }, true},
 		{"one of two fails", func(w *world) {
 			w.slow(time.Second)
-			first := after(func() { _ = w.ask(context.Background(), &caller{save: unsaved}, expired("a.0"), nil) })
+			first := testkit.After(func() { _ = w.ask(context.Background(), &caller{save: unsaved}, expired("a.0"), nil) })
 			w.want("a.0", "a.1")
 			<-first
 		}, true},
@@ -52,7 +53,7 @@ func TestOrphansArePickedUp(t *testing.T) {
 		}, true},
 		{"callers that leave", func(w *world) {
 			w.slow(10 * time.Second)
-			leader := after(func() {
+			leader := testkit.After(func() {
 				_ = w.ask(context.Background(), &caller{}, set("a.0"), optional)
 			})
 			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -105,7 +106,7 @@ func TestLateCallersProlongNothing(t *testing.T) {
 func TestOrphanAfterAStoredSet(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		s := &saves{}
-		first := after(func() { _ = w.ask(context.Background(), s.caller(5*time.Second, nil), expired("a.0"), nil) })
+		first := testkit.After(func() { _ = w.ask(context.Background(), s.caller(5*time.Second, nil), expired("a.0"), nil) })
 		_ = w.ask(t.Context(), &caller{save: unsaved}, set("a.1"), named)
 		<-first
 		time.Sleep(10 * time.Minute)
@@ -133,7 +134,7 @@ func TestFailedSaveIsTriedAgain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			in(t, func(t *testing.T, w *world) {
 				w.slow(time.Second)
-				first := after(func() { _ = w.ask(context.Background(), &caller{save: unsaved}, expired("a.0"), nil) })
+				first := testkit.After(func() { _ = w.ask(context.Background(), &caller{save: unsaved}, expired("a.0"), nil) })
 				w.mustAsk(&caller{save: other}, "a.0", "")
 				<-first
 				time.Sleep(10 * time.Minute)
@@ -165,7 +166,7 @@ func TestOrphanBesideAFoundSet(t *testing.T) {
 func TestOrphanBesideALateSave(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		late := &caller{save: func(context.Context, rotate.Tokens) error { time.Sleep(8 * time.Second); return nil }}
-		stores := after(func() { w.mustAsk(late, "a.0", "other") })
+		stores := testkit.After(func() { w.mustAsk(late, "a.0", "other") })
 		w.slow(patience + time.Second)
 		if err := w.ask(context.Background(), &caller{}, set("a.1"), optional); err == nil {
 			t.Fatal("it came in time")

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/authpi/authpi-idp-go/internal/rotate"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 // A revocation reaches the whole chain, whichever of its tokens it names, and no
@@ -75,14 +76,14 @@ func TestRevocationDuringAFlight(t *testing.T) {
 				ctx, leave := context.WithCancel(t.Context())
 				var dones []chan struct{}
 				for _, grant := range []string{"", "", "more"} {
-					dones = append(dones, after(func() {
+					dones = append(dones, testkit.After(func() {
 						err := w.ask(context.Background(), &caller{save: unsaved}, expired("a.2"), forGrant(grant))
 						if !errors.Is(err, rotate.ErrRevoked) {
 							t.Errorf("grant %q: got %v; want ErrRevoked", grant, err)
 						}
 					}))
 				}
-				dones = append(dones, after(func() {
+				dones = append(dones, testkit.After(func() {
 					if err := w.ask(ctx, &caller{}, expired("a.2"), nil); !errors.Is(err, context.Canceled) {
 						t.Errorf("who leaves: got %v; want its own leaving", err)
 					}
@@ -119,7 +120,7 @@ func TestRevocationIsFinal(t *testing.T) {
 			in(t, func(t *testing.T, w *world) {
 				w.slow(time.Second)
 				w.answers["a.0"] = func(rotate.Tokens, string) (rotate.Answer, error) { return rotate.Answer{}, failure }
-				flight := after(func() { w.wantErr("a.0", rotate.ErrRevoked) })
+				flight := testkit.After(func() { w.wantErr("a.0", rotate.ErrRevoked) })
 				w.Revoke("a.0")
 				<-flight
 				w.wantErr("a.0", rotate.ErrRevoked)
@@ -206,7 +207,7 @@ func TestSignOutReachesAllFollowers(t *testing.T) {
 			defer w.Unfollow(first)
 			w.chain("a", 1)
 			w.slow(5 * time.Second)
-			leads := after(func() { _ = w.ask(context.Background(), &caller{}, set("a.1"), named) })
+			leads := testkit.After(func() { _ = w.ask(context.Background(), &caller{}, set("a.1"), named) })
 			w.mustAsk(storing(set("b.0")), "a.0", "")
 			<-leads
 			second := w.Follow(set("a.0"))

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/authpi/authpi-idp-go/internal/rotate"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 // saves is what the Save calls of one session did, in order.
@@ -79,7 +80,7 @@ func TestSavesAreInOrder(t *testing.T) {
 						}
 						// Each has another grant: it goes on from the set of the one
 						// before.
-						done = append(done, after(func() {
+						done = append(done, testkit.After(func() {
 							err := w.ask(context.Background(), s.caller(takes, want), expired("a.0"), forGrant(fmt.Sprint(n)))
 							var unsaved *rotate.UnsavedError
 							if takes > timeout && !errors.As(err, &unsaved) || takes <= timeout && !errors.Is(err, want) {
@@ -119,7 +120,7 @@ func TestSaveThatIsLeftBehind(t *testing.T) {
 				s := &saves{}
 				var done []chan struct{}
 				for n, takes := range []time.Duration{timeout - 10*time.Second, tc.takes, 0} {
-					done = append(done, after(func() {
+					done = append(done, testkit.After(func() {
 						err := w.ask(context.Background(), s.caller(takes, nil), expired("a.0"), forGrant(fmt.Sprint(n)))
 						var unsaved *rotate.UnsavedError
 						if errors.As(err, &unsaved) != (n == 1 || n == 2 && tc.takes > timeout) {
@@ -162,8 +163,8 @@ func TestSlowCallerAndLaterSet(t *testing.T) {
 				w.slow(time.Second)
 				slow := s.caller(0, nil)
 				slow.load = func(context.Context) (rotate.Tokens, error) { time.Sleep(5 * time.Second); return set("a.0"), nil }
-				leader := after(func() { _, _ = w.get("a.0") })
-				joins := after(func() {
+				leader := testkit.After(func() { _, _ = w.get("a.0") })
+				joins := testkit.After(func() {
 					if err := w.ask(context.Background(), slow, expired("a.0"), nil); err != nil {
 						t.Error(err)
 					}
@@ -187,7 +188,7 @@ func TestCrowdSavesSideBySide(t *testing.T) {
 		s := &saves{}
 		w.slow(time.Second)
 		w.took("all of it", time.Second+3*time.Second, func() {
-			crowd := after(func() {
+			crowd := testkit.After(func() {
 				var all sync.WaitGroup
 				for n := range 20 {
 					all.Go(func() {
@@ -217,8 +218,8 @@ func TestOrderAfterSomebodyHasLeft(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		s := &saves{}
 		w.slow(5 * time.Second)
-		leads := after(func() { _ = w.ask(context.Background(), s.caller(0, nil), expired("a.0"), nil) })
-		joins := after(func() { _ = w.ask(context.Background(), s.caller(20*time.Second, nil), expired("a.0"), nil) })
+		leads := testkit.After(func() { _ = w.ask(context.Background(), s.caller(0, nil), expired("a.0"), nil) })
+		joins := testkit.After(func() { _ = w.ask(context.Background(), s.caller(20*time.Second, nil), expired("a.0"), nil) })
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		_ = w.ask(ctx, &caller{}, expired("a.0"), forGrant("more"))
@@ -239,7 +240,7 @@ func TestManyWaitForOneSave(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		s := &saves{}
 		w.took("all of it", 10*time.Second, func() {
-			first := after(func() { _ = w.ask(context.Background(), s.caller(10*time.Second, nil), expired("a.0"), nil) })
+			first := testkit.After(func() { _ = w.ask(context.Background(), s.caller(10*time.Second, nil), expired("a.0"), nil) })
 			var all sync.WaitGroup
 			for range 3 {
 				all.Go(func() {
@@ -262,7 +263,7 @@ func TestOrderOutlastsTheMemory(t *testing.T) {
 			in(t, func(t *testing.T, w *world) {
 				w.Memory = memory
 				s := &saves{}
-				slow := after(func() { w.mustAsk(s.caller(20*time.Second, nil), "a.0", "") })
+				slow := testkit.After(func() { w.mustAsk(s.caller(20*time.Second, nil), "a.0", "") })
 				w.mustAsk(storing(set("b.0")), "a.1", "")
 				if err := w.ask(context.Background(), &caller{}, set("b.0"), named); err != nil {
 					t.Fatal(err)
@@ -287,8 +288,8 @@ func TestNewerSetIsFoundWhileACallerWaits(t *testing.T) {
 		t.Run("by "+comes, func(t *testing.T) {
 			in(t, func(t *testing.T, w *world) {
 				s := &saves{}
-				first := after(func() { w.mustAsk(s.caller(10*time.Second, nil), "a.0", "") })
-				second := after(func() { w.mustAsk(s.caller(0, nil), "a.0", "more") })
+				first := testkit.After(func() { w.mustAsk(s.caller(10*time.Second, nil), "a.0", "") })
+				second := testkit.After(func() { w.mustAsk(s.caller(0, nil), "a.0", "more") })
 				time.Sleep(time.Second)
 				w.mustAsk(storing(set("a.3")), comes, "more")
 				<-first
@@ -318,7 +319,7 @@ func TestUnsavedAfterASignOut(t *testing.T) {
 				var last error
 				var done []chan struct{}
 				for n, takes := range tc.takes {
-					done = append(done, after(func() {
+					done = append(done, testkit.After(func() {
 						err := w.ask(context.Background(), s.caller(takes, nil), expired("a.0"), forGrant(fmt.Sprint(n)))
 						if n == len(tc.takes)-1 {
 							last = err

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/authpi/authpi-idp-go/internal/rotate"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 // A session is refreshed twice within one second, for callers of two grants with a
@@ -122,7 +123,7 @@ func TestStoreStillHasWhatItsCallerHas(t *testing.T) {
 			return set("b.0"), nil
 		}}
 		behind := storing(set("a.0"))
-		first := after(func() { w.mustAsk(ahead, "a.0", "") })
+		first := testkit.After(func() { w.mustAsk(ahead, "a.0", "") })
 		w.mustAsk(behind, "a.0", "")
 		<-first
 		if ahead.got.RefreshToken != "b.0" || behind.got.RefreshToken != "b.0" {
@@ -191,9 +192,9 @@ func TestFlightIsFoundWhenWhatLedThereIsForgotten(t *testing.T) {
 			return rotate.Answer{Next: set("a.2"), Grant: grant}, nil
 		}
 		time.Sleep(memory - time.Second)
-		refused := after(func() { _ = w.ask(context.Background(), &caller{}, expired("a.1"), narrow) })
+		refused := testkit.After(func() { _ = w.ask(context.Background(), &caller{}, expired("a.1"), narrow) })
 		wide := &caller{}
-		waits := after(func() {
+		waits := testkit.After(func() {
 			_ = w.ask(context.Background(), wide, expired("a.0"), forGrant("wide"))
 		})
 		<-refused
@@ -222,7 +223,7 @@ func TestSetWithoutRefreshToken(t *testing.T) {
 		in(t, func(t *testing.T, w *world) {
 			last(w)
 			var s saves
-			first := after(func() { _ = w.ask(context.Background(), s.caller(5*time.Second, nil), expired("a.0"), nil) })
+			first := testkit.After(func() { _ = w.ask(context.Background(), s.caller(5*time.Second, nil), expired("a.0"), nil) })
 			w.mustAsk(s.caller(0, nil), "a.0", "other")
 			<-first
 			if want := []string{"begin a.1", "end a.1", "begin ", "end "}; !slices.Equal(s.log, want) {
@@ -243,7 +244,7 @@ func TestSetWithoutRefreshToken(t *testing.T) {
 					c.load = func(context.Context) (rotate.Tokens, error) { slowly(); return expired("a.1"), nil }
 				}
 				var err error
-				late := after(func() { err = w.ask(context.Background(), c, expired("a.1"), nil) })
+				late := testkit.After(func() { err = w.ask(context.Background(), c, expired("a.1"), nil) })
 				w.Revoke("a.0")
 				<-late
 				if !errors.Is(err, rotate.ErrRevoked) {
@@ -307,7 +308,7 @@ func TestNewestSetIsGivenBack(t *testing.T) {
 			return rotate.Answer{Next: set(next(have.RefreshToken, 1)), Shared: true}, have.RefreshToken == "a.1"
 		}
 		w.slow(time.Second)
-		done := after(func() { w.wantErr("a.0", rotate.ErrRevoked) })
+		done := testkit.After(func() { w.wantErr("a.0", rotate.ErrRevoked) })
 		w.Revoke("a.0")
 		<-done
 		if got := w.givenBack(); !slices.Equal(got, []string{"a.2"}) {
@@ -368,7 +369,7 @@ func TestStoreIsSpentWhileInDoubt(t *testing.T) {
 		w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
 		w.Peek = func(context.Context, rotate.Tokens) (rotate.Answer, bool) { return rotate.Answer{}, false }
 		w.slow(time.Second)
-		spends := after(func() { w.want("b.0", "b.1") })
+		spends := testkit.After(func() { w.want("b.0", "b.1") })
 		c := storing(set("b.0"))
 		w.mustAsk(c, "a.0", "")
 		<-spends
@@ -389,7 +390,7 @@ func TestTokenMovesWhileStoreIsRead(t *testing.T) {
 			time.Sleep(time.Second)
 			return set("b.0"), nil
 		}}
-		leads := after(func() {
+		leads := testkit.After(func() {
 			if err := w.ask(context.Background(), reads, set("a.1"), named); err != nil {
 				t.Error(err)
 			}
@@ -428,8 +429,8 @@ func TestStoreThatWasSlowIsAskedAgain(t *testing.T) {
 					}
 					return have, tc.says
 				}
-				leads := after(func() { w.mustAsk(&caller{}, "a.0", "") })
-				goesOn := after(func() {
+				leads := testkit.After(func() { w.mustAsk(&caller{}, "a.0", "") })
+				goesOn := testkit.After(func() {
 					err := w.ask(context.Background(), slow, have, optional)
 					if err != tc.says || len(slow.saved) != tc.want {
 						t.Errorf("got %v, and %d sets stored; want %v and %d", err, len(slow.saved), tc.says, tc.want)

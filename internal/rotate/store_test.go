@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/authpi/authpi-idp-go/internal/rotate"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 // A caller whose set is known here reads its own store before it takes that: once, and
@@ -64,7 +65,7 @@ func TestKnownSetAndTheCallersStore(t *testing.T) {
 // What one caller's store has is no news of another's: that is read, too.
 func TestSetOfAnotherCallersStore(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
-		leads := after(func() {
+		leads := testkit.After(func() {
 			_ = w.ask(context.Background(), &caller{load: func(context.Context) (rotate.Tokens, error) {
 				time.Sleep(time.Second)
 				return set("a.5"), nil
@@ -159,7 +160,7 @@ func TestStoreIsReadDuringARefresh(t *testing.T) {
 		w.want("a.0", "a.1")
 		w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 1 }
 		c := &caller{load: func(context.Context) (rotate.Tokens, error) { time.Sleep(time.Second); return set("b.0"), nil }}
-		slow := after(func() { _ = w.ask(context.Background(), c, expired("a.0"), nil) })
+		slow := testkit.After(func() { _ = w.ask(context.Background(), c, expired("a.0"), nil) })
 		w.want("a.1", "a.2")
 		<-slow
 		if c.got.RefreshToken != "b.0" {
@@ -198,7 +199,7 @@ func TestSlowCallerOfATokenThatStays(t *testing.T) {
 		}
 		_, _ = w.get("a.0")
 		slow := &caller{load: func(context.Context) (rotate.Tokens, error) { time.Sleep(5 * time.Second); return expired("a.0"), nil }}
-		waits := after(func() { _ = w.ask(context.Background(), slow, expired("a.0"), nil) })
+		waits := testkit.After(func() { _ = w.ask(context.Background(), slow, expired("a.0"), nil) })
 		time.Sleep(time.Second)
 		have := set("a.0")
 		have.AccessToken = "at-1"
@@ -230,7 +231,7 @@ func TestNothingRevokedIsStored(t *testing.T) {
 func TestOrderOverAGap(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		s := &saves{}
-		first := after(func() { _ = w.ask(context.Background(), s.caller(10*time.Second, nil), expired("a.0"), nil) })
+		first := testkit.After(func() { _ = w.ask(context.Background(), s.caller(10*time.Second, nil), expired("a.0"), nil) })
 		if err := w.ask(context.Background(), &caller{}, set("a.1"), named); err != nil {
 			t.Error(err)
 		}
@@ -298,7 +299,7 @@ func TestSlowCallerAndASetFromElsewhere(t *testing.T) {
 				s := &saves{}
 				slow := s.caller(0, nil)
 				slow.load = func(context.Context) (rotate.Tokens, error) { time.Sleep(5 * time.Second); return set("a.0"), nil }
-				waits := after(func() { _ = w.ask(context.Background(), slow, expired("a.0"), nil) })
+				waits := testkit.After(func() { _ = w.ask(context.Background(), slow, expired("a.0"), nil) })
 				w.mustAsk(&caller{}, "a.1", "more")
 				<-waits
 				if want := []string{"begin a.3", "end a.3"}; !slices.Equal(s.log, want) {
@@ -336,7 +337,7 @@ func TestFailedReadIsNobodyElses(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		ctx, leave := context.WithCancel(t.Context())
 		deaf := slowOwner{&caller{load: func(ctx context.Context) (rotate.Tokens, error) { <-ctx.Done(); return rotate.Tokens{}, ctx.Err() }}}
-		leads := after(func() {
+		leads := testkit.After(func() {
 			_, _ = w.Renew(ctx, rotate.Call{Have: new(expired("a.0")), Urgency: rotate.Needed, Caller: deaf, Loads: true})
 		})
 		time.Sleep(500 * time.Millisecond)
@@ -345,9 +346,9 @@ func TestFailedReadIsNobodyElses(t *testing.T) {
 			save: func(context.Context, rotate.Tokens) error { return nil },
 		}
 		var err error
-		all := []chan struct{}{after(func() { err = w.ask(context.Background(), out, expired("a.0"), nil) })}
+		all := []chan struct{}{testkit.After(func() { err = w.ask(context.Background(), out, expired("a.0"), nil) })}
 		for range 20 { // any of them may lead
-			all = append(all, after(func() { _, _ = w.get("a.0") }))
+			all = append(all, testkit.After(func() { _, _ = w.get("a.0") }))
 		}
 		time.Sleep(2 * time.Second)
 		leave()
@@ -438,13 +439,13 @@ func TestFoundSetIsNotEverybodys(t *testing.T) {
 			return rotate.Answer{}, &rotate.Failure{Err: errUnusable} // of its grant alone
 		}
 		leader := slowOwner{storing(expired("a.1"))}
-		leads := after(func() {
+		leads := testkit.After(func() {
 			_, _ = w.Renew(context.Background(), rotate.Call{Have: new(expired("a.1")), Grant: "narrow", Urgency: rotate.Needed, Caller: leader, Loads: true})
 		})
 		time.Sleep(500 * time.Millisecond)
 		out := &caller{load: func(context.Context) (rotate.Tokens, error) { return rotate.Tokens{}, errPassing }}
 		var err error
-		waits := after(func() { err = w.ask(context.Background(), out, expired("a.1"), forGrant("wide")) })
+		waits := testkit.After(func() { err = w.ask(context.Background(), out, expired("a.1"), forGrant("wide")) })
 		time.Sleep(time.Second)
 		w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 1 }
 		w.mustAsk(storing(set("b.0")), "a.0", "") // a.1 has become b.0

@@ -246,19 +246,6 @@ func (w *world) chain(session string, n int) {
 	}
 }
 
-// after starts do once everybody else in the bubble waits, and returns when do
-// waits, too.
-func after(do func()) (done chan struct{}) {
-	synctest.Wait()
-	done = make(chan struct{})
-	go func() {
-		defer close(done)
-		do()
-	}()
-	synctest.Wait()
-	return done
-}
-
 // took fails the test unless do takes so long.
 func (w *world) took(what string, want time.Duration, do func()) {
 	w.t.Helper()

@@ -248,7 +248,7 @@ func TestNothingIsForgottenWhileItIsStored(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		w.Memory = time.Second
 		s := &saves{}
-		first := after(func() { _ = w.ask(context.Background(), s.caller(10*time.Second, nil), expired("a.0"), nil) })
+		first := testkit.After(func() { _ = w.ask(context.Background(), s.caller(10*time.Second, nil), expired("a.0"), nil) })
 		if err := w.ask(context.Background(), &caller{}, set("a.1"), named); err != nil {
 			t.Fatal(err)
 		}
@@ -289,7 +289,7 @@ func TestTableIsEmptyInTheEnd(t *testing.T) {
 func TestRevocationWaitsForItsFlight(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		w.slow(10 * time.Second)
-		flight := after(func() { w.wantErr("x.0", rotate.ErrRevoked) })
+		flight := testkit.After(func() { w.wantErr("x.0", rotate.ErrRevoked) })
 		w.Revoke("x.0")
 		w.crowd("revoked", maxEntries+1, 0)
 		<-flight
@@ -304,7 +304,7 @@ func TestRevocationWaitsForItsFlight(t *testing.T) {
 func TestTokenThatWentOnInUseIsForgotten(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		slow := &caller{save: func(context.Context, rotate.Tokens) error { time.Sleep(time.Second); return nil }}
-		stores := after(func() { w.mustAsk(slow, "a.0", "another") })
+		stores := testkit.After(func() { w.mustAsk(slow, "a.0", "another") })
 		w.want("a.1", "a.2")
 		<-stores
 		w.want("a.1", "a.2")

@@ -7,6 +7,7 @@ import (
 
 	"github.com/authpi/authpi-idp-go/internal/record"
 	"github.com/authpi/authpi-idp-go/internal/rotate"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 // A call learns how it came by its set: whose flight brought it, and from where.
@@ -54,7 +55,7 @@ func TestWayOfACall(t *testing.T) {
 					tc.arm(w)
 				}
 				if tc.before != nil {
-					before := after(func() {
+					before := testkit.After(func() {
 						_ = w.ask(context.Background(), tc.before, expired("a.0"), forGrant(tc.grant))
 					})
 					if tc.over {

@@ -2,6 +2,7 @@ package testkit
 
 import (
 	"context"
+	"testing/synctest"
 	"time"
 )
 
@@ -20,4 +21,17 @@ func Wait(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// After starts do once everybody else in the bubble waits, and returns when do waits,
+// too. done is closed when do has returned.
+func After(do func()) (done chan struct{}) {
+	synctest.Wait()
+	done = make(chan struct{})
+	go func() {
+		defer close(done)
+		do()
+	}()
+	synctest.Wait()
+	return done
 }

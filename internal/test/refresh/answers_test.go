@@ -91,7 +91,7 @@ func TestAnswerWithoutAccessTokenIsFinal(t *testing.T) {
 				e.Log.Secret("at_next_0123456789")
 				tokens := e.Expired()
 				e.Fault(authpitest.Fault{Body: tc.body, Delay: time.Second})
-				first := after(func() {
+				first := testkit.After(func() {
 					_, err := e.Create(tokens, nil)
 					testkit.WantError(t, err, "invalid_response", true)
 					wantCarried(t, err, tc.refreshToken)
@@ -112,7 +112,7 @@ func TestAnswerWithoutAccessTokenIsFinal(t *testing.T) {
 						}
 					}
 				}
-				<-after(refused) // while it is on its way
+				<-testkit.After(refused) // while it is on its way
 				<-first
 				for _, wait := range []time.Duration{0, time.Minute, 12 * time.Hour, 11 * time.Hour} {
 					time.Sleep(wait)

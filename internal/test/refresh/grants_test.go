@@ -52,7 +52,7 @@ func TestRefusedGrantIsItsOwn(t *testing.T) {
 						_, err := e.Create(tokens, opts)
 						testkit.WantError(t, err, refused.code, refused.ended)
 					})
-					<-after(func() {
+					<-testkit.After(func() {
 						if err := waits.get(t.Context(), e.Client, tokens, plain.Reloading()); err != nil {
 							t.Errorf("the plain caller: got %v; want new tokens", err)
 						}
@@ -84,7 +84,7 @@ func TestRefusedGrantInOtherCompany(t *testing.T) {
 				testkit.WantError(t, err, "access_denied", false)
 			}
 			wg.Go(ask)
-			<-after(func() {
+			<-testkit.After(func() {
 				for range 20 {
 					wg.Go(ask)
 					wg.Go(func() { e.MustCreate(tokens, plain.Opts()) })
@@ -103,8 +103,8 @@ func TestRefusedGrantInOtherCompany(t *testing.T) {
 			e.Fault(authpitest.Fault{DelayAnswer: time.Second})
 			e.Fault(refusal(400, "invalid_target"))
 			plain, asks := &testkit.Store{}, &testkit.Store{}
-			first := after(func() { e.MustCreate(tokens, plain.Opts()) })
-			<-after(func() {
+			first := testkit.After(func() { e.MustCreate(tokens, plain.Opts()) })
+			<-testkit.After(func() {
 				opts := asks.Opts()
 				opts.Resources = []string{api}
 				_, err := e.Create(tokens, opts)
@@ -122,11 +122,11 @@ func TestRefusedGrantInOtherCompany(t *testing.T) {
 			tokens := e.Expired()
 			e.Fault(refusal(400, "invalid_scope"))
 			plain := &testkit.Store{}
-			first := after(func() {
+			first := testkit.After(func() {
 				_, err := e.Client.Refresh(t.Context(), agentOf(tokens), &authpi.RefreshOptions{Scopes: []string{"everything"}})
 				testkit.WantError(t, err, "invalid_scope", false)
 			})
-			<-after(func() { e.MustCreate(tokens, plain.Opts()) })
+			<-testkit.After(func() { e.MustCreate(tokens, plain.Opts()) })
 			<-first
 			plain.WantCalls(t, 1, 0)
 			e.WantAlive(plain.Current)
@@ -137,13 +137,13 @@ func TestRefusedGrantInOtherCompany(t *testing.T) {
 			tokens := e.InBuffer(50 * time.Second)
 			e.Fault(refusal(403, "access_denied"))
 			asks, plain := &testkit.Store{}, &testkit.Store{}
-			first := after(func() {
+			first := testkit.After(func() {
 				opts := asks.Opts()
 				opts.Resources = []string{api}
 				_, err := e.Create(tokens, opts)
 				testkit.WantError(t, err, "access_denied", false)
 			})
-			<-after(func() { e.MustCreate(tokens, plain.Opts()) })
+			<-testkit.After(func() { e.MustCreate(tokens, plain.Opts()) })
 			<-first
 			plain.WantCalls(t, 1, 0)
 			e.WantAlive(plain.Current)
@@ -155,12 +155,12 @@ func TestRefusedGrantInOtherCompany(t *testing.T) {
 			clients := testkit.Processes(e, testkit.NewCoordinator(), 2)
 			tokens := e.Expired()
 			e.Fault(refusal(403, "access_denied"))
-			first := after(func() {
+			first := testkit.After(func() {
 				_, err := e.CreateBy(t.Context(), clients[0], tokens, &authpi.AgentOptions{Resources: []string{api}})
 				testkit.WantError(t, err, "access_denied", false)
 			})
 			plain := &testkit.Store{}
-			<-after(func() {
+			<-testkit.After(func() {
 				if _, err := e.CreateBy(t.Context(), clients[1], tokens, plain.Opts()); err != nil {
 					t.Errorf("the plain caller: got %v; want new tokens", err)
 				}

@@ -113,7 +113,7 @@ func TestSignInAndOtherCallers(t *testing.T) {
 				held := agent().Tokens
 				time.Sleep(testkit.TokenLife + time.Second)
 				e.Fault(refusal(403, code))
-				other := after(func() {
+				other := testkit.After(func() {
 					_, err := e.Create(held, &authpi.AgentOptions{Resources: []string{api}})
 					testkit.WantError(t, err, code, false)
 				})
@@ -134,7 +134,7 @@ func TestSignInAndOtherCallers(t *testing.T) {
 			held := agent().Tokens
 			time.Sleep(testkit.TokenLife + time.Second)
 			e.Fault(authpitest.Fault{DelayAnswer: 2 * time.Second})
-			page := after(func() {
+			page := testkit.After(func() {
 				if got := get(); got != "login" {
 					t.Errorf("meanwhile: got %s; want the way to the login", got)
 				}

@@ -148,12 +148,12 @@ func TestNobodyWaitsForWhatIsDeaf(t *testing.T) {
 							least, most = timeout, timeout
 						}
 						store := &testkit.Store{Current: tokens} // of the others
-						leader := after(func() {
+						leader := testkit.After(func() {
 							wantWithin(t, "who leads", least, most+time.Second, func() {
 								checkDeaf(t, way.get(t.Context(), e.Client, tokens, opts), good && !thing.patient)
 							})
 						})
-						joined := after(func() {
+						joined := testkit.After(func() {
 							wantWithin(t, "who joins", 0, limit+time.Second, func() {
 								_ = way.get(t.Context(), e.Client, tokens, store.Opts())
 							})
@@ -229,7 +229,7 @@ func TestOwnDeadline(t *testing.T) {
 				withAPI(e)
 				tokens := e.Expired()
 				e.Fault(authpitest.Fault{DelayAnswer: 10 * time.Second})
-				leader := after(func() { e.MustCreate(tokens, nil) })
+				leader := testkit.After(func() { e.MustCreate(tokens, nil) })
 				ctx, cancel := context.WithTimeout(t.Context(), own)
 				defer cancel()
 				store := &testkit.Store{}
@@ -298,7 +298,7 @@ func TestOnRefreshDoesNotOutliveItsCaller(t *testing.T) {
 	testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
 		tokens := e.Expired()
 		var gone, began atomic.Bool
-		first := after(func() {
+		first := testkit.After(func() {
 			_, _ = e.Create(tokens, &authpi.AgentOptions{OnRefresh: func(context.Context, authpi.TokenSet) error {
 				time.Sleep(deafFor)
 				return nil
@@ -342,7 +342,7 @@ func TestCoordinatorThatIsDeafAfterwards(t *testing.T) {
 		}, func(t *testing.T, e *testkit.Env) {
 			tokens, store := e.Expired(), &testkit.Store{}
 			wantWithin(t, "all of it", 0, 6*time.Second, func() {
-				leader := after(func() { e.MustCreate(tokens, store.Opts()) })
+				leader := testkit.After(func() { e.MustCreate(tokens, store.Opts()) })
 				e.MustCreate(tokens, store.Opts())
 				<-leader
 			})

@@ -39,7 +39,7 @@ func TestCallersOfOneTokenKeepTheirOwnSubject(t *testing.T) {
 				if tc.eveLeads {
 					leads, joins = byName, func() error { _, err := e.Create(tokens, store.Opts()); return err }
 				}
-				first := after(func() { _ = leads() })
+				first := testkit.After(func() { _ = leads() })
 				var mismatch *authpi.SubjectMismatchError
 				if err := joins(); !errors.As(err, &mismatch) {
 					t.Errorf("got %v; want a SubjectMismatchError", err)

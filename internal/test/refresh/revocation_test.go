@@ -190,7 +190,7 @@ func TestSignOutDuringFlight(t *testing.T) {
 						noted := noteRevocations(e)
 						moment.arm(e)
 						store := &testkit.Store{}
-						flight := after(func() {
+						flight := testkit.After(func() {
 							err := way.get(t.Context(), e.Client, tokens, store.Opts())
 							testkit.WantError(t, err, "session_expired", true)
 						})
@@ -222,7 +222,7 @@ func TestSignOutDuringCrowdedFlight(t *testing.T) {
 		e.Fault(authpitest.Fault{DelayAnswer: 2 * time.Second})
 		store := &testkit.Store{Current: tokens}
 		var wg sync.WaitGroup
-		<-after(func() {
+		<-testkit.After(func() {
 			for i := range 40 {
 				wg.Go(func() {
 					opts := store.Opts()
@@ -411,7 +411,7 @@ func TestSignOutBeforeTheTurn(t *testing.T) {
 				e.Client = e.NewClient(func(cfg *authpi.Config) { tc.wait(turn, cfg, opts) })
 				noteRevocations(e)
 				var err error
-				done := after(func() { _, err = e.Create(tokens, opts) })
+				done := testkit.After(func() { _, err = e.Create(tokens, opts) })
 				revoke(e, tokens.RefreshToken)
 				close(turn)
 				<-done
@@ -431,7 +431,7 @@ func TestNoTokensAfterASignOut(t *testing.T) {
 	testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
 		tokens := e.Expired()
 		var err error
-		done := after(func() {
+		done := testkit.After(func() {
 			_, err = e.Create(tokens, &authpi.AgentOptions{OnRefresh: func(ctx context.Context, _ authpi.TokenSet) error {
 				<-ctx.Done()
 				return ctx.Err()

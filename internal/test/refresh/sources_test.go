@@ -93,7 +93,7 @@ func TestSourcesOfOneAgent(t *testing.T) {
 		}, 7},
 		{"one that is made while the other refreshes", func(p pair) {
 			hours(2, func() {
-				done := after(func() { p.again(p.first) })
+				done := testkit.After(func() { p.again(p.first) })
 				p.again(p.make())
 				<-done
 			})

@@ -51,7 +51,7 @@ func TestTwoStoresOfOneSession(t *testing.T) {
 							aheadOpts.Reload = slowly(aheadOpts.Reload, time.Second)
 						}
 						var first *authpi.Agent
-						begun := after(func() { first = e.MustCreate(tokens, aheadOpts) })
+						begun := testkit.After(func() { first = e.MustCreate(tokens, aheadOpts) })
 						if order == "after" {
 							<-begun
 						}
@@ -123,7 +123,7 @@ func TestStoreBehindThisProcess(t *testing.T) {
 					time.Sleep(testkit.TokenLife - tc.left)
 					opts := store.Reloading()
 					opts.Reload = slowly(opts.Reload, 2*time.Second)
-					done := after(func() {
+					done := testkit.After(func() {
 						if err := way.get(t.Context(), e.Client, tokens, opts); err != nil {
 							t.Errorf("got %v; want new tokens", err)
 						}
@@ -256,19 +256,19 @@ func TestOlderSetIsNotStoredAfterANewerOne(t *testing.T) {
 		took  time.Duration
 	}{
 		{"a slow OnRefresh, and another grant", func(s scene) {
-			first := after(func() { plain(s, 3*time.Second, nil) })
+			first := testkit.After(func() { plain(s, 3*time.Second, nil) })
 			asks(s, api, 0)
 			<-first
 		}, []int{2, 3}, []int{2, 3}, 3 * time.Second},
 		{"three grants, each slower than the next", func(s scene) {
-			first := after(func() { plain(s, 3*time.Second, nil) })
-			second := after(func() { asks(s, api, 2*time.Second) })
+			first := testkit.After(func() { plain(s, 3*time.Second, nil) })
+			second := testkit.After(func() { asks(s, api, 2*time.Second) })
 			asks(s, api+"more", 0)
 			<-second
 			<-first
 		}, []int{2, 3, 4}, []int{2, 3, 4}, 5 * time.Second},
 		{"a slow OnRefresh, and a refresh by name", func(s scene) {
-			first := after(func() { plain(s, 3*time.Second, nil) })
+			first := testkit.After(func() { plain(s, 3*time.Second, nil) })
 			agent, err := s.Client.Refresh(context.Background(), agentOf(s.log.seen(s.T)), &authpi.RefreshOptions{OnRefresh: s.log.opts(0, nil).OnRefresh})
 			if err != nil {
 				s.T.Error(err)
@@ -278,12 +278,12 @@ func TestOlderSetIsNotStoredAfterANewerOne(t *testing.T) {
 			<-first
 		}, []int{2, 3}, []int{2, 3}, 3 * time.Second},
 		{"an OnRefresh that fails", func(s scene) {
-			first := after(func() { plain(s, 3*time.Second, down) })
+			first := testkit.After(func() { plain(s, 3*time.Second, down) })
 			asks(s, api, 0)
 			<-first
 		}, []int{2, 3}, []int{3}, 3 * time.Second},
 		{"an OnRefresh that is deaf", func(s scene) {
-			first := after(func() {
+			first := testkit.After(func() {
 				_, err := s.Create(s.tokens, s.log.opts(time.Hour, nil))
 				testkit.WantError(s.T, err, "refresh_error", false)
 			})
@@ -292,8 +292,8 @@ func TestOlderSetIsNotStoredAfterANewerOne(t *testing.T) {
 			<-first
 		}, []int{2, 3}, []int{3}, 30 * time.Second},
 		{"two of a crowd are slow", func(s scene) {
-			first := after(func() { plain(s, time.Second, nil) })
-			second := after(func() { plain(s, 4*time.Second, nil) })
+			first := testkit.After(func() { plain(s, time.Second, nil) })
+			second := testkit.After(func() { plain(s, 4*time.Second, nil) })
 			asks(s, api, 0)
 			<-first
 			<-second
@@ -302,7 +302,7 @@ func TestOlderSetIsNotStoredAfterANewerOne(t *testing.T) {
 			opts := s.log.opts(0, nil)
 			opts.Reload = slowly(func(context.Context) (authpi.TokenSet, error) { return s.tokens, nil }, 3*time.Second)
 			plain(s, 0, nil)
-			first := after(func() { s.MustCreate(s.tokens, opts) })
+			first := testkit.After(func() { s.MustCreate(s.tokens, opts) })
 			time.Sleep(time.Second)
 			current, _ := s.log.read(context.Background())
 			refreshed(s.T, s.Env, current, nil)
@@ -394,8 +394,8 @@ func TestFailedOnRefreshBesideAnotherCaller(t *testing.T) {
 	testkit.Bubble(t, nil, nil, func(t *testing.T, e *testkit.Env) {
 		tokens := e.Expired()
 		store := &testkit.Store{Current: tokens, SaveErr: errors.New("database is away")}
-		first := after(func() { _, _ = e.Create(tokens, store.Opts()) })
-		other := after(func() { e.MustCreate(tokens, nil) })
+		first := testkit.After(func() { _, _ = e.Create(tokens, store.Opts()) })
+		other := testkit.After(func() { e.MustCreate(tokens, nil) })
 		<-first
 		<-other
 		time.Sleep(2 * time.Minute)
@@ -420,15 +420,15 @@ func TestEndedInTheStoreOfWhoWaits(t *testing.T) {
 		store := &testkit.Store{}
 		var err error
 		all := []chan struct{}{
-			after(func() { _, _ = e.Create(tokens, &authpi.AgentOptions{Reload: ended}) }),
-			after(func() {
+			testkit.After(func() { _, _ = e.Create(tokens, &authpi.AgentOptions{Reload: ended}) }),
+			testkit.After(func() {
 				opts := store.Opts()
 				opts.Reload = ended
 				_, err = e.Create(tokens, opts)
 			}),
 		}
 		for range 20 { // any of them may lead
-			all = append(all, after(func() { _, _ = e.Create(tokens, nil) }))
+			all = append(all, testkit.After(func() { _, _ = e.Create(tokens, nil) }))
 		}
 		for _, done := range all {
 			<-done

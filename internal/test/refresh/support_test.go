@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
@@ -66,18 +65,6 @@ func callAPI(ctx context.Context, client *http.Client) error {
 
 // withAPI answers what HTTPClient sends.
 func withAPI(e *testkit.Env) { rtHosts(e, &rtAPI{}) }
-
-// after starts do once everybody else in the bubble waits, and returns when do waits, too.
-func after(do func()) (done chan struct{}) {
-	synctest.Wait()
-	done = make(chan struct{})
-	go func() {
-		defer close(done)
-		do()
-	}()
-	synctest.Wait()
-	return done
-}
 
 // wantWithin fails the test unless do takes so long.
 func wantWithin(t testing.TB, what string, least, most time.Duration, do func()) {
