@@ -84,7 +84,8 @@ type RefreshCoordinator interface {
 
 const opRefresh = "refresh"
 
-// patience is the longest that a caller waits whose access token is still good.
+// patience is the longest that a caller whose access token is still good waits for new
+// tokens. Storing them has RefreshTimeout.
 const patience = 5 * time.Second
 
 // newSessions sets up the engine that knows what became of each refresh token.
@@ -153,15 +154,14 @@ func (r *renewal) run() (*Agent, error) {
 		Have: (*rotate.Tokens)(&r.tokens), Grant: r.grant(), Urgency: r.urgency, Caller: r,
 		Loads: r.reload != nil, Saves: r.onRefresh != nil, Follower: r.follower,
 	})
-	if err := r.ended(began, way, err); err != nil {
+	if err := r.logEnd(began, way, err); err != nil {
 		return nil, err
 	}
 	return r.renewed, nil
 }
 
-// ended notes how the engine's part ended, and makes an error of the package's own of
-// what it says.
-func (r *renewal) ended(began time.Time, way rotate.Way, err error) error {
+// logEnd logs how the refresh ended and returns its error as one of this package.
+func (r *renewal) logEnd(began time.Time, way rotate.Way, err error) error {
 	r.leads = way.Led
 	if err != nil {
 		err = r.failed(err)
@@ -337,8 +337,8 @@ func (c *IdpClient) renewalDue(ctx context.Context, current TokenSet, opts *Agen
 	return c.renewalOf(ctx, current, remaining, opts)
 }
 
-// renewalOf is what a caller of CreateAgent or of a token source wants, whose access
-// token has so much of its life left.
+// renewalOf is what a caller of CreateAgent or of a token source wants. remaining is
+// what is left of the access token's life.
 func (c *IdpClient) renewalOf(ctx context.Context, current TokenSet, remaining time.Duration, opts *AgentOptions) *renewal {
 	r := &renewal{
 		client: c, ctx: ctx, tokens: current, onRefresh: opts.OnRefresh, onError: opts.OnRefreshError,
@@ -350,7 +350,7 @@ func (c *IdpClient) renewalOf(ctx context.Context, current TokenSet, remaining t
 	return r
 }
 
-// runInTime refreshes tokens that are about to expire. It returns nil, and no error,
+// runInTime refreshes tokens that are about to expire, or have. It returns nil, and no error,
 // where the issuer is unreachable for now and the access token is still good.
 func (r *renewal) runInTime() (*Agent, error) {
 	renewed, err := r.run()
@@ -405,6 +405,7 @@ func (c *IdpClient) redeem(ctx context.Context, have rotate.Tokens, grant string
 	err = refreshFailed(codeTransport, "the refresh ended without an answer", nil) // a panic
 	defer func() {
 		var failed *RefreshError
+		// Where a set came that cannot be used, the issuer did not end the session.
 		ended := SessionEnded(err) && errors.As(err, &failed) && failed.tokens == nil
 		record.Spend{
 			End: endOf(context.Background(), began, err), Expires: answer.Next.ExpiresAt, Ended: ended,

@@ -34,8 +34,8 @@ import (
 // CreateAgent, has refreshed, for as long as one of them is in use. Without
 // OnRefresh only the source has the newest tokens: keep the source, not the agent.
 //
-// Its Token method has no context, so a refresh there ends with RefreshTimeout
-// alone. It returns an [*OAuthError] matching [ErrTokenExpired] where the token has
+// Its Token method has no context, so only RefreshTimeout ends a refresh
+// there. It returns an [*OAuthError] matching [ErrTokenExpired] where the token has
 // expired and cannot be refreshed, a [*RefreshError] where that failed, and one
 // matching [ErrSessionExpired] once the session was signed out with
 // [IdpClient.RevokeToken]. It is safe for concurrent use; do not change the Token it
@@ -103,17 +103,17 @@ type cachedToken struct {
 	renewAt time.Time
 }
 
-// isFresh reports whether a token need not be renewed yet, isGood whether it may still
-// be used. No token, nil, is neither.
+// isFresh reports whether a token need not be renewed yet. No token, nil, is not fresh.
 func (t *cachedToken) isFresh(now time.Time) bool { return t != nil && now.Before(t.renewAt) }
 
+// isGood reports whether a token may still be used. No token, nil, is not good.
 func (t *cachedToken) isGood(now time.Time) bool {
 	return t != nil && now.Before(t.agent.Tokens.ExpiresAt)
 }
 
-// cached returns what a source keeps of an agent's tokens, which were issued at a
-// time. They may say nothing of their life: at most half of what was left of it then
-// is used as buffer.
+// cached returns what a source keeps of an agent's tokens. issued is when they came: a
+// token that does not say how long it lives is refreshed when half of what was left of
+// its life then is over, at the earliest.
 func (c *IdpClient) cached(agent *Agent, issued time.Time, buffer time.Duration) *cachedToken {
 	set := agent.Tokens
 	buffer = min(set.buffer(buffer), max(set.remaining(issued), 0)/2)
@@ -192,8 +192,8 @@ func (s *userSource) token(ctx context.Context) (*oauth2.Token, error) {
 	return s.current.Load().token, nil
 }
 
-// begin returns the source's refresh. It ends with RefreshTimeout, whoever leaves: a
-// set that comes for it is to be stored.
+// begin returns the source's refresh. It goes on whoever leaves: a set that comes for
+// it is to be stored.
 func (s *userSource) begin(ctx context.Context, have *cachedToken) *sourceRefresh {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -162,8 +162,8 @@ func (l *Limit) Stop() {
 	}
 }
 
-// Restart has it begin again, with d, and returns what was left of it. Nobody waits
-// for it meanwhile.
+// Restart has it begin again, with d, and returns what was left of it. Do not call it
+// while somebody waits.
 func (l *Limit) Restart(d time.Duration) (left time.Duration) {
 	c := l.clock
 	c.mu.Lock()
@@ -195,7 +195,7 @@ func (l *Limit) leave() {
 	}
 }
 
-// forget is for a limit that is over. c.mu is held.
+// forget is for a limit that is over or stopped. c.mu is held.
 func (c *Clock) forget() {
 	if c.count--; c.count == 0 {
 		close(c.stop)
@@ -232,13 +232,8 @@ func (o timeout) Error() string      { return string(o) }
 func (timeout) Is(target error) bool { return target == context.DeadlineExceeded }
 
 // Wait returns nil once done is closed, the context's error if that ends first, and
-// [ErrOver] when no more than reserve is left of the Limit.
-func (l *Limit) Wait(ctx context.Context, done <-chan struct{}, reserve time.Duration) error {
-	if reserve > 0 {
-		within := l.clock.Limit(l.Left() - reserve)
-		defer within.Stop()
-		return within.Wait(ctx, done, 0)
-	}
+// [ErrOver] when the Limit is over.
+func (l *Limit) Wait(ctx context.Context, done <-chan struct{}) error {
 	select {
 	case <-done: // what is there already counts, however late it is
 		return nil
@@ -263,7 +258,12 @@ func (l *Limit) Run(ctx context.Context, reserve time.Duration, f func(context.C
 	defer cancel(context.Canceled)
 	r := &run{ctx: limited{inner}, done: make(chan struct{})}
 	go r.call(f)
-	err = l.Wait(ctx, r.done, reserve)
+	within := l
+	if reserve > 0 {
+		within = l.clock.Limit(l.Left() - reserve)
+		defer within.Stop()
+	}
+	err = within.Wait(ctx, r.done)
 	switch {
 	case err == nil:
 		return r.done, r.result()
@@ -275,7 +275,7 @@ func (l *Limit) Run(ctx context.Context, reserve time.Duration, f func(context.C
 	// same.
 	grace := l.clock.Limit(tick)
 	defer grace.Stop()
-	if grace.Wait(context.Background(), r.done, 0) == nil {
+	if grace.Wait(context.Background(), r.done) == nil {
 		return r.done, r.result()
 	}
 	return r.done, err
@@ -283,7 +283,7 @@ func (l *Limit) Run(ctx context.Context, reserve time.Duration, f func(context.C
 
 // run is a call in a goroutine of its own.
 type run struct {
-	ctx      limited
+	ctx      limited       // whose address f gets: a copy would be one more allocation
 	done     chan struct{} // closed when all below is set
 	err      error
 	returned bool
@@ -323,7 +323,8 @@ func (c *Clock) WithTimeout(parent context.Context, d time.Duration) (context.Co
 	}
 }
 
-// limited calls the end of its limit what a deadline's is called.
+// limited reports DeadlineExceeded where its own limit has ended it, as a context with
+// a deadline does.
 type limited struct{ context.Context }
 
 func (c limited) Err() error {

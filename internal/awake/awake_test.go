@@ -35,7 +35,14 @@ func TestLimit(t *testing.T) {
 				if tc.done > 0 {
 					time.AfterFunc(tc.done, func() { close(done) })
 				}
-				err := limit.Wait(t.Context(), done, tc.reserve)
+				_, err := limit.Run(t.Context(), tc.reserve, func(ctx context.Context) error {
+					select {
+					case <-done:
+						return nil
+					case <-ctx.Done():
+						return ctx.Err()
+					}
+				})
 				if !errors.Is(err, tc.err) || (err == nil) != (tc.err == nil) {
 					t.Errorf("got %v; want %v", err, tc.err)
 				}
@@ -59,7 +66,7 @@ func TestLimitGoesOn(t *testing.T) {
 		defer limit.Stop()
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
-		if err := limit.Wait(ctx, nil, 0); !errors.Is(err, ctx.Err()) || err == nil {
+		if err := limit.Wait(ctx, nil); !errors.Is(err, ctx.Err()) || err == nil {
 			t.Errorf("got %v; want the context's error", err)
 		}
 		if left := limit.Left(); left != 3*time.Second {
@@ -67,10 +74,8 @@ func TestLimitGoesOn(t *testing.T) {
 		}
 		closed := make(chan struct{})
 		close(closed)
-		for _, reserve := range []time.Duration{0, 3 * time.Second, time.Hour} {
-			if err := limit.Wait(t.Context(), closed, reserve); err != nil {
-				t.Errorf("reserve %v: got %v for what is done already", reserve, err)
-			}
+		if err := limit.Wait(t.Context(), closed); err != nil {
+			t.Errorf("got %v for what is done already", err)
 		}
 	})
 }
@@ -111,7 +116,7 @@ func TestRestart(t *testing.T) {
 						t.Errorf("%v is left; want %v", left, tc.again)
 					}
 					began := time.Now()
-					if err := limit.Wait(t.Context(), nil, 0); err != awake.ErrOver || time.Since(began) != tc.again {
+					if err := limit.Wait(t.Context(), nil); err != awake.ErrOver || time.Since(began) != tc.again {
 						t.Errorf("got %v after %v; want ErrOver after %v", err, time.Since(began), tc.again)
 					}
 					if left := other.Left(); left != time.Minute-tc.before-tc.again {

@@ -24,7 +24,7 @@ func TestStopCostsOneTick(t *testing.T) {
 		l := new(awake.Clock).Limit(limit)
 		time.Sleep(tick / 10) // the clock ticks by now
 		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
-		_ = l.Wait(t.Context(), nil, 0)
+		_ = l.Wait(t.Context(), nil)
 		return
 	}
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestStopCostsOneTick$")

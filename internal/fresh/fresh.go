@@ -164,7 +164,7 @@ func (v *Value[T]) Copy(ctx context.Context, terms Terms[T]) (*Copy[T], error) {
 	case c == nil:
 		return f.wait(ctx)
 	}
-	if f.moment.Wait(ctx, f.done, 0) == nil && f.err == nil {
+	if f.moment.Wait(ctx, f.done) == nil && f.err == nil {
 		return f.value, nil
 	}
 	return c, nil

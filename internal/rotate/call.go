@@ -9,6 +9,39 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/record"
 )
 
+// Renew has the caller accept a set that is newer than what it has, and store it.
+//
+// It waits no longer than the caller's context lasts, unless it leads a flight or
+// stores a set by then: these it sees through, to the limits of the engine.
+//
+// Its error is the Caller's own, that of ctx, or what Redeem failed with; else a
+// [*HeldError], an [*UnsavedError], [awake.ErrOver] where the time is over,
+// [ErrRevoked], [ErrNoToken] or [ErrInside].
+func (e *Engine) Renew(ctx context.Context, want Call) (Way, error) {
+	c := e.newCall(ctx, want)
+	defer c.end()
+	if c.isInside() {
+		return Way{Source: record.Memory}, c.answerInside()
+	}
+	for {
+		fate, err := c.step()
+		switch {
+		case err == nil && fate != nil:
+			return c.way(fate), nil
+		case err == nil:
+			// It goes on from the next token.
+		case e.passing(err) && e.Revoked(want.Have.RefreshToken):
+			// Whoever might try again is told that it is of no use.
+			return c.way(fate), ErrRevoked
+		case c.grewUrgent(err):
+			// It goes on from what is known by now.
+		default:
+			c.coolDown(err)
+			return c.way(fate), err
+		}
+	}
+}
+
 // call is one Renew on its way. It belongs to one goroutine.
 type call struct {
 	Call
@@ -26,10 +59,10 @@ type call struct {
 	// one session have one store, so nobody reads it again for each of them.
 	leaderRead bool
 	retried    bool   // its store was read once more, after the issuer had refused
-	led        bool   // it has led a flight
+	led        bool   // it has had a token spent
 	joined     bool   // it has waited for another call's
-	hold       *entry // of the set that it takes; it is one of the takers
-	generation int    // of the set, there
+	hold       *entry // the call is one of its takers; nil: of none
+	generation int    // which of its sets the call takes
 }
 
 func (e *Engine) newCall(ctx context.Context, want Call) *call {
@@ -65,7 +98,7 @@ func (c *call) step() (*Fate, error) {
 	case f.leader == c && f.began.IsZero():
 		return c.lead(f)
 	}
-	c.joined = true // or it grew urgent while it waited for its own
+	c.joined = true // perhaps for its own flight again, if it grew urgent: led says so
 	return c.wait(f)
 }
 
@@ -215,9 +248,9 @@ func (c *call) reserve() time.Duration {
 	return 0
 }
 
-// holdOn makes the call one of those that take the set of a token. Where the set has
-// no refresh token that is tip, the token that it came for, if anything is known of
-// it. e.mu is held.
+// holdOn counts the call among the takers of a set. id is that of the set's refresh
+// token. If it has none, they are counted at tip, the token that it came for, if that
+// is known. e.mu is held.
 func (c *call) holdOn(id string, tip *entry) {
 	at := tip
 	if id != "" {

@@ -1,6 +1,7 @@
 package rotate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -79,7 +80,7 @@ func (c *Coordinator) Redeem(ctx context.Context, have Tokens, grant string, own
 	switch {
 	case own.finish(): // whatever became of the coordinator since
 		turn.Source, turn.Waited = record.Issuer, own.began.Sub(turn.Began)
-		if err != nil && c.isShared(have, own.answer, own.err) {
+		if err != nil && c.shared(have, own.answer, own.err) != nil {
 			turn.Err = c.Failed(have, "the result could not be shared", err)
 		}
 		return own.answer, own.err
@@ -121,26 +122,27 @@ var (
 
 // publish seals what a redemption brought, final refusals included.
 func (c *Coordinator) publish(id string, have Tokens, answer Answer, err error) ([]byte, error) {
-	switch {
-	case err != nil:
-		refusal, final := c.Refusal(err)
-		if !final {
-			return nil, err // another process may try
-		}
-		return seal.Seal(have.RefreshToken, id, refusal.append(nil))
-	case answer.Next.RefreshToken == have.RefreshToken:
-		return nil, errReused
+	plain := c.shared(have, answer, err)
+	if plain == nil {
+		return nil, cmp.Or(err, errReused)
 	}
-	return seal.Seal(have.RefreshToken, id, answer.append(nil))
+	return seal.Seal(have.RefreshToken, id, plain)
 }
 
-// isShared reports whether other processes are told what a redemption brought.
-func (c *Coordinator) isShared(have Tokens, answer Answer, err error) bool {
+// shared returns what other processes are told of a redemption, nil for nothing:
+// another process may try, or use the same token again.
+func (c *Coordinator) shared(have Tokens, answer Answer, err error) []byte {
 	if err != nil {
-		_, final := c.Refusal(err)
-		return final
+		refusal, final := c.Refusal(err)
+		if !final {
+			return nil
+		}
+		return refusal.append(nil)
 	}
-	return answer.Next.RefreshToken != have.RefreshToken
+	if answer.Next.RefreshToken == have.RefreshToken {
+		return nil
+	}
+	return answer.append(nil)
 }
 
 // do is Do, whose panic is an error, for the token may be spent. Nobody waits for a
@@ -168,7 +170,7 @@ func (c *Coordinator) do(ctx context.Context, id string, redeemed <-chan struct{
 	}
 	limit := c.Clock.Limit(publishTime)
 	defer limit.Stop()
-	if late := limit.Wait(ctx, done, 0); late != nil {
+	if late := limit.Wait(ctx, done); late != nil {
 		return nil, late
 	}
 	return sealed, err
@@ -178,7 +180,7 @@ func (c *Coordinator) do(ctx context.Context, id string, redeemed <-chan struct{
 // in a goroutine of its own, or after Do has returned, redeems once, and never behind
 // our back.
 type redemption struct {
-	done   chan struct{} // closed when all below is set
+	done   chan struct{} // closed when answer and err are set
 	began  time.Time
 	answer Answer
 	err    error

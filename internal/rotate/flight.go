@@ -18,7 +18,7 @@ type flight struct {
 	leader      *call
 	boarded     int       // at's generation when the flight was made
 	began       time.Time // when its request began; zero: not yet
-	storeReadAt time.Time // when the leader's store was read; zero: it has none
+	storeReadAt time.Time // when the leader's store was read; zero: it has none, or that failed or had a newer set
 	takers      int       // callers with the flight's grant that wait; guarded by Engine.mu
 
 	done       chan struct{}
@@ -57,7 +57,7 @@ func (c *call) lead(f *flight) (*Fate, error) {
 		return nil, err
 	}
 	if c.engine.hasMoved(f) {
-		return nil, nil // another caller's store said so
+		return nil, nil // another caller's store said so, or it was revoked
 	}
 	if !c.hasTime() {
 		return nil, awake.ErrOver
@@ -72,7 +72,7 @@ func (c *call) lead(f *flight) (*Fate, error) {
 	return c.wait(f)
 }
 
-// hasMoved reports whether more is known of a flight's token than when it began.
+// hasMoved reports whether more is known of a flight's token than when it was boarded.
 func (e *Engine) hasMoved(f *flight) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -200,7 +200,7 @@ func (c *call) wait(f *flight) (*Fate, error) {
 	if f.leader == c {
 		ctx = context.WithoutCancel(ctx)
 	}
-	if err := c.limit.Wait(ctx, f.done, 0); err != nil && c.leave(f) {
+	if err := c.limit.Wait(ctx, f.done); err != nil && c.leave(f) {
 		return nil, err // the flight goes on; the next caller finds what it brings
 	}
 	c.leaderRead = c.leaderRead || !f.storeReadAt.Before(c.came)

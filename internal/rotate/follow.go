@@ -39,7 +39,7 @@ func (e *Engine) Follow(set Tokens) *Follower {
 	return f
 }
 
-// Unfollow ends a Follower. Twice is once.
+// Unfollow ends a Follower. A second call does nothing.
 func (e *Engine) Unfollow(f *Follower) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -29,8 +29,8 @@ func (in *inside) end() { in.over.Store(true) }
 // isInside reports whether the call comes out of a callback about the same tokens,
 // or those before or after them: to wait for what waits for it would take all of the
 // time.
-func (c *call) isInside(ctx context.Context) bool {
-	in, _ := ctx.Value(insideKey{}).(*inside)
+func (c *call) isInside() bool {
+	in, _ := c.ctx.Value(insideKey{}).(*inside)
 	if in == nil || c.id == "" {
 		return false
 	}

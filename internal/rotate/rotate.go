@@ -6,9 +6,10 @@
 // lands, and the token is [Rotated] into a successor, or still [Reusable], or
 // [Refused], or [Dead]; or nothing is known, and it may be tried again, at once or
 // after a cooldown ([Cooling]). A sign-out makes it and its known chain [Revoked],
-// whatever it was. All this stands in one table, [Engine.settle] alone writes it,
-// and it is forgotten with time or where the room is short. What was seen to be
-// spent then leaves a trace for a day: it is [Spent].
+// whatever it was. All this stands in one table. [Engine.settle] alone writes what
+// became of a token, [Engine.cool] its cooldowns; the table itself only forgets, with
+// time or where the room is short. What was seen to be spent then leaves a trace for a
+// day: it is [Spent].
 //
 // A caller goes through [Engine.Renew]: it looks its token up, takes what is known,
 // joins a flight, or leads one, until it has a set that suits it; then the set goes
@@ -40,14 +41,14 @@ type State uint8
 
 // The states of a refresh token.
 const (
-	Unspent  State = iota
-	Rotated        // spent, for Fate.Next
-	Spent          // seen spent, all else is forgotten: sign-outs and isNewer go by it
-	Reusable       // used, and good to be used again: the issuer does not rotate
-	Refused        // spent, and what came for it cannot be used
-	Dead           // the issuer says so
-	Revoked        // signed out
-	Cooling        // the last attempt failed: not now
+	Unspent  State = iota // of no Fate; of a Failure: this grant alone was refused
+	Rotated               // spent, for Fate.Next
+	Spent                 // seen spent, all else is forgotten: sign-outs and isNewer go by it
+	Reusable              // used, and good to be used again: the issuer does not rotate
+	Refused               // spent, and what came for it cannot be used
+	Dead                  // the issuer says so
+	Revoked               // signed out
+	Cooling               // of a Failure, never of a Fate: not now
 )
 
 // Fate is what became of a refresh token. It never changes once handed out.
@@ -195,19 +196,19 @@ type Engine struct {
 	Compare func(set, another Tokens) int
 
 	Memory   time.Duration // how long what became of a token is remembered
-	Timeout  time.Duration // of one request, and of each caller
-	Patience time.Duration // of a caller whose access token is still good
+	Timeout  time.Duration // of one request, of one Save, and of what a caller waits for before each
+	Patience time.Duration // of a caller whose access token is still good, for all before a Save
 	Now      func() time.Time
 	Clock    *awake.Clock // by which all limits run
 
-	mu    sync.Mutex // guards table and every flight, entry and Follower
+	mu    sync.Mutex // guards table, every entry, a flight's takers, and a Follower's place
 	table table
 }
 
 // How long things are kept, besides Memory.
 const (
-	// orphanMemory is for sets that nobody has picked up yet, and for tokens that
-	// must not be sent again: these are the only tokens of a session.
+	// orphanMemory is for sets that nobody has picked up: their session has no other
+	// tokens. It is also for refusals and traces: such a token must not be sent again.
 	orphanMemory = 24 * time.Hour
 	// noteMemory is for revocations: as long as a session lives at AuthPI.
 	noteMemory = 7 * 24 * time.Hour
@@ -215,39 +216,6 @@ const (
 	// token is good.
 	softCooldown = 5 * time.Second
 )
-
-// Renew has the caller accept a set that is newer than what it has, and store it.
-//
-// It waits no longer than the caller's context lasts, unless it leads a flight or
-// stores a set by then: these it sees through, to the limits of the engine.
-//
-// Its error is the Caller's own, that of ctx, or what Redeem failed with; else a
-// [*HeldError], an [*UnsavedError], [awake.ErrOver] where the time is over,
-// [ErrRevoked], [ErrNoToken] or [ErrInside].
-func (e *Engine) Renew(ctx context.Context, want Call) (Way, error) {
-	c := e.newCall(ctx, want)
-	defer c.end()
-	if c.isInside(ctx) {
-		return Way{Source: record.Memory}, c.answerInside()
-	}
-	for {
-		fate, err := c.step()
-		switch {
-		case err == nil && fate != nil:
-			return c.way(fate), nil
-		case err == nil:
-			// It goes on from the next token.
-		case e.passing(err) && e.Revoked(want.Have.RefreshToken):
-			// Whoever might try again is told that it is of no use.
-			return c.way(fate), ErrRevoked
-		case c.grewUrgent(err):
-			// It goes on from what is known by now.
-		default:
-			c.coolDown(err)
-			return c.way(fate), err
-		}
-	}
-}
 
 // Revoked reports whether a refresh token was revoked in this process.
 func (e *Engine) Revoked(refreshToken string) bool {
@@ -421,7 +389,8 @@ func (e *Engine) ID(refreshToken string) string {
 	return seal.ID(e.IssuerAndClient, refreshToken)
 }
 
-// now is Now for who has a set to lose, or an entry to put back, where that panics.
+// now is Now, or the real time if that panics: for callers that would lose a set, or
+// leave an entry out of its heap.
 func (e *Engine) now() (now time.Time) {
 	defer func() {
 		if recover() != nil {

@@ -115,9 +115,9 @@ func (c *call) isNewer(stored, current Tokens, now time.Time) bool {
 		return e.Compare(set.Next, current) >= 0
 	}
 	// A store may lag behind by more than the memory reaches back: a replica, or one
-	// that nobody writes to. Then traces tell, or dates; but these have whole seconds.
-	// In doubt the store is ahead, even with a token that is no good any more: the
-	// session has ended then. Only one that was spent for a set tells otherwise.
+	// that nobody writes to. Then traces decide, or dates, which have whole seconds. If
+	// both say nothing, the store counts as newer, unless its token is known to be
+	// spent. One that is refused or dead counts as newer, too: its session has ended.
 	theirs := e.table.get(e.ID(stored.RefreshToken), now)
 	ours := e.table.get(e.ID(current.RefreshToken), now)
 	switch byDate := e.Compare(stored, current); {
@@ -201,7 +201,7 @@ func (c *call) inTurn(fate *Fate) (*Fate, error) {
 			return newest, err
 		}
 		fate = newest
-		if c.limit.Wait(context.WithoutCancel(c.ctx), busy, 0) != nil {
+		if c.limit.Wait(context.WithoutCancel(c.ctx), busy) != nil {
 			return nil, c.unsaved(fate)
 		}
 	}
@@ -291,20 +291,20 @@ func (c *call) unsaved(fate *Fate) error {
 // leaveSave leaves a Save behind that has begun late, since it had to wait for
 // others. Those after it wait until it has returned, or had the rest of its time.
 func (c *call) leaveSave(returned <-chan struct{}, rest time.Duration) {
-	left := &call{engine: c.engine, hold: c.hold, generation: c.generation}
+	behind := &call{engine: c.engine, hold: c.hold, generation: c.generation}
 	c.hold = nil
 	go func() {
 		limit := c.engine.Clock.Limit(rest)
 		defer limit.Stop()
-		_ = limit.Wait(context.Background(), returned, 0)
-		left.release()
+		_ = limit.Wait(context.Background(), returned)
+		behind.release()
 	}()
 }
 
 // busyBefore returns a channel that is closed when an older set of this chain has
 // been handed over; nil: none is about to be. e.mu is held.
 func (c *call) busyBefore() <-chan struct{} {
-	if busy := c.hold.busyBefore(c.generation); busy != nil {
+	if busy := c.hold.earlierTakers(c.generation); busy != nil {
 		return busy
 	}
 	seen := map[*entry]bool{c.hold: true}
@@ -316,7 +316,8 @@ func (c *call) busyBefore() <-chan struct{} {
 				continue
 			}
 			seen[from] = true
-			if busy := from.busyBefore(from.generation + 1); busy != nil {
+			// Any set of a predecessor is older.
+			if busy := from.earlierTakers(from.generation + 1); busy != nil {
 				return busy
 			}
 			todo = append(todo, from)

@@ -16,7 +16,8 @@ const (
 	maxNotes = maxEntries / 2
 )
 
-// class orders what leaves first where the room is short.
+// class is how dearly an entry is kept where the room is short: the first leave first,
+// but revocations beyond maxNotes leave before them.
 type class uint8
 
 const (
@@ -56,7 +57,8 @@ type entry struct {
 	place  int // in its class's heap; -1: it is in none
 }
 
-// is reports whether something has become of a token; nothing has of a nil entry.
+// is reports whether the token has this state. A nil entry has none, and one of which
+// nothing is known has none, not even Unspent.
 func (at *entry) is(want State) bool { return at != nil && at.fate != nil && at.fate.State == want }
 
 // isFinal reports whether the token is no good any more.
@@ -65,11 +67,11 @@ func (at *entry) isFinal() bool { return at.is(Refused) || at.is(Dead) }
 // hideRefusal keeps what a token was refused for while a store has something in its
 // place: that does not let it be sent sooner.
 func (at *entry) hideRefusal(by *Fate) {
-	if at.is(Refused) {
-		at.refusal = at.fate
-	}
-	if !by.Found {
+	switch {
+	case !by.Found:
 		at.refusal = nil
+	case at.is(Refused):
+		at.refusal = at.fate
 	}
 }
 
@@ -117,9 +119,9 @@ func (at *entry) removeTaker(generation int) {
 	}
 }
 
-// busyBefore returns a channel that is closed when one of the takers is done, nil where
-// none of them takes a set of an earlier generation.
-func (at *entry) busyBefore(generation int) <-chan struct{} {
+// earlierTakers returns a channel that is closed when one of the takers is done, nil
+// where none of them takes a set of an earlier generation.
+func (at *entry) earlierTakers(generation int) <-chan struct{} {
 	for earlier := range at.takers {
 		if earlier >= generation {
 			continue
@@ -256,8 +258,9 @@ func (t *table) expire(at *entry, now time.Time) {
 	t.queue(at, now)
 }
 
-// fade forgets what a token became, but not that it is spent: a store that lags
-// behind may still have it.
+// fade forgets what a token became. What is left is the refusal that a store's set
+// hid, or a trace if it is spent, since a store that lags behind may still have it; or
+// nothing.
 func (t *table) fade(at *entry, now time.Time) {
 	t.dequeue(at)
 	switch refusal := at.refusal; {

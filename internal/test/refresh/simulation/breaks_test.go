@@ -162,7 +162,7 @@ var flaws = []flaw{
 		[]string{inOrder},
 	},
 	{
-		"after four successors a call gives up", "internal/rotate/rotate.go",
+		"after four successors a call gives up", "internal/rotate/call.go",
 		"\tfor {\n\t\tfate, err := c.step()\n\t\tswitch {\n", "\tfor n := 0; ; n++ {\n\t\tfate, err := c.step()\n\t\tswitch {\n\t\tcase n > 4 && fate == nil:\n\t\t\treturn Way{}, ErrInside\n",
 		[]string{causeless},
 	},
@@ -183,12 +183,12 @@ var flaws = []flaw{
 	},
 	{
 		"a store that is deaf is waited for", "internal/awake/awake.go",
-		"\terr = l.Wait(ctx, r.done, reserve)\n", "\terr = l.Wait(ctx, r.done, reserve)\n\t<-r.done\n",
+		"\terr = within.Wait(ctx, r.done)\n", "\terr = within.Wait(ctx, r.done)\n\t<-r.done\n",
 		[]string{inTime},
 	},
 	{
-		"a call inside a callback waits for it", "internal/rotate/rotate.go",
-		"if c.isInside(ctx) {", "if false {",
+		"a call inside a callback waits for it", "internal/rotate/call.go",
+		"if c.isInside() {", "if false {",
 		[]string{answersInside, inTime, causeless},
 	},
 	{
