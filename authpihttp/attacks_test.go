@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/authpi/authpi-idp-go/authpitest"
+	"github.com/authpi/authpi-idp-go/internal/testkit"
 )
 
 // Attacks on one handler stand beside it: TestSessionFixation, TestCallbackReplay,
@@ -362,7 +363,7 @@ func TestAnsweredCallbacksTakeLittleMemory(t *testing.T) {
 	server := httptest.NewServer(s.handler)
 	defer server.Close()
 	grow := func(n, size int) uint64 {
-		before := heapInUse()
+		before := testkit.Heap()
 		for range n {
 			b := s.browser()
 			state := param(t, b.start(""), "state")
@@ -382,19 +383,11 @@ func TestAnsweredCallbacksTakeLittleMemory(t *testing.T) {
 				t.Fatal("the callback was answered by a redirect; want a refusal")
 			}
 		}
-		return max(heapInUse(), before) - before
+		return max(testkit.Heap(), before) - before
 	}
 	grow(1, 60<<10)
 	if grown := grow(64, 60<<10); grown > 2<<20 {
 		t.Errorf("the heap grew by %d KiB for 64 callbacks; want less than 2 MiB", grown>>10)
 	}
 	runtime.KeepAlive(s)
-}
-
-func heapInUse() uint64 {
-	runtime.GC()
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return m.HeapAlloc
 }
