@@ -302,6 +302,43 @@ func TestNewerSetIsFoundWhileACallerWaits(t *testing.T) {
 	}
 }
 
+// A caller waits for an older set's Save, and then has to go on from a set that a store
+// has, which has expired: it has what is left of its time, not all of it again.
+func TestTimeRunsWhileACallerWaitsToStore(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		have    func(name string) rotate.Tokens
+		urgency rotate.Urgency
+		took    time.Duration
+		sent    int // times the set that it goes on from
+	}{
+		{"it needs a set", expired, rotate.Needed, timeout, 2},
+		{"its token is good", set, rotate.Optional, 20 * time.Second, 1},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
+				w.answers["a.3"] = func(rotate.Tokens, string) (rotate.Answer, error) { return rotate.Answer{}, errPassing }
+				s := &saves{}
+				first := testkit.After(func() { w.mustAsk(s.caller(20*time.Second, nil), "a.0", "") })
+				second := testkit.After(func() {
+					w.took("the second", tc.took, func() {
+						_ = w.ask(context.Background(), s.caller(0, nil), tc.have("a.0"), func(c *rotate.Call) {
+							c.Grant, c.Urgency = "more", tc.urgency
+						})
+					})
+				})
+				_ = w.ask(context.Background(), storing(expired("a.3")), expired("a.2"), forGrant("third"))
+				w.slow(timeout)
+				<-first
+				<-second
+				w.wantSent("a.3", tc.sent)
+				time.Sleep(timeout)
+			})
+		})
+	}
+}
+
 // The user signs out while a set waits to be stored, or is: no error carries it.
 func TestUnsavedAfterASignOut(t *testing.T) {
 	for _, tc := range []struct {

@@ -175,7 +175,8 @@ func (c *call) handOver(fate *Fate) (*Fate, error) {
 	left := c.limit.Restart(c.engine.Timeout) // for the Save, and for what it waits for
 	fate, err := c.inTurn(fate)
 	if fate == nil {
-		c.limit.Restart(left)
+		waited := c.engine.Timeout - c.limit.Left()
+		c.limit.Restart(left - waited)
 		return nil, err
 	}
 	if err := c.Caller.Accept(fate); err != nil {
