@@ -54,6 +54,34 @@ func TestStoreBehindAFollower(t *testing.T) {
 	}
 }
 
+// Only a follower knows that what a store has led to the current set, which is spent
+// itself by now: the store is behind. It was taken for newer, and led back to the
+// current set, and so on without an end.
+func TestStoreHasWhatAFollowerStillLeadsOn(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.chain("a", 1)
+		first, second := w.Follow(set("a.0")), w.Follow(set("a.1"))
+		defer w.Unfollow(first)
+		defer w.Unfollow(second)
+		_, _ = w.get("a.2")
+		time.Sleep(2 * memory)
+		w.mustAsk(storing(set("a.2")), "a.1", "")
+		time.Sleep(2 * memory)
+		looks := 0
+		w.Now = func() time.Time {
+			if looks++; looks > 1000 {
+				t.Fatal("it goes round in circles")
+			}
+			return time.Now()
+		}
+		c := storing(expired("a.1"))
+		err := w.ask(context.Background(), c, expired("a.0"), func(call *rotate.Call) { call.Follower = first })
+		if err != nil || c.got.RefreshToken != "a.2" {
+			t.Errorf("got %q, %v; want a.2", c.got.RefreshToken, err)
+		}
+	})
+}
+
 // A token is spent, and what it became is forgotten. A set that came of it is newer,
 // whatever the dates say: a clock may have been set. Of others the later date is newer;
 // where dates do not tell it is the one that is not spent.

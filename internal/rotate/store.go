@@ -135,7 +135,8 @@ func (e *Engine) isBehind(stored, current Tokens, now time.Time) bool {
 	id := e.ID(current.RefreshToken)
 	if theirs, set := e.newest(e.ID(stored.RefreshToken), now); set != nil {
 		ours, _ := e.newest(id, now)
-		return theirs.is(Rotated) || theirs == ours
+		// A follower may have gone on from current already, which then leads elsewhere.
+		return set.Next.RefreshToken == current.RefreshToken || theirs.is(Rotated) || theirs == ours
 	}
 	return e.table.get(e.ID(stored.RefreshToken), now).leadsTo(e.table.get(id, now))
 }
