@@ -23,7 +23,7 @@ func (e *Engine) Renew(ctx context.Context, want Call) (Way, error) {
 	if c.isInside() {
 		return Way{Source: record.Memory}, c.answerInside()
 	}
-	for {
+	for range maxChain {
 		fate, err := c.step()
 		switch {
 		case err == nil && fate != nil:
@@ -40,6 +40,8 @@ func (e *Engine) Renew(ctx context.Context, want Call) (Way, error) {
 			return c.way(fate), err
 		}
 	}
+	// What is known leads in a circle. No step of it waits, so no limit would end it.
+	return c.way(nil), awake.ErrOver
 }
 
 // call is one Renew on its way. It belongs to one goroutine.

@@ -340,8 +340,8 @@ func (e *Engine) keepAs(at *entry, class class, until, now time.Time) {
 	e.table.requeue(at, now)
 }
 
-// maxChain bounds how far successors are followed: an issuer that hands out an old
-// refresh token again makes a chain without an end.
+// maxChain bounds how far successors are followed, and how far one call goes on: an
+// issuer that hands out an old refresh token again makes a chain without an end.
 const maxChain = 1024
 
 // newest follows the successors of the token with an id as far as they are known.

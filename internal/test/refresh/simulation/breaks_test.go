@@ -163,7 +163,7 @@ var flaws = []flaw{
 	},
 	{
 		"after four successors a call gives up", "internal/rotate/call.go",
-		"\tfor {\n\t\tfate, err := c.step()\n\t\tswitch {\n", "\tfor n := 0; ; n++ {\n\t\tfate, err := c.step()\n\t\tswitch {\n\t\tcase n > 4 && fate == nil:\n\t\t\treturn Way{}, ErrInside\n",
+		"\tfor range maxChain {\n\t\tfate, err := c.step()\n\t\tswitch {\n", "\tfor n := 0; ; n++ {\n\t\tfate, err := c.step()\n\t\tswitch {\n\t\tcase n > 4 && fate == nil:\n\t\t\treturn Way{}, ErrInside\n",
 		[]string{causeless},
 	},
 	{
