@@ -51,10 +51,10 @@ type Config struct {
 	// successor that nobody has stored yet is kept for 24 hours in any case: its
 	// session has no other token.
 	RefreshMemory time.Duration
-	// RefreshTimeout limits one refresh, and by itself each caller's Reload before and
-	// OnRefresh after it, whatever happens to the callers' contexts. It counts only time in which the process
-	// runs: one that was stopped still reads the answer. 0: 30 s; negative: a
-	// [*ConfigurationError].
+	// RefreshTimeout limits one refresh, and by itself each caller's Reload before it
+	// and OnRefresh after it, whatever happens to the callers' contexts. It counts only
+	// time in which the process runs: one that was stopped still reads the answer.
+	// 0: 30 s; negative: a [*ConfigurationError].
 	RefreshTimeout time.Duration
 	// AuthMethod is how a confidential client authenticates. It is never guessed.
 	AuthMethod AuthMethod

@@ -2,6 +2,7 @@ package authpitest
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -118,13 +119,15 @@ func (s *Server) RemoveUser(id string) {
 
 // BlockUser suspends a user: sign-in and refresh answer user_blocked, and no refresh
 // token is spent; userinfo refuses the access token. The sessions live on, and
-// AddUser lifts the block.
+// AddUser lifts the block. It panics for a user that there is not.
 func (s *Server) BlockUser(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if u := s.users[id]; u != nil {
-		u.blocked = true
+	u := s.users[id]
+	if u == nil {
+		panic(fmt.Sprintf("authpitest: BlockUser(%q): there is no such user", id))
 	}
+	u.blocked = true
 }
 
 // profile returns the claims about a user that scopes give, and the user's extra

@@ -54,7 +54,7 @@ func run(ctx context.Context, args []string, out io.Writer, getenv func(string) 
 	}
 	listener, err := net.Listen("tcp", o.addr)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w (-addr names another address)", err)
 	}
 	i, err := newIssuer(o, listener.Addr())
 	if err != nil {

@@ -71,7 +71,7 @@ func (s *Sessions) Load(ctx context.Context, id string) (*Session, error) {
 	return session, err
 }
 
-// Delete ends a session, whatever is under way. Revoke its refresh token first.
+// Delete ends a session, whatever is under way. Then revoke its refresh token.
 func (s *Sessions) Delete(ctx context.Context, id string) error { return s.Store.DeleteCtx(ctx, id) }
 
 // Options are what CreateAgent needs to keep the session.
