@@ -203,6 +203,34 @@ func TestLockEndsWithTheRequest(t *testing.T) {
 	})
 }
 
+// A store that panics for one request holds up nobody after that.
+func TestPanickingStore(t *testing.T) {
+	t.Parallel()
+	for n := 1; n <= 3; n++ { // the hint, the record, and the record again before it goes
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t, func(made *setup) { made.plain = true })
+			b := s.browser()
+			b.signIn("usr_ada")
+			s.store.set(func(st *store) {
+				st.finds = 0
+				st.onFind = func(find int) {
+					if find == n {
+						panic("the driver's mistake")
+					}
+				}
+			})
+			if _, err := b.try(t.Context(), http.MethodPost, "/auth/logout", nil); err == nil {
+				t.Fatalf("Find %d: the store did not panic", n)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			if a, err := b.try(ctx, http.MethodPost, "/auth/logout", nil); err != nil || a.status != http.StatusSeeOther {
+				t.Errorf("after a panic of Find %d: got %d, %v, %v; want 303", n, a.status, err, s.lastRefusal())
+			}
+		})
+	}
+}
+
 // deaf is a store whose deletions never come back by themselves.
 type deaf struct{ conditional }
 

@@ -151,17 +151,19 @@ func (e *entries) lock(ctx context.Context, key string) (unlock func(), err erro
 	}
 }
 
-// lockIf locks an entry if it still is old.
+// lockIf locks an entry if it still is old. It locks none where the store panics: a
+// server goes on after that.
 func (e *entries) lockIf(ctx context.Context, key string, old []byte) (unlock func(), same bool, err error) {
 	if unlock, err = e.lock(ctx, key); err != nil {
 		return nil, false, err
 	}
+	defer func() {
+		if !same {
+			unlock()
+		}
+	}()
 	b, err := e.find(ctx, key)
-	if err != nil || (b == nil) != (old == nil) || !bytes.Equal(b, old) {
-		unlock()
-		return nil, false, err
-	}
-	return unlock, true, nil
+	return unlock, err == nil && (b == nil) == (old == nil) && bytes.Equal(b, old), err
 }
 
 // large is where stores begin to have limits: scs's MySQL schema holds 64 KiB, and a
