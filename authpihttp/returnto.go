@@ -15,7 +15,7 @@ const maxReturnTo = 3 << 10
 // one asked for, its path alone where it is too long, or the home page where it is
 // no local address, or would start the login again.
 func (a *App) returnTo(ctx context.Context, asked string) string {
-	if len(asked) > maxReturnTo {
+	if weburl.LenASCII(asked) > maxReturnTo {
 		asked, _, _ = strings.Cut(asked, "?")
 		slog.Default().WarnContext(ctx, "authpihttp: an address is too long to come back to; only its path is kept",
 			"path", cut(asked, 256))

@@ -34,7 +34,7 @@ func Local(raw string, longest int) (local, place string, ok bool) {
 // it names none.
 func parseLocal(raw string, longest int) *url.URL {
 	way, query, _ := strings.Cut(raw, "?") // a browser sends a backslash in a query as it is
-	if len(raw) > longest || !utf8.ValidString(raw) || strings.ContainsFunc(way, isTreacherous) || strings.ContainsFunc(query, isBlank) {
+	if LenASCII(raw) > longest || !utf8.ValidString(raw) || strings.ContainsFunc(way, isTreacherous) || strings.ContainsFunc(query, isBlank) {
 		return nil
 	}
 	u, err := url.Parse(raw)
@@ -80,6 +80,17 @@ func isTreacherous(r rune) bool {
 // isBlank reports whether a character is none of an address: somebody on the way may
 // drop it, or end the address there.
 func isBlank(r rune) bool { return r <= ' ' || r == 0x7f }
+
+// LenASCII is the length of an address once it is in ASCII.
+func LenASCII(s string) int {
+	n := len(s)
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			n += 2
+		}
+	}
+	return n
+}
 
 // toASCII encodes what a header may not hold.
 func toASCII(s string) string {
