@@ -1,6 +1,8 @@
 package authpihttp_test
 
 import (
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -26,6 +28,8 @@ func TestRequireRecent(t *testing.T) {
 		{"too old", 5 * time.Minute, nil, 6 * time.Minute, "max_age=300"},
 		{"no context", 0, []string{"gold", "silver"}, 0, "acr_values=gold+silver"},
 		{"always", -1, nil, 0, "max_age=0"},
+		{"no whole seconds", time.Minute + 999*time.Millisecond, nil, 3 * time.Minute, "max_age=60"},
+		{"less than a second", time.Millisecond, nil, 3 * time.Minute, "max_age=0"},
 		{"old, and no context", time.Minute, []string{"gold"}, 2 * time.Minute, "max_age=60"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -455,6 +459,43 @@ func TestGuardOfAShortAge(t *testing.T) {
 		b.get(s.atIssuer(b.get(b.get("/danger").location).location, "usr_ada"))
 		if a := b.get("/danger"); a.status != http.StatusOK {
 			t.Fatalf("login %d: got %d to %q", i, a.status, a.location)
+		}
+	}
+}
+
+// The guard reads auth_time as the rest of the package does: any number that is a date,
+// in whatever notation, and no other.
+func TestRequireRecentReadsEveryDate(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	b := s.browser()
+	b.signIn("usr_ada")
+	tokens, now := b.tokens(), s.issuer.Now().Unix()
+	for name, tc := range map[string]struct {
+		authTime string
+		want     int
+	}{
+		"whole":          {fmt.Sprint(now), http.StatusOK},
+		"a fraction":     {fmt.Sprintf("%d.75", now), http.StatusOK},
+		"an exponent":    {fmt.Sprintf("%d.%09de9", now/1e9, now%1e9), http.StatusOK},
+		"long ago":       {"1e9", http.StatusForbidden},
+		"after all time": {"99999999999999", http.StatusForbidden},
+		"negative":       {"-1", http.StatusForbidden},
+		"text":           {`"` + fmt.Sprint(now) + `"`, http.StatusForbidden},
+	} {
+		tokens.IDToken = s.issuer.Sign(map[string]any{
+			"iss": s.issuer.URL, "aud": clientID, "sub": "usr_ada", "iat": now, "exp": now + 600, "auth_time": json.RawMessage(tc.authTime),
+		}, nil)
+		agent, err := s.client.CreateAgent(t.Context(), tokens, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, _ := http.NewRequestWithContext(authpihttp.WithAgent(t.Context(), agent), http.MethodGet, origin+"/danger", nil)
+		r.RequestURI = "/danger"
+		w := newRecorder()
+		s.app.RequireRecent(5*time.Minute)(http.HandlerFunc(s.whoami)).ServeHTTP(w, r)
+		if w.Code != tc.want {
+			t.Errorf("%s: got %d; want %d", name, w.Code, tc.want)
 		}
 	}
 }

@@ -8,12 +8,11 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
+	"github.com/authpi/authpi-idp-go/internal/claims"
 	"github.com/authpi/authpi-idp-go/internal/endpoint"
 	"github.com/authpi/authpi-idp-go/internal/fresh"
 	"github.com/authpi/authpi-idp-go/internal/strictjson"
@@ -121,9 +120,9 @@ func ClaimsOf(agent *authpi.Agent) (c Claims) {
 		case "acr":
 			c.ACR, _ = r.Text()
 		case "auth_time":
-			literal, _ := r.Number()
-			literal, _, _ = strings.Cut(literal, ".") // a fraction is allowed (RFC 7519 section 2)
-			c.AuthTime, _ = strconv.ParseInt(literal, 10, 64)
+			if date := claims.ReadDate(&r); date.Valid {
+				c.AuthTime = date.Seconds
+			}
 		default:
 			r.Skip()
 		}

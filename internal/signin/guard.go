@@ -27,12 +27,19 @@ func (g Guard) AddTo(l *Login, opts *authpi.AuthorizationOptions) {
 }
 
 // stricter returns the stricter of two ages, the guard's and another: below zero is a
-// fresh sign-in, zero any.
+// fresh sign-in, zero any. An issuer can only be asked for whole seconds.
 func (g Guard) stricter(age time.Duration) time.Duration {
-	if g.MaxAge == 0 || age == 0 {
-		return g.MaxAge + age
+	own := g.MaxAge
+	switch {
+	case own >= time.Second:
+		own = own.Truncate(time.Second)
+	case own > 0:
+		own = -1
 	}
-	return min(g.MaxAge, age)
+	if own == 0 || age == 0 {
+		return own + age
+	}
+	return min(own, age)
 }
 
 // ID is the same for guards that want the same.
