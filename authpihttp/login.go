@@ -102,7 +102,10 @@ func (a *App) loginParams(w http.ResponseWriter, r *http.Request) (url.Values, e
 		return nil, errForeign
 	}
 	if target := params.Get("target_link_uri"); target != "" {
-		back := strings.TrimPrefix(target, a.siteOf(r).Origin)
+		back, own := strings.CutPrefix(target, a.siteOf(r).Origin)
+		if own && (back == "" || back[0] == '?') {
+			back = "/" + back // the same address (RFC 3986 section 6.2.3)
+		}
 		if _, _, ok := weburl.Local(back, maxReturnTo); !ok {
 			return nil, errForeign
 		}

@@ -293,10 +293,13 @@ func TestThirdPartyInitiatedLogin(t *testing.T) {
 		{"a slash behind the issuer", iss + "/", "", "/"},
 		{"a page", iss, origin + "/x?y=z", "/x?y=z"},
 		{"a path", iss, "/x", "/x"},
+		{"the site itself", iss, origin, "/"},
+		{"the site itself with a query", iss, origin + "?y=z", "/?y=z"},
 		{"another issuer", "https://evil.test", origin + "/x", ""},
 		{"no issuer", "", origin + "/x", ""},
 		{"another site's page", iss, "https://evil.test/x", ""},
 		{"a host like ours", iss, origin + ".evil.test/x", ""},
+		{"a host like ours with a query", iss, origin + "evil.test?y=z", ""},
 		{"a user like us", iss, origin + "@evil.test/x", ""},
 		{"http", iss, "http://app.test/x", ""},
 	} {
