@@ -24,7 +24,7 @@ import (
 // and anybody else to a new login, once.
 func (a *App) Callback(w http.ResponseWriter, r *http.Request) {
 	noStore(w)
-	w.Header().Set("Referrer-Policy", "no-referrer") // the address holds the code
+	hideAddress(w)
 	if !a.allow(w, r, http.MethodGet) {
 		return
 	}
@@ -46,6 +46,11 @@ func (a *App) Callback(w http.ResponseWriter, r *http.Request) {
 	}
 	a.answer(w, r, query, l.With(cookie))
 }
+
+// hideAddress keeps the address of a page, which holds a code, from the next one.
+// With no-referrer a browser would post the page's sign-out form from the origin
+// null, and where it sends no Sec-Fetch-Site, as to an http host, that is refused.
+func hideAddress(w http.ResponseWriter) { w.Header().Set("Referrer-Policy", "strict-origin") }
 
 // answerUnknown is for a callback whose login is gone: its cookie was never kept,
 // has expired, or was used. Whoever has just been here for the same reason gets a

@@ -216,7 +216,7 @@ func (a *App) misplaced(r *http.Request) error {
 
 // failMisplaced answers it. To try again at the same address would not help.
 func (a *App) failMisplaced(w http.ResponseWriter, r *http.Request, err error) {
-	w.Header().Set("Referrer-Policy", "no-referrer") // the address holds the code
+	hideAddress(w)
 	a.fail(w, r, err, "")
 }
 

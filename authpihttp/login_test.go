@@ -39,8 +39,8 @@ func TestSignInAndOut(t *testing.T) {
 	if a.status != http.StatusSeeOther || a.location != "/projects?page=2" {
 		t.Fatalf("callback: got %d to %q, %v; want 303 to where the login came from", a.status, a.location, s.lastRefusal())
 	}
-	if cache, referrer := a.header.Get("Cache-Control"), a.header.Get("Referrer-Policy"); cache != "no-store" || referrer != "no-referrer" {
-		t.Errorf("callback: got Cache-Control %q and Referrer-Policy %q; want no-store and no-referrer", cache, referrer)
+	if cache, referrer := a.header.Get("Cache-Control"), a.header.Get("Referrer-Policy"); cache != "no-store" || referrer != "strict-origin" {
+		t.Errorf("callback: got Cache-Control %q and Referrer-Policy %q; want no-store and strict-origin", cache, referrer)
 	}
 	a = b.get(a.location)
 	if a.status != http.StatusOK || a.body != "usr_ada" || a.header.Get("Cache-Control") != "no-store" {

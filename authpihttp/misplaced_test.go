@@ -39,7 +39,7 @@ func TestMisplacedCallback(t *testing.T) {
 				callback = strings.Replace(callback, tc.redirect, tc.callback, 1)
 			}
 			a := b.get(callback)
-			if a.status != http.StatusInternalServerError || a.location != "" || a.header.Get("Referrer-Policy") != "no-referrer" {
+			if a.status != http.StatusInternalServerError || a.location != "" || a.header.Get("Referrer-Policy") != "strict-origin" {
 				t.Fatalf("got %d to %q, %v; want 500", a.status, a.location, a.header)
 			}
 			if got := s.lastRefusal().Error(); !strings.Contains(got, tc.want) || code != "" && strings.Contains(got, code) {
