@@ -28,7 +28,7 @@ type Replays interface {
 	// Use remembers id until the given time, and reports whether it was not
 	// remembered yet: of several calls at once one is first. It is SET NX in Redis.
 	Use(ctx context.Context, id string, until time.Time) (first bool, err error)
-	// Forget takes a use back, after a logout that failed.
+	// Forget takes a use back, after a logout that failed, or a Use.
 	Forget(ctx context.Context, id string) error
 }
 
@@ -136,24 +136,20 @@ func (b *backchannel) logout(w http.ResponseWriter, r *http.Request) *refusedLog
 		}
 		return &refusedLogout{errorBody{"invalid_request", bearer.Quotable(refused.description)}, ""}
 	}
-	id := signin.ReplayID(token)
-	first, err := b.replays.Use(ctx, id, signin.RememberUntil(token, b.now()))
-	if err == nil && !first {
-		return &refusedLogout{errorBody{"invalid_request", "jti: the logout token was used before"}, ""}
-	}
-	if err == nil {
-		err = b.endOnce(ctx, id, *token)
-	}
-	if err != nil {
+	switch first, err := b.endOnce(ctx, token); {
+	case err != nil:
 		setRetryAfter(w, err)
 		return &refusedLogout{errorBody{codeLogoutFailed, "the sessions could not be ended; send it again"}, ": " + err.Error()}
+	case !first:
+		return &refusedLogout{errorBody{"invalid_request", "jti: the logout token was used before"}, ""}
 	}
 	return nil
 }
 
-// endOnce takes the use of the token back if the sessions go on, also in a panic.
-func (b *backchannel) endOnce(ctx context.Context, id string, token authpi.LogoutToken) error {
-	done := false
+// endOnce ends the sessions of a token that was not used before. It takes the use back
+// if they go on, also in a panic, and where nobody knows whether it was noted.
+func (b *backchannel) endOnce(ctx context.Context, token *authpi.LogoutToken) (first bool, err error) {
+	id, done := signin.ReplayID(token), false
 	defer func() {
 		if !done {
 			ctx, cancel := signin.Tidying(ctx)
@@ -161,9 +157,12 @@ func (b *backchannel) endOnce(ctx context.Context, id string, token authpi.Logou
 			_ = b.replays.Forget(ctx, id)
 		}
 	}()
-	err := b.end(ctx, token)
+	first, err = b.replays.Use(ctx, id, signin.RememberUntil(token, b.now()))
+	if err == nil && first {
+		err = b.end(ctx, *token)
+	}
 	done = err == nil
-	return err
+	return first, err
 }
 
 // maxLogoutBody is far more than a logout token needs.

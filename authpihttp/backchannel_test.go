@@ -147,6 +147,67 @@ func TestBackchannelLogoutFails(t *testing.T) {
 	}
 }
 
+// lossy are replays that remember a use whose answer is lost once.
+type lossy struct {
+	used map[string]bool
+	lose func() error // nil: nothing is lost
+}
+
+func (l *lossy) Use(_ context.Context, id string, _ time.Time) (first bool, err error) {
+	first = !l.used[id]
+	l.used[id] = true
+	if lose := l.lose; lose != nil {
+		l.lose = nil
+		return false, lose()
+	}
+	return first, nil
+}
+
+func (l *lossy) Forget(_ context.Context, id string) error {
+	delete(l.used, id)
+	return nil
+}
+
+// A logout token whose use was noted while nobody was told so may come again: its
+// sessions go on.
+func TestBackchannelLogoutWhoseUseIsLost(t *testing.T) {
+	t.Parallel()
+	for name, lose := range map[string]func() error{
+		"error": func() error { return errors.New("connection reset") },
+		"panic": func() error { panic("the driver's mistake") },
+	} {
+		s := newSite(t, nil)
+		ended := 0
+		end := func(context.Context, authpi.LogoutToken) error { ended++; return nil }
+		h := authpihttp.BackchannelLogout(s.client, end, &authpihttp.BackchannelOptions{Replays: &lossy{map[string]bool{}, lose}})
+		form := "logout_token=" + s.issuer.LogoutToken(nil)
+		func() {
+			defer func() { _ = recover() }()
+			if status, body, _ := post(h, form); status != 400 || !strings.Contains(body, `"error":"logout_failed"`) {
+				t.Errorf("%s: got %d %s; want 400", name, status, body)
+			}
+		}()
+		if status, body, _ := post(h, form); status != 200 || ended != 1 {
+			t.Errorf("%s: sent again: got %d %s and %d ends; want 200 and one", name, status, body, ended)
+		}
+		if status, _, _ := post(h, form); status != 400 || ended != 1 {
+			t.Errorf("%s: replay: got %d and %d ends; want 400 and one", name, status, ended)
+		}
+	}
+
+	s := newSite(t, func(made *setup) { made.plain = true })
+	b := s.browser()
+	b.signIn("usr_ada")
+	form := "logout_token=" + s.issuer.LogoutToken(map[string]any{"sub": "usr_ada"})
+	s.store.set(func(st *store) { st.failsAt = map[int]error{st.finds + 2: errors.New("connection reset")} }) // the reading back
+	for _, want := range []int{400, 200} {
+		if status, body, _ := post(http.HandlerFunc(s.app.BackchannelLogout), form); status != want {
+			t.Errorf("an App: got %d %s; want %d", status, body, want)
+		}
+	}
+	b.wantUser("")
+}
+
 // The log says what was wrong with a logout, at Info where anybody could have sent it,
 // and at Warn where sessions go on.
 func TestRefusedBackchannelLogoutIsLogged(t *testing.T) {
