@@ -59,8 +59,8 @@ type BearerOptions struct {
 
 // NewBearer makes a guard that verifies tokens by client, which needs neither secret
 // nor RedirectURI for that. It makes no request. It returns an
-// [*authpi.ConfigurationError] for a Resource that is no such URL, and an error
-// without a client. A nil opts is fine.
+// [*authpi.ConfigurationError] for a Resource that is no such URL and for an empty
+// text in Audiences, and an error without a client. A nil opts is fine.
 func NewBearer(client *authpi.IdpClient, opts *BearerOptions) (*Bearer, error) {
 	if client == nil {
 		return nil, errNoClient
@@ -79,6 +79,9 @@ func NewBearer(client *authpi.IdpClient, opts *BearerOptions) (*Bearer, error) {
 		o.ScopesSupported = o.Scopes
 	}
 	o.Audiences = slices.Clone(o.Audiences)
+	if slices.Contains(o.Audiences, "") { // the client would take it for its own ID
+		return nil, &authpi.ConfigurationError{Field: "Audiences", Reason: "must hold no empty text"}
+	}
 	if o.Audience != "" || len(o.Audiences) == 0 {
 		o.Audiences = append(o.Audiences, cmp.Or(o.Audience, o.Resource))
 	}

@@ -202,6 +202,19 @@ func TestNewBearerRefuses(t *testing.T) {
 	}
 }
 
+// An audience from a variable that is not set must not stand for the client's own.
+func TestNewBearerRefusesAnEmptyAudience(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, nil)
+	for _, audiences := range [][]string{{""}, {"https://api.test", ""}} {
+		_, err := authpihttp.NewBearer(s.client, &authpihttp.BearerOptions{Resource: "https://api.test", Audiences: audiences})
+		var wrong *authpi.ConfigurationError
+		if !errors.As(err, &wrong) || wrong.Field != "Audiences" {
+			t.Errorf("%q: got %v; want a ConfigurationError", audiences, err)
+		}
+	}
+}
+
 func TestNewBearerWithoutClient(t *testing.T) {
 	t.Parallel()
 	if b, err := authpihttp.NewBearer(nil, nil); b != nil || err == nil || err.Error() != "authpihttp: NewBearer needs a client" {

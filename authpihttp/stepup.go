@@ -20,12 +20,11 @@ import (
 // Others are sent to the issuer once; if that does not help, the answer is 403 until
 // they sign in again, and for an Agent of [WithAgent] at once. A program gets 401. A
 // maxAge of 0 means any age. A negative one asks for a sign-in for this page, which
-// then counts for a minute. RequireRecent panics if it is to require nothing.
+// then counts for a minute. RequireRecent panics if it is to require nothing, or an
+// empty context.
 func (a *App) RequireRecent(maxAge time.Duration, acr ...string) func(http.Handler) http.Handler {
 	g := signin.Guard{MaxAge: maxAge, ACR: slices.Clone(acr)}
-	if maxAge == 0 && len(acr) == 0 {
-		panic("authpihttp: RequireRecent needs an age or an authentication context")
-	}
+	mustRequire(maxAge, acr)
 	return behind(func(w http.ResponseWriter, r *http.Request, c caller) bool {
 		var rec *signin.Record
 		if c.signIn != nil {
@@ -45,6 +44,17 @@ func (a *App) RequireRecent(maxAge time.Duration, acr ...string) func(http.Handl
 	})
 }
 
+// mustRequire panics for what requires nothing: an empty context would be that of
+// every token without acr.
+func mustRequire(maxAge time.Duration, acr []string) {
+	if maxAge == 0 && len(acr) == 0 {
+		panic("authpihttp: RequireRecent needs an age or an authentication context")
+	}
+	if slices.ContainsFunc(acr, func(one string) bool { return one == "" || strings.Contains(one, " ") }) {
+		panic("authpihttp: RequireRecent needs each authentication context for itself, and none that is empty")
+	}
+}
+
 // RequireRecent, behind [Bearer.Require], refuses access tokens whose user signed in
 // longer ago than maxAge, or by none of the authentication contexts acr, with 401
 // and insufficient_user_authentication (RFC 9470 section 3).
@@ -52,16 +62,15 @@ func (a *App) RequireRecent(maxAge time.Duration, acr ...string) func(http.Handl
 // A maxAge of 0 means any age. Any other one panics unless
 // BearerOptions.AccessTokensCarryLoginTime is set, since auth_time of AuthPI's
 // access tokens is their own iat. RequireRecent also panics for a negative age, and
-// if it is to require nothing.
+// if it is to require nothing, or an empty context.
 func (b *Bearer) RequireRecent(maxAge time.Duration, acr ...string) func(http.Handler) http.Handler {
 	switch {
 	case maxAge < 0:
 		panic("authpihttp: Bearer.RequireRecent needs an age that is not negative")
 	case maxAge > 0 && !b.opts.AccessTokensCarryLoginTime:
 		panic("authpihttp: Bearer.RequireRecent can go by no age: see BearerOptions.AccessTokensCarryLoginTime")
-	case maxAge == 0 && len(acr) == 0:
-		panic("authpihttp: RequireRecent needs an age or an authentication context")
 	}
+	mustRequire(maxAge, acr)
 	acr = slices.Clone(acr)
 	why := refusal{status: http.StatusUnauthorized, code: codeStepUp, cause: errStepUp, acr: strings.Join(acr, " ")}
 	why.description = "a more recent or a stronger sign-in is required"

@@ -212,6 +212,10 @@ func TestRequireRecentPanics(t *testing.T) {
 		"an age without login time": func() { plain.RequireRecent(time.Minute) },
 		"negative":                  func() { carrying.RequireRecent(-1) },
 		"negative with context":     func() { plain.RequireRecent(-1, "gold") },
+		"App, an empty context":     func() { s.app.RequireRecent(time.Minute, "gold", "") },
+		"Bearer, an empty context":  func() { plain.RequireRecent(0, "") },
+		"App, two in one":           func() { s.app.RequireRecent(0, "gold silver") },
+		"Bearer, two in one":        func() { plain.RequireRecent(0, "gold silver") },
 	} {
 		func() {
 			defer func() {
