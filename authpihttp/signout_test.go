@@ -308,6 +308,23 @@ func TestReplacedSignIn(t *testing.T) {
 			b.wantUser("usr_ada")
 		})
 	}
+	t.Run("signed out", func(t *testing.T) {
+		t.Parallel()
+		s := newSite(t, nil)
+		b := s.browser()
+		var tabs []*browser
+		for range 4 {
+			b.signIn("usr_ada")
+			tab := s.browser()
+			tab.setCookie(b.cookie())
+			tabs = append(tabs, tab)
+		}
+		tabs[0].wantUser("usr_ada")
+		b.send(http.MethodPost, "/auth/logout", nil)
+		for _, tab := range tabs {
+			tab.wantUser("")
+		}
+	})
 	t.Run("not refreshed", func(t *testing.T) {
 		t.Parallel()
 		s := newSite(t, func(made *setup) { made.issuer.AccessTokenLifetime = 90 * time.Second })

@@ -3,6 +3,7 @@ package signin
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	authpi "github.com/authpi/authpi-idp-go"
@@ -17,7 +18,8 @@ func (b *Book) Create(ctx context.Context, agent *authpi.Agent, l *Login, began 
 		return nil, ErrExpired // the next page would only send the user back here
 	}
 	s := b.SignIn(Random())
-	var before string
+	now := b.now()
+	var before []string
 	var steps []step
 	for _, cookie := range cookies {
 		old := b.SignIn(cookie)
@@ -28,13 +30,17 @@ func (b *Book) Create(ctx context.Context, agent *authpi.Agent, l *Login, began 
 		if last == nil {
 			continue
 		}
-		s.olds, before = append(s.olds, old), old.key
+		s.olds, before = append(s.olds, old), append(before, old.key)
+		if now.Before(time.Unix(last.Begun, 0).Add(replacedLife)) { // those that it replaced may be read, too
+			before = append(before, strings.Fields(last.Before)...)
+		}
 		if last.Subject == agent.ID {
 			steps = last.steps
 		}
 	}
-	rec, now := b.judge(l, agent, steps), b.now()
-	rec.Tokens, rec.Subject, rec.Before, rec.Begun, rec.Seen = agent.Tokens, agent.ID, before, now.Unix(), now.Unix()
+	rec := b.judge(l, agent, steps)
+	rec.Tokens, rec.Subject, rec.Begun, rec.Seen = agent.Tokens, agent.ID, now.Unix(), now.Unix()
+	rec.Before = strings.Join(before[:min(len(before), maxBefore)], " ")
 	if err := s.store(ctx, rec, agent, now.Add(b.lifetime), began); err != nil {
 		return nil, errors.Join(err, s.Forget(ctx))
 	}

@@ -15,7 +15,7 @@ type Record struct {
 	// Replaced is when another sign-in of the same user took its place; 0: not.
 	Replaced int64
 	Claims          // of the ID token at sign-in
-	Before   string // key of the record that this one replaced
+	Before   string // keys of the records that this one replaced, with spaces between them
 
 	steps []step // the last one has begun this sign-in
 	raw   []byte // as read from the store
@@ -50,6 +50,9 @@ func unpackRecord(plain []byte) *Record {
 
 // replacedLife is how long tabs that were under way may read a replaced sign-in.
 const replacedLife = time.Minute
+
+// maxBefore bounds the keys in Record.Before: a sign-out removes each from the store.
+const maxBefore = 16
 
 // expiry is when a record ends unless it is written again.
 func (b *Book) expiry(rec *Record) time.Time {

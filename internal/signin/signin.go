@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -298,8 +299,8 @@ func (s *SignIn) SignOut(ctx context.Context) (hint string, err error) {
 	if rec == nil {
 		return hint, nil
 	}
-	if rec.Before != "" {
-		_ = s.book.entries.remove(ctx, rec.Before)
+	for _, key := range strings.Fields(rec.Before) {
+		_ = s.book.entries.remove(ctx, key)
 	}
 	s.book.Revoke(ctx, rec.Tokens)
 	return hint, nil
