@@ -203,6 +203,38 @@ func TestLockEndsWithTheRequest(t *testing.T) {
 	})
 }
 
+// One tab refreshes while another one signs in again. What it gets is revoked, unless
+// the issuer has both sign-ins in one session: that would end the new one, too.
+func TestRefreshDuringSignIn(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name    string
+		token   func(header, claims map[string]any)
+		revoked bool
+	}{
+		{"another session", nil, true},
+		{"the same session", func(_, c map[string]any) { c["sid"] = "s_same" }, false},
+		{"no session", func(_, c map[string]any) { delete(c, "sid") }, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, nil)
+			if tc.token != nil {
+				s.issuer.Inject(authpitest.Fault{Times: -1, IDToken: tc.token})
+			}
+			b, tab := s.twoTabs()
+			s.expire()
+			callback := b.atIssuer(b.start("/x"), "usr_ada")
+			s.store.set(func(st *store) { st.onWrite = func() { b.get(callback) } }) // the refreshed tokens are at hand
+			tab.get("/")
+			if got := s.issuer.Requests("revoke"); s.issuer.Grants("refresh_token") != 1 || (got > 0) != tc.revoked {
+				t.Errorf("got %d revocations; want any: %t", got, tc.revoked)
+			}
+			b.wantUser("usr_ada")
+		})
+	}
+}
+
 // A store that panics for one request holds up nobody after that.
 func TestPanickingStore(t *testing.T) {
 	t.Parallel()

@@ -88,6 +88,7 @@ func (s *SignIn) giveWay(ctx context.Context, agent *authpi.Agent) error {
 		now := s.book.now().Unix()
 		rec, err = s.change(ctx, func(rec *Record) {
 			if rec.Replaced == 0 {
+				rec.OneSession = s.book.inSession(ctx, rec.Tokens, agent)
 				rec.Replaced, rec.Tokens.RefreshToken = now, ""
 			}
 		})
@@ -97,11 +98,16 @@ func (s *SignIn) giveWay(ctx context.Context, agent *authpi.Agent) error {
 	if err != nil || rec == nil || rec.Replaced != 0 {
 		return err
 	}
-	last, err := s.book.client.CreateAgent(ctx, rec.Tokens, &authpi.AgentOptions{AutoRefresh: authpi.RefreshOff})
-	if err != nil || last.SessionID == "" || last.SessionID != agent.SessionID {
+	if !s.book.inSession(ctx, rec.Tokens, agent) {
 		s.book.Revoke(ctx, rec.Tokens)
 	}
 	return nil
+}
+
+// inSession reports whether the issuer has tokens in one session with an agent's.
+func (b *Book) inSession(ctx context.Context, tokens authpi.TokenSet, agent *authpi.Agent) bool {
+	last, err := b.client.CreateAgent(ctx, tokens, &authpi.AgentOptions{AutoRefresh: authpi.RefreshOff})
+	return err == nil && last.SessionID != "" && last.SessionID == agent.SessionID
 }
 
 // Forget removes all that the sign-in has in the store but the index.

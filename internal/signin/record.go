@@ -14,8 +14,10 @@ type Record struct {
 	Seen    int64 // when it was written last
 	// Replaced is when another sign-in of the same user took its place; 0: not.
 	Replaced int64
-	Claims          // of the ID token at sign-in
-	Before   string // keys of the records that this one replaced, with spaces between them
+	// OneSession says that the issuer has both in one session.
+	OneSession bool
+	Claims            // of the ID token at sign-in
+	Before     string // keys of the records that this one replaced, with spaces between them
 
 	steps []step // the last one has begun this sign-in
 	raw   []byte // as read from the store
@@ -26,10 +28,17 @@ const recordVersion = "2"
 
 func (rec *Record) pack() []byte {
 	t := &rec.Tokens
-	return Pack(recordVersion, rec.Subject, number(rec.Begun), number(rec.Seen), number(rec.Replaced), number(rec.AuthTime),
+	packed := Pack(recordVersion, rec.Subject, number(rec.Begun), number(rec.Seen), number(rec.Replaced), number(rec.AuthTime),
 		rec.ACR, rec.Before, packSteps(rec.steps),
 		t.AccessToken, t.TokenType, number(t.ExpiresAt.Unix()), t.RefreshToken, t.IDToken, t.SubjectHint, t.Scope)
+	if rec.OneSession {
+		packed = appendPacked(packed, []string{oneSession})
+	}
+	return packed
 }
+
+// oneSession is at the end of the few records that need it.
+const oneSession = "one session"
 
 func unpackRecord(plain []byte) *Record {
 	p := Unpack(plain)
@@ -42,6 +51,9 @@ func unpackRecord(plain []byte) *Record {
 	t := &rec.Tokens
 	t.AccessToken, t.TokenType, t.ExpiresAt = p.Text(), p.Text(), time.Unix(p.Number(), 0).UTC()
 	t.RefreshToken, t.IDToken, t.SubjectHint, t.Scope = p.Text(), p.Text(), p.Text(), p.Text()
+	if p.rest != "" {
+		rec.OneSession = p.Text() == oneSession
+	}
 	if !p.Whole() {
 		return nil
 	}

@@ -216,8 +216,10 @@ func (s *SignIn) rotate(ctx context.Context, tokens authpi.TokenSet) error {
 	rec := s.Last()
 	for from := rec; ; {
 		switch {
-		case rec == nil || rec.Replaced != 0:
-			s.book.Revoke(ctx, tokens) // signed out while they were on their way
+		case rec == nil || rec.Replaced != 0: // while they were on their way
+			if rec == nil || !rec.OneSession {
+				s.book.Revoke(ctx, tokens)
+			}
 			return ErrEnded
 		case same(rec.Tokens, tokens):
 			return nil
