@@ -124,8 +124,7 @@ func (a *App) tellApp(w http.ResponseWriter, r *http.Request, id string, result 
 		if err != nil {
 			ctx, cancel := signin.Tidying(r.Context())
 			defer cancel()
-			err = &mistake{errors.Join(err, result.signIn.Forget(ctx))}
-			a.book.Revoke(ctx, result.agent.Tokens)
+			err = &mistake{errors.Join(err, result.signIn.Undo(ctx, result.agent))}
 			a.note(id, &answer{done: result.done, err: err})
 		}
 	}()
@@ -197,7 +196,6 @@ func (a *App) exchange(ctx context.Context, r *http.Request, query url.Values, l
 		if s, err = a.book.Create(ctx, agent, l, began, a.signInCookies(r)); err == nil {
 			return agent, s, nil
 		}
-		a.book.Revoke(ctx, agent.Tokens)
 	}
 	if query.Has("code") {
 		_ = a.book.Forget(ctx, once)

@@ -276,6 +276,40 @@ func TestSignedInRefusesAnotherLogin(t *testing.T) {
 	}
 }
 
+// A sign-in that fails is taken back, and its refresh token revoked. Where the issuer has
+// it in one session with the one that stays, that would end this one, too.
+func TestFailedSignInOfOneSession(t *testing.T) {
+	t.Parallel()
+	for sid, revocations := range map[string]int{"s_same": 0, "": 1} {
+		for name, breakIt := range map[string]func(s *site, fails *error){
+			"hook":  func(_ *site, fails *error) { *fails = errAway },
+			"store": func(s *site, _ *error) { s.store.set(func(st *store) { st.breaks = st.changes + 3 }) },
+		} {
+			t.Run(name+" "+sid, func(t *testing.T) {
+				t.Parallel()
+				var fails error
+				s := newSite(t, func(made *setup) {
+					made.options.SignedIn = func(http.ResponseWriter, *http.Request, *authpi.Agent) error { return fails }
+				})
+				if sid != "" {
+					s.issuer.Inject(authpitest.Fault{Times: -1, IDToken: func(_, c map[string]any) { c["sid"] = sid }})
+				}
+				b := s.browser()
+				b.signIn("usr_ada")
+				callback := b.atIssuer(b.start("/x"), "usr_ada")
+				breakIt(s, &fails)
+				if a := b.get(callback); a.status < 500 {
+					t.Errorf("got %d; want it to fail", a.status)
+				}
+				if got := s.issuer.Requests("revoke"); got != revocations {
+					t.Errorf("got %d revocations; want %d", got, revocations)
+				}
+				b.wantUser("usr_ada")
+			})
+		}
+	}
+}
+
 // A sign-in takes another one's place. Its refresh token is revoked, unless the
 // issuer has both in one session; parallel tabs may read it for a minute.
 func TestReplacedSignIn(t *testing.T) {

@@ -12,20 +12,27 @@ import (
 // Create stores a new sign-in under a cookie that nobody knew before: first the
 // index by which a logout finds it, then the record, and then it looks whether a
 // logout came since the sign-in began. Those of the other cookies stay until it
-// settles.
+// settles. Where it fails, it is undone.
 func (b *Book) Create(ctx context.Context, agent *authpi.Agent, l *Login, began time.Time, cookies []string) (*SignIn, error) {
 	if agent.Tokens.RefreshToken == "" && !agent.Tokens.ExpiresAt.After(began) {
 		return nil, ErrExpired // the next page would only send the user back here
 	}
 	s := b.SignIn(Random())
-	now := b.now()
+	if err := s.create(ctx, agent, l, began, cookies); err != nil {
+		return nil, errors.Join(err, s.Undo(ctx, agent))
+	}
+	return s, nil
+}
+
+func (s *SignIn) create(ctx context.Context, agent *authpi.Agent, l *Login, began time.Time, cookies []string) error {
+	b, now := s.book, s.book.now()
 	var before []string
 	var steps []step
 	for _, cookie := range cookies {
 		old := b.SignIn(cookie)
 		last, err := old.Read(ctx)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if last == nil {
 			continue
@@ -41,21 +48,39 @@ func (b *Book) Create(ctx context.Context, agent *authpi.Agent, l *Login, began 
 	rec := b.judge(l, agent, steps)
 	rec.Tokens, rec.Subject, rec.Begun, rec.Seen = agent.Tokens, agent.ID, now.Unix(), now.Unix()
 	rec.Before = strings.Join(before[:min(len(before), maxBefore)], " ")
-	if err := s.store(ctx, rec, agent, now.Add(b.lifetime), began); err != nil {
-		return nil, errors.Join(err, s.Forget(ctx))
-	}
-	return s, nil
+	return s.store(ctx, rec, agent, now.Add(b.lifetime), began)
 }
 
 // Settle puts a new sign-in in the place of those that the browser had. It does so
 // once, whoever calls.
 func (s *SignIn) Settle(ctx context.Context, agent *authpi.Agent) {
 	s.settled.Do(func() {
-		for _, old := range s.olds {
+		for _, old := range s.inPlaceOfOthers() {
 			_ = old.giveWay(ctx, agent) // or it ends by itself
 		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		s.olds = nil // their tokens are not to be kept
 	})
+}
+
+func (s *SignIn) inPlaceOfOthers() []*SignIn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.olds
+}
+
+// Undo takes back a new sign-in, so that those of the other cookies stay. Its refresh
+// token is revoked, but where the issuer has one of them in the same session.
+func (s *SignIn) Undo(ctx context.Context, agent *authpi.Agent) error {
+	err := s.forget(ctx)
+	for _, old := range s.inPlaceOfOthers() {
+		if rec := old.Last(); rec != nil && s.book.inSession(ctx, rec.Tokens, agent) {
+			return err
+		}
+	}
+	s.book.Revoke(ctx, agent.Tokens)
+	return err
 }
 
 func (s *SignIn) store(ctx context.Context, rec Record, agent *authpi.Agent, end, began time.Time) error {
@@ -110,8 +135,8 @@ func (b *Book) inSession(ctx context.Context, tokens authpi.TokenSet, agent *aut
 	return err == nil && last.SessionID != "" && last.SessionID == agent.SessionID
 }
 
-// Forget removes all that the sign-in has in the store but the index.
-func (s *SignIn) Forget(ctx context.Context) error {
+// forget removes all that the sign-in has in the store but the index.
+func (s *SignIn) forget(ctx context.Context) error {
 	s.note(nil)
 	return errors.Join(s.book.entries.remove(ctx, s.key), s.book.entries.remove(ctx, s.hintKey()))
 }

@@ -19,11 +19,11 @@ type SignIn struct {
 	book        *Book
 	cookie, key string
 
-	olds    []*SignIn // whose place it takes
 	settled sync.Once
 
-	mu  sync.Mutex // guards rec
-	rec *Record    // as read last; nil: it has ended
+	mu   sync.Mutex // guards what follows
+	olds []*SignIn  // whose place it takes
+	rec  *Record    // as read last; nil: it has ended
 }
 
 // SignIn returns the one that a cookie's 32 bytes stand for. It reads nothing.
