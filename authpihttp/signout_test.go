@@ -359,6 +359,28 @@ func TestReplacedSignIn(t *testing.T) {
 			tab.wantUser("")
 		}
 	})
+	t.Run("signed out later", func(t *testing.T) {
+		t.Parallel()
+		s := newSite(t, nil)
+		b := s.browser()
+		signOut := func() (changes int) {
+			s.store.set(func(st *store) { st.changes = 0 })
+			b.send(http.MethodPost, "/auth/logout", nil)
+			s.store.set(func(st *store) { changes = st.changes })
+			return changes
+		}
+		b.signIn("usr_ada")
+		b.signIn("usr_ada")
+		want := signOut() // of one that has replaced one
+		for range 3 {
+			b.signIn("usr_ada")
+		}
+		s.advance(time.Minute) // nobody may read the first two any more
+		b.signIn("usr_ada")
+		if got := signOut(); got != want {
+			t.Errorf("got %d changes of the store; want %d", got, want)
+		}
+	})
 	t.Run("not refreshed", func(t *testing.T) {
 		t.Parallel()
 		s := newSite(t, func(made *setup) { made.issuer.AccessTokenLifetime = 90 * time.Second })

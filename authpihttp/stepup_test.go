@@ -29,6 +29,7 @@ func TestRequireRecent(t *testing.T) {
 		{"no context", 0, []string{"gold", "silver"}, 0, "acr_values=gold+silver"},
 		{"always", -1, nil, 0, "max_age=0"},
 		{"no whole seconds", time.Minute + 999*time.Millisecond, nil, 3 * time.Minute, "max_age=60"},
+		{"a second", time.Second, nil, 3 * time.Minute, "max_age=1"},
 		{"less than a second", time.Millisecond, nil, 3 * time.Minute, "max_age=0"},
 		{"old, and no context", time.Minute, []string{"gold"}, 2 * time.Minute, "max_age=60"},
 	} {
