@@ -65,14 +65,28 @@ func (f *Follower) setRoot(at *entry) {
 	f.root, f.at = at, at
 }
 
-// anyFollower returns one that began with this token, nil for none. Which one is chance:
-// they differ only where what a store had was replaced.
-func (at *entry) anyFollower() *Follower {
-	if at == nil {
+// knower returns a follower that knows what a token became, where the table has forgotten
+// it: one that began with it, or one that stands where the traces lead. Nil: there is
+// none. Which one is chance: they differ only where what a store had was replaced.
+func (e *Engine) knower(at *entry) *Follower {
+	if at == nil || at.is(Rotated) {
 		return nil
 	}
 	for f := range at.rootOf {
-		return f
+		if f.Newest() != nil {
+			return f
+		}
+	}
+	if !at.is(Spent) {
+		return nil
+	}
+	for n := 0; n < maxChain && at.next != nil; n++ {
+		at = at.next
+	}
+	for f := range at.followers {
+		if set := f.Newest(); set != nil && e.ID(set.Next.RefreshToken) == at.id {
+			return f
+		}
 	}
 	return nil
 }

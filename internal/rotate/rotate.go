@@ -349,8 +349,8 @@ const maxChain = 1024
 // brought it, nil where no successor is known. e.mu is held.
 func (e *Engine) newest(id string, now time.Time) (tip *entry, set *Fate) {
 	tip = e.table.get(id, now)
-	if f := tip.anyFollower(); f != nil && f.Newest() != nil && !tip.is(Rotated) {
-		tip, set = f.at, f.Newest() // the table has forgotten it, its follower has not
+	if f := e.knower(tip); f != nil {
+		tip, set = f.at, f.Newest()
 	}
 	for range maxChain {
 		if !tip.is(Rotated) {

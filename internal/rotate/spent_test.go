@@ -82,6 +82,71 @@ func TestStoreHasWhatAFollowerStillLeadsOn(t *testing.T) {
 	})
 }
 
+// What a token became is forgotten. A follower of an earlier token still knows, and stands
+// where the traces lead.
+func TestFollowerKnowsForLaterTokens(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		defer w.Unfollow(w.Follow(set("a.0")))
+		w.chain("a", 3)
+		time.Sleep(2 * memory)
+		for _, name := range []string{"a.0", "a.1", "a.2"} {
+			w.want(name, "a.3")
+			w.wantSent(name, 1)
+		}
+	})
+}
+
+// A follower stands where traces lead, but its newest set is of an earlier token than the
+// caller's: it knows nothing better.
+func TestFollowerKnowsNothingOlder(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		defer w.Unfollow(w.Follow(set("a.1")))
+		w.want("a.2", "a.3")
+		w.want("a.3", "a.4")
+		time.Sleep(2 * memory)
+		w.want("b.0", "b.1") // what is too old goes
+		w.mustAsk(storing(set("a.2")), "a.1", "")
+		time.Sleep(2 * memory)
+		w.want("a.3", "a.4")
+	})
+}
+
+// What the current token became is forgotten. That its store's token led to it is known by
+// traces alone, and what that became by a follower: the store is behind, the follower is
+// not. The store was taken for newer, so the two tokens led to each other, and nothing led
+// from them to the newest one.
+func TestStoreBehindLeadsFurther(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		f := w.Follow(set("a.1"))
+		w.chain("a", 4)
+		time.Sleep(2 * memory)
+		c := storing(set("a.1"))
+		if err := w.ask(context.Background(), c, expired("a.2"), nil); err != nil || c.got.RefreshToken != "a.4" {
+			t.Errorf("got %q, %v; want a.4", c.got.RefreshToken, err)
+		}
+		w.wantSent("a.2", 1)
+		w.Unfollow(f)
+		w.Revoke("a.1")
+		w.wantErr("a.4", rotate.ErrRevoked)
+	})
+}
+
+// The current token is spent, and what it became is forgotten. What its store has came of
+// it, and was refreshed again: it is newer, whatever the dates say.
+func TestStoreAheadWasRefreshedAgain(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.chain("a", 1)
+		time.Sleep(2 * memory)
+		w.want("a.1", "a.2")
+		w.Compare = func(rotate.Tokens, rotate.Tokens) int { return -1 }
+		c := storing(expired("a.1"))
+		if err := w.ask(context.Background(), c, expired("a.0"), nil); err != nil || c.got.RefreshToken != "a.2" {
+			t.Errorf("got %q, %v; want a.2", c.got.RefreshToken, err)
+		}
+		w.wantSent("a.0", 1)
+	})
+}
+
 // A token is spent, and what it became is forgotten. A set that came of it is newer,
 // whatever the dates say: a clock may have been set. Of others the later date is newer;
 // where dates do not tell it is the one that is not spent.

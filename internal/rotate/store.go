@@ -111,17 +111,20 @@ func (c *call) isNewer(stored, current Tokens, now time.Time) bool {
 	case stored.RefreshToken == c.Have.RefreshToken, e.isBehind(stored, current, now):
 		return false
 	}
+	theirs := e.table.get(e.ID(stored.RefreshToken), now)
+	ours := e.table.get(e.ID(current.RefreshToken), now)
+	if ours.leadsTo(theirs) {
+		return true
+	}
 	if _, set := e.newest(e.ID(stored.RefreshToken), now); set != nil {
 		return e.Compare(set.Next, current) >= 0
 	}
 	// A store may lag behind by more than the memory reaches back: a replica, or one
-	// that nobody writes to. Then traces decide, or dates, which have whole seconds. If
-	// both say nothing, the store counts as newer, unless its token is known to be
-	// spent. One that is refused or dead counts as newer, too: its session has ended.
-	theirs := e.table.get(e.ID(stored.RefreshToken), now)
-	ours := e.table.get(e.ID(current.RefreshToken), now)
+	// that nobody writes to. Then dates decide, which have whole seconds. If they say
+	// nothing, the store counts as newer, unless its token is known to be spent. One
+	// that is refused or dead counts as newer, too: its session has ended.
 	switch byDate := e.Compare(stored, current); {
-	case ours.leadsTo(theirs) || byDate > 0:
+	case byDate > 0:
 		return true
 	case byDate == 0:
 		return !theirs.is(Spent)
@@ -132,13 +135,14 @@ func (c *call) isNewer(stored, current Tokens, now time.Time) bool {
 // isBehind reports whether the store's token is known to lead where the current one
 // leads, or to the last set of its session, which has no refresh token. e.mu is held.
 func (e *Engine) isBehind(stored, current Tokens, now time.Time) bool {
-	id := e.ID(current.RefreshToken)
-	if theirs, set := e.newest(e.ID(stored.RefreshToken), now); set != nil {
-		ours, _ := e.newest(id, now)
-		// A follower may have gone on from current already, which then leads elsewhere.
-		return set.Next.RefreshToken == current.RefreshToken || theirs.is(Rotated) || theirs == ours
+	from, to := e.ID(stored.RefreshToken), e.ID(current.RefreshToken)
+	if theirs, set := e.newest(from, now); set != nil {
+		if ours, _ := e.newest(to, now); theirs.is(Rotated) || theirs == ours {
+			return true
+		}
 	}
-	return e.table.get(e.ID(stored.RefreshToken), now).leadsTo(e.table.get(id, now))
+	// A follower of the store's token may have gone on from current, which is forgotten.
+	return e.table.get(from, now).leadsTo(e.table.get(to, now))
 }
 
 // tryStore is for a token that is no good any more, or held back: the caller's store
