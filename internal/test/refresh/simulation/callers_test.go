@@ -20,7 +20,7 @@ type call struct {
 	grant   int
 	nested  bool // its Reload calls CreateAgent
 	cancel  time.Duration
-	second  bool
+	source  int
 
 	hasReload, hasOnRefresh bool
 	have                    authpi.TokenSet
@@ -75,18 +75,18 @@ func callOf(ctx context.Context) *call {
 func (w *world) arrive(p *process, s step) {
 	h := w.sessions[s.session].homes[s.home]
 	v := h.read()
-	if n := len(h.versions); s.stale && n > 1 && w.now()-v.at < w.memory()-5*time.Second {
-		v = h.versions[n-2]
+	if n := len(h.versions); s.stale > 0 && n > s.stale && w.now()-h.versions[n-s.stale].at < w.memory()-5*time.Second {
+		v = h.versions[n-1-s.stale]
 	}
 	if v.set == nil || h.readsFail() {
 		w.note(p, nil, "%v: the app finds no tokens", s)
 		return
 	}
 	c := w.newCall(p, h, v)
-	c.kind, c.grant, c.nested, c.cancel, c.second = s.call, s.grant, s.nested && !s.blindly, s.cancel, s.second
+	c.kind, c.grant, c.nested, c.cancel, c.source = s.call, s.grant, s.nested && !s.blindly, s.cancel, s.source
 	c.hasReload = c.hasReload && !s.blindly
 	if h.setup.kind == worker {
-		c.kind, c.grant, c.nested = source, 0, false
+		c.kind, c.grant, c.nested, c.source = source, 0, false, s.source%2
 	}
 	if c.kind == source && h.setup.kind == cookie {
 		c.kind = create // whoever has a cookie makes no agent that outlives its request
@@ -183,7 +183,7 @@ func (c *call) options() *authpi.AgentOptions {
 
 // callAPI takes the token of one of the process's sources for the home.
 func (c *call) callAPI(ctx context.Context) error {
-	key := sourceKey{c.home, c.grant, c.second}
+	key := sourceKey{c.home, c.grant, c.source}
 	c.w.mu.Lock()
 	made := c.p.sources[key]
 	c.hasReload = c.hasOnRefresh
@@ -208,16 +208,16 @@ func (c *call) callAPI(ctx context.Context) error {
 	return resp.Body.Close()
 }
 
-// makeSources makes the two sources of a home at first use. They share one agent.
+// makeSources makes two of a home's sources at first use. They share one agent.
 func (c *call) makeSources(ctx context.Context) error {
 	agent, err := c.p.client.CreateAgent(ctx, c.have, &authpi.AgentOptions{AutoRefresh: authpi.RefreshOff})
 	if err != nil {
 		return err
 	}
-	for _, second := range []bool{false, true} {
+	for _, n := range []int{c.source &^ 1, c.source | 1} {
 		made := c.p.client.HTTPClient(agent, c.options())
 		c.w.mu.Lock()
-		if key := (sourceKey{c.home, c.grant, second}); c.p.sources[key] == nil {
+		if key := (sourceKey{c.home, c.grant, n}); c.p.sources[key] == nil {
 			c.p.sources[key] = made
 		}
 		c.w.mu.Unlock()
@@ -360,7 +360,7 @@ func (w *world) visitors(p *process, h *home) []*call {
 		return nil
 	}
 	one, other := w.newCall(p, h, h.current()), w.newCall(p, h, h.current())
-	one.kind, other.kind, other.second = source, source, true
+	one.kind, other.kind, other.source = source, source, 1
 	return []*call{one, other}
 }
 

@@ -391,7 +391,7 @@ func (p *process) userInfoRequest(r *http.Request, c *call) (*http.Response, err
 func (w *world) failing(c *call, fails failure, s *session) time.Duration {
 	takes := w.draw(c, time.Millisecond, 20*time.Millisecond)
 	switch fails {
-	case works, loses:
+	case works, loses, lags:
 		return takes
 	case slow:
 		takes = w.draw(c, slowLow, slowHigh)

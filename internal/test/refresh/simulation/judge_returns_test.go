@@ -34,7 +34,7 @@ func (c *call) owns(agent *authpi.Agent) bool {
 // judgeGiven judges a set that a call gives to its caller. w.mu is held.
 func (w *world) judgeGiven(c *call, got *set) {
 	p := c.p
-	if w.isOlder(got, c.haveSet) {
+	if w.isOlder(p, got, c.haveSet) && !w.isForgotten(p, got, c.haveSet) {
 		w.violate(inOrder, p, c, "it gets %v, which is older than its own %v", got, c.haveSet)
 	}
 	if got.isRefused() {
@@ -53,11 +53,52 @@ func (w *world) judgeGiven(c *call, got *set) {
 }
 
 // isOlder reports whether one set is older than another, as far as a process can tell.
-// Where the issuer does not rotate both work, and only dates tell: these have whole
-// seconds, and clocks are set.
-func (w *world) isOlder(one, another *set) bool {
-	tells := w.h.setup.rotates || !w.jumped && another.issuedAt-one.issuedAt > time.Second
-	return one.index < another.index && tells
+// Where the issuer does not rotate both work. Of what others have rotated only dates tell,
+// which have whole seconds, or the others themselves; where a clock was set, neither does.
+func (w *world) isOlder(p *process, one, another *set) bool {
+	if one.index >= another.index {
+		return false
+	}
+	apart := another.issuedAt-one.issuedAt > time.Second
+	if w.h.setup.rotates {
+		apart = another.expiresAt().Truncate(time.Second) != one.expiresAt().Truncate(time.Second) || w.othersTell(p, one, another)
+	}
+	return apart && !w.jumped || w.h.setup.rotates && p.gotAll(one, another)
+}
+
+// gotAll reports whether a process itself got all sets after one, up to another.
+func (p *process) gotAll(one, another *set) bool {
+	for _, s := range one.session.sets[one.index+1 : another.index+1] {
+		if s.receivedBy != p {
+			return false
+		}
+	}
+	return true
+}
+
+// othersTell reports whether a process can still learn from others that one set became
+// another.
+func (w *world) othersTell(p *process, one, another *set) bool {
+	for _, s := range one.session.sets[one.index+1 : another.index+1] {
+		if !s.published(w.now()) && s.receivedBy != p {
+			return false
+		}
+	}
+	return w.troubledUntil < w.now()-w.timeout()
+}
+
+// published reports whether the coordinator has the answer that a set came with.
+func (s *set) published(now time.Duration) bool {
+	t := s.parent.spentBy.turn
+	return t != nil && t.broken == "" && now < t.until
+}
+
+// isForgotten reports whether a process has spent a set and has forgotten for what. Any
+// other one is better then, unless that is known to have led to it.
+func (w *world) isForgotten(p *process, one, spent *set) bool {
+	x := spent.spentBy
+	forgotten := x != nil && x.p == p && x.settled && w.now()-x.settledAt >= w.memory()-time.Second
+	return forgotten && !p.gotAll(one, spent)
 }
 
 // isRefused reports whether a set must not be used. Where its process was stopped since it

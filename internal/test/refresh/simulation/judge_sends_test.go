@@ -85,7 +85,7 @@ func (w *world) judgeReload(x *send) {
 		w.violate(reloadHeeded, p, c, "%v is sent after Reload failed", s)
 	case last.set == nil:
 		w.violate(reloadHeeded, p, c, "%v is sent after Reload said that nobody is signed in", s)
-	case last.set.session == s.session && last.set.index > s.index && !w.jumped:
+	case last.set.session == s.session && w.isOlder(p, s, last.set):
 		w.violate(reloadHeeded, p, c, "%v is sent after Reload gave %v", s, last.set)
 	}
 }

@@ -41,7 +41,7 @@ func (w *world) judgeOnRefresh(run *refreshing) {
 		if earlier.set == s {
 			w.violate(onceEach, p, c, "OnRefresh gets %v again", s)
 		}
-		if w.isOlder(s, earlier.set) {
+		if w.isOlder(p, s, earlier.set) {
 			w.violate(inOrder, p, c, "OnRefresh gets %v after %v", s, earlier.set)
 		}
 	}

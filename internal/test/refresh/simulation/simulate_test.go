@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -91,6 +92,9 @@ func (r *result) breaks(invariant string) bool {
 	return slices.ContainsFunc(r.broken, func(v violation) bool { return v.invariant == invariant })
 }
 
+// mostReal is how long a history may take. They take milliseconds.
+const mostReal = 3 * time.Minute
+
 // play runs one history in a bubble of its own. A bubble whose goroutines do not end
 // panics, which is an invariant like the others.
 func play(t *testing.T, h *history) (r *result) {
@@ -105,6 +109,12 @@ func play(t *testing.T, h *history) (r *result) {
 		}
 		r = &result{h.seed, w.broken, w.rows, w.requests, w.rotations, len(w.calls), w.excuses}
 	}()
+	// A call that goes round in circles takes no virtual time.
+	late := time.AfterFunc(mostReal, func() {
+		debug.SetTraceback("all")
+		panic(fmt.Sprintf("seed %d has not ended after %v", h.seed, mostReal))
+	})
+	defer late.Stop()
 	synctest.Test(t, func(*testing.T) {
 		w = newWorld(h)
 		w.play()

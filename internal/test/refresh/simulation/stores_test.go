@@ -21,6 +21,7 @@ type home struct {
 	versions   []version // as it was written; the last one is how it is
 	fails      failure
 	failsUntil time.Duration
+	behindBy   int // sets, while it lags
 }
 
 // version is what a home held from some time on.
@@ -68,7 +69,7 @@ func (h *home) failing() failure {
 // readsFail reports whether an app finds no tokens here now. w.mu is held.
 func (h *home) readsFail() bool {
 	switch h.failing() {
-	case works, writeFails, mixes:
+	case works, writeFails, mixes, lags:
 		return false
 	}
 	return true
@@ -104,6 +105,9 @@ func (h *home) reload(ctx context.Context, c *call) (authpi.TokenSet, error) {
 		return authpi.TokenSet{}, err
 	}
 	v := h.read()
+	if n := len(h.versions); fails == lags {
+		v = h.versions[max(n-1-h.behindBy, 0)]
+	}
 	if other := h.otherUsers(); fails == mixes && other != nil {
 		v = *other
 		h.session.mixed = true

@@ -124,9 +124,8 @@ type process struct {
 }
 
 type sourceKey struct {
-	h      *home
-	grant  int
-	second bool
+	h        *home
+	grant, n int
 }
 
 func (p *process) String() string { return p.name }
@@ -326,7 +325,7 @@ func (w *world) fail(s step, until time.Duration) {
 		w.issuer.plan = append(w.issuer.plan, planned{answer: &answers[s.answer], count: s.count, only: s.only, until: until})
 	case storeFails:
 		h := w.sessions[s.session].homes[s.home]
-		h.fails, h.failsUntil = s.fails, until
+		h.fails, h.failsUntil, h.behindBy = s.fails, until, s.count
 	case coordinatorFails:
 		if w.coordinator != nil {
 			w.coordinator.fails, w.coordinator.failsUntil = s.fails, until
