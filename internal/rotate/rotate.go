@@ -300,6 +300,10 @@ func (e *Engine) linkNext(at *entry, fate *Fate, now time.Time) {
 		e.table.requeue(next, now)
 		next = e.table.ensure(next.id, now)
 	}
+	if fate.Shared {
+		e.table.dropGuesses(next, at, now)
+		next = e.table.ensure(next.id, now)
+	}
 	e.table.link(at, next)
 }
 

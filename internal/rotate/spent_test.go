@@ -625,3 +625,23 @@ func TestNobodyIsAskedAboutAKnownSet(t *testing.T) {
 		})
 	}
 }
+
+// A store was taken for newer, by its date. Then another process says that the store's
+// token led to the current one: that is certain, and the guess goes.
+func TestGuessYieldsToAnAnswer(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		for n := range 2 {
+			w.answers[fmt.Sprint("a.", n+1)] = func(rotate.Tokens, string) (rotate.Answer, error) {
+				return rotate.Answer{Next: set(fmt.Sprint("a.", n+2)), Shared: true}, nil
+			}
+		}
+		w.mustAsk(storing(set("a.1")), "a.3", "")
+		c := storing(expired("a.3"))
+		if err := w.ask(context.Background(), c, expired("a.1"), forGrant("more")); err != nil || c.got.RefreshToken != "a.4" {
+			t.Errorf("got %q, %v; want a.4", c.got.RefreshToken, err)
+		}
+		w.want("a.3", "a.5") // of the plain grant
+		w.wantSent("a.1", 1)
+		w.wantSent("a.3", 1)
+	})
+}

@@ -187,6 +187,23 @@ func (t *table) unlink(at *entry) {
 	t.collect(next)
 }
 
+// dropGuesses is for a token that certainly became another, which was taken to lead back
+// to it: what a store had on that way was no successor.
+func (t *table) dropGuesses(from, to *entry, now time.Time) {
+	if !from.leadsTo(to) {
+		return
+	}
+	for from != nil && from != to { // nil: what leads on was collected
+		guess := from
+		from = from.next
+		if guess.is(Rotated) && guess.fate.Found {
+			t.fade(guess, now)
+			t.unlink(guess)
+			t.queue(guess, now)
+		}
+	}
+}
+
 // requeue puts an entry where it belongs after a change, and makes room.
 func (t *table) requeue(at *entry, now time.Time) {
 	t.queue(at, now)
