@@ -274,9 +274,11 @@ func (b *tab) unfold(summary string) {
 	b.wait("summary "+summary, func() error { return b.click("details", "summary", summary) })
 }
 
-// click uses the mouse where a person would.
+// click uses the mouse where a person would, once all of the page is there: what
+// comes late moves the buttons, and a click would meet another one.
 func (b *tab) click(within, what, text string) error {
 	expression := fmt.Sprintf(`(() => {
+		if (document.readyState !== "complete") return [];
 		const all = [...document.querySelectorAll(%s)].flatMap(e => [...e.querySelectorAll(%s)]);
 		const hit = all.find(e => e.innerText.trim().startsWith(%s));
 		if (!hit) return [];
