@@ -71,7 +71,7 @@ func (i *issuer) issue(s *session, parent *set, grant int, how *answer) *set {
 	i.named["r"]++
 	n := i.named["r"]
 	next := &set{
-		session: s, index: len(s.sets), grant: grant, parent: parent, name: fmt.Sprintf("r%d", n), issuedAt: i.w.now(),
+		session: s, index: len(s.sets), grant: grant, parent: parent, name: fmt.Sprintf("r%d", n), sentAt: i.w.now(),
 		refresh: fmt.Sprintf("secret~refresh~%d", n), access: fmt.Sprintf("secret~access~%d", n),
 	}
 	if parent != nil && !i.w.h.setup.rotates {
@@ -117,6 +117,7 @@ func (i *issuer) process(x *send) (how *answer) {
 	}
 	s.spentBy = x
 	x.next = i.issue(session, s, x.grant, x.plan)
+	x.next.sentAt = x.at
 	i.w.rotations++
 	return x.plan
 }

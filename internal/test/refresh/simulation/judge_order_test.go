@@ -9,7 +9,7 @@ func (w *world) isOlder(p *process, one, another *set) bool {
 	if one.index >= another.index {
 		return false
 	}
-	apart := another.issuedAt-one.issuedAt > time.Second
+	apart := another.expiresAt()-one.expiresAt() > time.Second
 	if w.h.setup.rotates {
 		apart = another.expiresAt().Truncate(time.Second) != one.expiresAt().Truncate(time.Second) || w.othersTell(p, one, another)
 	}

@@ -76,8 +76,13 @@ func (s *set) stored() bool {
 	return false
 }
 
-// learn notes that only a store could tell a process what a set has become. w.mu is held.
+// learn notes that only a store could tell a process what a set has become. Where a clock
+// was set a process may take an older set for a newer one: that is nothing to know.
+// w.mu is held.
 func (p *process) learn(old, newer *set) {
+	if newer.index < old.index {
+		return
+	}
 	if _, before := p.heard[old]; !before && newer.receivedBy != p && !p.told[newer] {
 		p.heard[old] = p.w.now()
 	}

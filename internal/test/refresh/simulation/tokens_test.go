@@ -24,7 +24,7 @@ type set struct {
 	grant   int
 	parent  *set // nil: from the login
 
-	issuedAt            time.Duration
+	sentAt              time.Duration // when the request for it left
 	refresh, access, id string
 
 	spentBy *send // the issuer has taken its refresh token; nil: it has not
@@ -67,13 +67,7 @@ func (s *set) tokens(expires time.Time) authpi.TokenSet {
 
 // expiresAt is when a process takes the access token for expired: it counts from its
 // request, which the issuer may have answered later.
-func (s *set) expiresAt() time.Duration {
-	began := s.issuedAt
-	if s.parent != nil && s.parent.spentBy != nil {
-		began = min(began, s.parent.spentBy.at)
-	}
-	return began + s.life()
-}
+func (s *set) expiresAt() time.Duration { return s.sentAt + s.life() }
 
 func (s *set) life() time.Duration { return s.session.homes[0].w.h.setup.life }
 
