@@ -27,6 +27,7 @@ func (e *Engine) Renew(ctx context.Context, want Call) (Way, error) {
 		fate, err := c.step()
 		switch {
 		case err == nil && fate != nil:
+			e.keepUp(c.Follower, fate)
 			return c.way(fate), nil
 		case err == nil:
 			// It goes on from the next token.
@@ -71,8 +72,8 @@ func (e *Engine) newCall(ctx context.Context, want Call) *call {
 	c := &call{Call: want, engine: e, ctx: ctx, came: time.Now(), id: e.ID(want.Have.RefreshToken)}
 	c.currentID = c.id
 	c.limit = e.Clock.Limit(c.most())
-	if f := want.Follower; f != nil && f.Newest() != nil {
-		c.goOn(f.Newest())
+	if set := e.known(want.Follower); set != nil {
+		c.goOn(set)
 	}
 	return c
 }

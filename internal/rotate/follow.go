@@ -73,7 +73,7 @@ func (e *Engine) knower(at *entry) *Follower {
 		return nil
 	}
 	for f := range at.rootOf {
-		if f.Newest() != nil {
+		if f.isCurrent(e) {
 			return f
 		}
 	}
@@ -84,11 +84,32 @@ func (e *Engine) knower(at *entry) *Follower {
 		at = at.next
 	}
 	for f := range at.followers {
-		if set := f.Newest(); set != nil && e.ID(set.Next.RefreshToken) == at.id {
+		if f.isCurrent(e) {
 			return f
 		}
 	}
 	return nil
+}
+
+// isCurrent reports whether a follower has the set of where it stands. One that went on
+// over traces may know an earlier one, which is spent.
+func (f *Follower) isCurrent(e *Engine) bool {
+	set := f.Newest()
+	return set != nil && f.at != nil && (set.Next.RefreshToken == "" || e.ID(set.Next.RefreshToken) == f.at.id)
+}
+
+// known returns what the tokens became that a follower began with; nil: nothing that is
+// of use.
+func (e *Engine) known(f *Follower) *Fate {
+	if f == nil || f.Newest() == nil {
+		return nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !f.isCurrent(e) {
+		return nil
+	}
+	return f.Newest()
 }
 
 // follow goes on to the last known successor of a token, and follows that.
@@ -105,6 +126,10 @@ func (f *Follower) follow(at *entry) {
 		}
 		at = at.next
 	}
+	f.standAt(at)
+}
+
+func (f *Follower) standAt(at *entry) {
 	delete(f.at.followers, f)
 	if at.followers == nil {
 		at.followers = make(map[*Follower]struct{})
@@ -118,4 +143,40 @@ func (at *entry) tellFollowers() {
 	for f := range at.followers {
 		f.follow(at)
 	}
+}
+
+// recallFollowers is for a token that is about to become something else: who went on
+// from it, and knows no later set that is of use, stands there again. e.mu is held.
+func (e *Engine) recallFollowers(at *entry) {
+	next := at.next
+	for n := 0; next != nil && next != at && n < maxChain; n++ {
+		for f := range next.followers {
+			if !f.isCurrent(e) && !at.leadsTo(f.root) {
+				f.standAt(at)
+			}
+		}
+		next = next.next
+	}
+}
+
+// keepUp has a follower know what its own call has got, unless it knows a later set.
+func (e *Engine) keepUp(f *Follower, got *Fate) {
+	if f == nil || got.State != Rotated || got.Next.RefreshToken == "" {
+		return
+	}
+	now := e.now()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	newest := f.Newest()
+	if f.at == nil || newest != nil && newest.Next == got.Next {
+		return
+	}
+	at := e.table.ensure(e.ID(got.Next.RefreshToken), now)
+	if newest != nil && at.leadsTo(e.table.get(e.ID(newest.Next.RefreshToken), now)) {
+		return
+	}
+	was := f.at
+	f.newest.Store(got)
+	f.follow(at)
+	e.table.collect(was)
 }

@@ -203,3 +203,98 @@ func TestSecondFollower(t *testing.T) {
 		}
 	})
 }
+
+// A source's store lags behind by several sets, so that it gets one whose token this
+// process has spent. It goes on from what the store has later.
+func TestFollowerOfASpentSet(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		f := w.Follow(set("a.2"))
+		defer w.Unfollow(f)
+		following := func(call *rotate.Call) { call.Follower = f }
+		gets := func(have, stored string) {
+			t.Helper()
+			c := storing(set(stored))
+			if err := w.ask(t.Context(), c, expired(have), following); err != nil || c.got.RefreshToken != stored {
+				t.Errorf("got %q, %v; want %s", c.got.RefreshToken, err, stored)
+			}
+			time.Sleep(2 * memory)
+		}
+		w.want("a.3", "a.4")
+		time.Sleep(2 * memory)
+		gets("a.2", "a.3")
+		gets("a.3", "a.6")
+		c := storing(expired("a.6"))
+		if err := w.ask(t.Context(), c, expired("a.6"), following); err != nil || c.got.RefreshToken != "a.7" {
+			t.Errorf("got %q, %v; want a.7", c.got.RefreshToken, err)
+		}
+		w.wantSent("a.3", 1)
+	})
+}
+
+// What a token became is replaced by what a store has. Who follows the token learns that,
+// though it stands where the traces lead.
+func TestFollowerBeyondAReplacedSet(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		f := w.Follow(set("a.3"))
+		defer w.Unfollow(f)
+		w.want("a.4", "a.5")
+		time.Sleep(2 * memory)
+		w.mustAsk(storing(set("a.4")), "a.3", "") // spent: the follower stands at a.5
+		time.Sleep(2 * memory)
+		w.mustAsk(storing(set("a.8")), "a.3", "")
+		if got := newest(f); got != "a.8" {
+			t.Errorf("got %q; want a.8", got)
+		}
+		w.want("a.8", "a.9")
+		if got := newest(f); got != "a.9" {
+			t.Errorf("got %q; want a.9", got)
+		}
+	})
+}
+
+// Dates do not tell that another caller's store is behind. A source, and whoever comes with
+// its token, does not go back to a set that is spent.
+func TestFollowerDoesNotGoBack(t *testing.T) {
+	for _, follows := range []bool{true, false} {
+		in(t, func(t *testing.T, w *world) {
+			w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
+			knower, f := w.Follow(set("a.4")), w.Follow(set("a.7"))
+			defer w.Unfollow(f)
+			w.want("a.4", "a.5")
+			w.want("a.5", "a.6")
+			time.Sleep(2 * memory)
+			w.want("b.0", "b.1")                      // what is too old goes
+			w.mustAsk(storing(set("a.4")), "a.7", "") // gets a.6
+			w.Unfollow(knower)
+			time.Sleep(2 * memory)
+			c := storing(expired("a.7"))
+			err := w.ask(t.Context(), c, expired("a.7"), func(call *rotate.Call) {
+				if follows {
+					call.Follower = f
+				}
+			})
+			if err != nil || c.got.RefreshToken != "a.8" {
+				t.Errorf("a source's own call %t: got %q, %v; want a.8", follows, c.got.RefreshToken, err)
+			}
+			w.wantSent("a.4", 1)
+		})
+	}
+}
+
+// What led to the token that a follower began with is replaced. That is not its own.
+func TestFollowerStaysWithItsToken(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.want("a.3", "a.4")
+		f := w.Follow(set("a.4"))
+		defer w.Unfollow(f)
+		time.Sleep(2 * memory)
+		w.mustAsk(storing(set("a.7")), "a.3", "")
+		if got := newest(f); got != "" {
+			t.Errorf("got %q; want nothing", got)
+		}
+		w.want("a.4", "a.5")
+		if got := newest(f); got != "a.5" {
+			t.Errorf("got %q; want a.5", got)
+		}
+	})
+}

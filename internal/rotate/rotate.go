@@ -267,6 +267,7 @@ func (e *Engine) settle(at *entry, fate *Fate, now time.Time) {
 		return // that is final
 	}
 	e.table.dequeue(at)
+	e.recallFollowers(at)
 	e.table.unlink(at)
 	if at.hideRefusal(fate); at.refusal == nil {
 		at.class, at.expiry = e.keepFor(fate, now)
