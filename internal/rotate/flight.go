@@ -211,10 +211,21 @@ func (c *call) wait(f *flight) (*Fate, error) {
 		return nil, nil // its leader left before anything was spent
 	case f.next != nil && f.grant == c.Grant:
 		c.hold, c.generation = f.next, f.generation // land has counted this call
-		return c.take(f.fate)
+		if !c.hasNewer(f) {
+			return c.take(f.fate)
+		}
+		c.release()
+		return nil, nil
 	}
 	c.goOn(f.fate)
 	return nil, nil
+}
+
+// hasNewer reports whether a flight at an issuer that does not rotate began with an older
+// set than this call has, and brought one that is older, too.
+func (c *call) hasNewer(f *flight) bool {
+	older := func(set Tokens) bool { return c.engine.Compare(set, *c.current()) < 0 }
+	return f.fate.State == Reusable && older(f.have) && older(f.fate.Next)
 }
 
 // leave gives up a flight. It is false where that has landed just now.

@@ -153,6 +153,63 @@ func TestNewestSetOfATokenThatStays(t *testing.T) {
 	}
 }
 
+// At an issuer that does not rotate a request is slow, and who comes meanwhile has a newer
+// set by another process: what the request brings is of no use for it.
+func TestNewerSetThanAFlightBrings(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		sent := 0
+		w.answers["a.0"] = func(_ rotate.Tokens, grant string) (rotate.Answer, error) {
+			sent++
+			next := set("a.0")
+			next.AccessToken = fmt.Sprint("at-", sent)
+			next.ExpiresAt = next.ExpiresAt.Add(-5 * time.Second) // from when it was asked for
+			return rotate.Answer{Next: next, Grant: grant}, nil
+		}
+		w.slow(5 * time.Second)
+		slow := testkit.After(func() { w.want("a.0", "a.0") })
+		time.Sleep(2 * time.Second)
+		newer := set("a.0")
+		newer.AccessToken = "at-own"
+		c := &caller{}
+		if err := w.ask(t.Context(), c, newer, named); err != nil || c.got.AccessToken != "at-2" {
+			t.Errorf("got %s, %v; want at-2", c.got.AccessToken, err)
+		}
+		<-slow
+	})
+}
+
+// The client's clock was set back by more than a token's life: each answer of an issuer that
+// does not rotate looks older than what it came for. It is taken all the same.
+func TestTokenThatStaysAfterAClockWasSetBack(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		came := set("a.0")
+		sent := 0
+		w.answers["a.0"] = func(_ rotate.Tokens, grant string) (rotate.Answer, error) {
+			sent++
+			next := set("a.0")
+			next.AccessToken = fmt.Sprint("at-", sent)
+			return rotate.Answer{Next: next, Grant: grant}, nil
+		}
+		came.ExpiresAt = came.ExpiresAt.Add(time.Hour)
+		w.slow(time.Second)
+		var all []<-chan struct{}
+		for _, grant := range []string{"", "A", "A", "A"} {
+			all = append(all, testkit.After(func() {
+				c := &caller{}
+				if err := w.ask(context.Background(), c, came, func(call *rotate.Call) { call.Urgency, call.Grant = rotate.Named, grant }); err != nil {
+					t.Errorf("grant %q: %v", grant, err)
+				}
+			}))
+		}
+		for _, done := range all {
+			<-done
+		}
+		if sent != 2 {
+			t.Errorf("%d requests; want one for each grant", sent)
+		}
+	})
+}
+
 // A refusal of one grant leaves nothing behind that would keep another process's
 // successor from being looked up.
 func TestRefusedGrantHidesNoSuccessor(t *testing.T) {
