@@ -153,8 +153,7 @@ func (c *call) catchUp(now time.Time) (tip *entry, newest *Fate) {
 func (c *call) board(now time.Time) *flight {
 	at := c.engine.table.ensure(c.currentID, now)
 	if at.flight == nil {
-		at.flight = &flight{at: at, have: *c.current(), grant: c.Grant, leader: c, boarded: at.generation, done: make(chan struct{})}
-		c.engine.table.dequeue(at) // land puts it back
+		c.engine.beginFlight(at, *c.current(), c.Grant).leader = c
 	}
 	if at.flight.grant == c.Grant {
 		at.flight.takers++

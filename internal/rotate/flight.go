@@ -21,12 +21,20 @@ type flight struct {
 	storeReadAt time.Time // when the leader's store was read; zero: it has none, or that failed or had a newer set
 	takers      int       // callers with the flight's grant that wait; guarded by Engine.mu
 
+	heard      chan struct{} // closed when fate is set, or never will be: see believe
 	done       chan struct{}
 	fate       *Fate  // what the token became; nil without err: nothing was spent
 	next       *entry // of the fate's set, where that suits those who asked for the same
 	generation int    // of the set, there
 	err        error
 	state      State // of err: Dead, Refused, Revoked or Cooling; Unspent: of this grant alone
+}
+
+// beginFlight is for an entry that has none. e.mu is held.
+func (e *Engine) beginFlight(at *entry, have Tokens, grant string) *flight {
+	at.flight = &flight{at: at, have: have, grant: grant, boarded: at.generation, heard: make(chan struct{}), done: make(chan struct{})}
+	e.table.dequeue(at) // land puts it back
+	return at.flight
 }
 
 // lead has the call's token spent: the caller's own store is read first. Whatever
@@ -90,7 +98,9 @@ func (e *Engine) runFlight(ctx context.Context, f *flight) {
 	defer in.end()
 	fate, err := e.redeem(ctx, f)
 	if fate != nil && fate.Shared {
-		e.followElsewhere(ctx, fate.Next, peekTime)
+		f.fate = fate
+		close(f.heard)
+		e.followElsewhere(ctx, fate.Next, f.have.RefreshToken, peekTime)
 	}
 	if discarded := e.land(f, fate, err); discarded != nil {
 		e.Discard(ctx, *discarded)
@@ -130,6 +140,9 @@ func (e *Engine) land(f *flight, fate *Fate, err error) (discarded *Tokens) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	defer close(f.done)
+	if f.fate == nil {
+		defer close(f.heard)
+	}
 	f.at.flight = nil
 	defer e.table.requeue(f.at, now)
 	switch {
@@ -162,7 +175,9 @@ func (e *Engine) landRevoked(f *flight, fate *Fate, now time.Time) (discarded *T
 // landSet notes a set, and counts those who take it just as it is. e.mu is held.
 func (e *Engine) landSet(f *flight, fate *Fate, now time.Time) {
 	e.settle(f.at, fate, now)
-	f.fate = fate
+	if f.fate == nil { // or else others may be reading it
+		f.fate = fate
+	}
 	if f.takers == 0 || fate.Found || fate.Grant != f.grant {
 		return
 	}
@@ -264,21 +279,23 @@ const peekTime = 2 * time.Second
 
 // followElsewhere learns what the successors of another process's set became there:
 // an older set must not be stored over a newer one. It takes the place of a flight,
-// so that a coordinator is never asked twice at once for one token.
-func (e *Engine) followElsewhere(ctx context.Context, set Tokens, most time.Duration) {
+// so that a coordinator is never asked twice at once for one token. It ends at the token
+// of who asks, which may have a flight of its own.
+func (e *Engine) followElsewhere(ctx context.Context, set Tokens, own string, most time.Duration) {
 	ctx, cancel := e.Clock.WithTimeout(ctx, min(most, peekTime))
 	defer cancel()
-	for e.Peek != nil && set.RefreshToken != "" {
+	for e.Peek != nil && set.RefreshToken != "" && set.RefreshToken != own {
 		f, leads := e.boardToPeek(set)
 		switch {
 		case f == nil:
 			return // it is known here
 		case !leads:
 			select {
-			case <-f.done:
+			case <-f.heard:
 			case <-ctx.Done():
 				return
 			}
+			e.believe(f)
 		default:
 			if discarded := e.land(f, e.peek(ctx, set), nil); discarded != nil {
 				go e.Discard(context.WithoutCancel(ctx), *discarded) // nobody waits for that
@@ -294,6 +311,17 @@ func (e *Engine) followElsewhere(ctx context.Context, set Tokens, most time.Dura
 // peeking is the grant of a flight that asks for nothing.
 const peeking = "\x00"
 
+// believe notes what a flight has heard, which has not landed: it may be waiting for the
+// flight of who asks.
+func (e *Engine) believe(f *flight) {
+	now := e.now()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if f.fate != nil && f.at.flight == f && !f.at.isKnown() {
+		e.settle(f.at, f.fate, now)
+	}
+}
+
 // boardToPeek joins the flight of a set's token, or begins one that only peeks. Where
 // it is known what the token became there is none.
 func (e *Engine) boardToPeek(set Tokens) (f *flight, leads bool) {
@@ -307,9 +335,7 @@ func (e *Engine) boardToPeek(set Tokens) (f *flight, leads bool) {
 	case at.isKnown():
 		return nil, false
 	}
-	at.flight = &flight{at: at, have: set, grant: peeking, done: make(chan struct{})}
-	e.table.dequeue(at)
-	return at.flight, true
+	return e.beginFlight(at, set, peeking), true
 }
 
 func (e *Engine) peek(ctx context.Context, set Tokens) *Fate {

@@ -267,8 +267,10 @@ func (e *Engine) settle(at *entry, fate *Fate, now time.Time) {
 		return // that is final
 	}
 	e.table.dequeue(at)
-	e.recallFollowers(at)
-	e.table.unlink(at)
+	if fate.State != Dead { // what it once became is newer all the same
+		e.recallFollowers(at)
+		e.table.unlink(at)
+	}
 	if at.hideRefusal(fate); at.refusal == nil {
 		at.class, at.expiry = e.keepFor(fate, now)
 	}

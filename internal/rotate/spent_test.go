@@ -473,6 +473,54 @@ func TestStoreIsSpentWhileInDoubt(t *testing.T) {
 	})
 }
 
+// A token that was spent long ago is sent again, and refused. What it once became is newer
+// all the same.
+func TestDeadTokenStaysBehind(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.chain("a", 2)
+		time.Sleep(2 * memory)
+		failing(rotate.Failure{State: rotate.Dead, Err: errUnusable})(w, "a.0")
+		time.Sleep(2 * memory)
+		w.Compare = func(set, _ rotate.Tokens) int { // by a clock that was set
+			if set.RefreshToken == "a.0" {
+				return 1
+			}
+			return -1
+		}
+		c := storing(set("a.0"))
+		w.mustAsk(c, "a.2", "")
+		if got := c.got.RefreshToken; got != "a.3" {
+			t.Errorf("got %s; want a.3", got)
+		}
+	})
+}
+
+// One caller gets a.2 from another process, and asks what that became. Another one has a.2,
+// and a store that may be ahead of it: it asks the same of a.1. They do not wait for each
+// other until nobody knows any more.
+func TestTwoInDoubtOfEachOther(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.chain("a", 1)
+		w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
+		w.Peek = func(context.Context, rotate.Tokens) (rotate.Answer, bool) { return rotate.Answer{}, false }
+		w.answers["a.1"] = func(_ rotate.Tokens, grant string) (rotate.Answer, error) {
+			return rotate.Answer{Next: expired("a.2"), Grant: grant, Shared: true}, nil
+		}
+		w.slow(100 * time.Millisecond)
+		stored := set("a.0")
+		c := &caller{load: func(context.Context) (rotate.Tokens, error) { time.Sleep(time.Second); return stored, nil }}
+		other := testkit.After(func() { w.want("a.1", "a.3") })
+		w.took("both", 1100*time.Millisecond, func() {
+			w.mustAsk(c, "a.2", "")
+			<-other
+		})
+		if got := c.got.RefreshToken; got != "a.3" {
+			t.Errorf("got %s; want a.3", got)
+		}
+		w.wantSent("a.2", 1)
+	})
+}
+
 // A caller reads its store before it spends a token. Meanwhile another one has found in
 // its own store what that token became, and what came next: it is not spent.
 func TestTokenMovesWhileStoreIsRead(t *testing.T) {

@@ -45,7 +45,7 @@ func (c *call) readStore(current Tokens, reserve time.Duration) (*Fate, error) {
 	doubt, ahead := c.inDoubt(*stored.Load(), current)
 	if doubt.RefreshToken != "" {
 		revoked := c.engine.Revoked(current.RefreshToken)
-		c.engine.followElsewhere(ctx, doubt, c.limit.Left()-reserve)
+		c.engine.followElsewhere(ctx, doubt, current.RefreshToken, c.limit.Left()-reserve)
 		if !revoked && c.engine.Revoked(current.RefreshToken) {
 			return nil, ErrRevoked // after the store has answered: what it had ends, too
 		}
