@@ -64,6 +64,8 @@ type refreshing struct {
 
 type callKey struct{}
 
+type nestedKey struct{}
+
 // callOf is the call that a context belongs to. The client passes the values of its
 // callers' contexts on, so requests and callbacks tell whose they are.
 func callOf(ctx context.Context) *call {
@@ -229,7 +231,6 @@ func (c *call) makeSources(ctx context.Context) error {
 // and asks for it with the context that it was given, or with one of its own.
 func (c *call) callInside(ctx context.Context) {
 	began, limit := time.Now(), time.Second
-	ctx = context.WithValue(ctx, callKey{}, (*call)(nil))
 	if c.id%4 == 0 {
 		c.w.mu.Lock()
 		limit = 2*c.w.timeout() + slack // it may wait first, and then lead
@@ -237,6 +238,8 @@ func (c *call) callInside(ctx context.Context) {
 		c.w.mu.Unlock()
 		ctx = context.Background()
 	}
+	ctx = context.WithValue(ctx, callKey{}, (*call)(nil))
+	ctx = context.WithValue(ctx, nestedKey{}, new(int)) // which tells it from others
 	agent, err := c.p.client.CreateAgent(ctx, c.have, nil)
 	took := time.Since(began)
 	c.w.mu.Lock()

@@ -110,9 +110,10 @@ func (k *coordinator) end(t *turn) {
 }
 
 // turnOf is the Do within which a process now spends for a call. w.mu is held.
-func (k *coordinator) turnOf(p *process, c *call) *turn {
+func (k *coordinator) turnOf(ctx context.Context, p *process) *turn {
 	for _, t := range k.turns {
-		if t.p == p && t.c == c && t.spending {
+		same := t.c == callOf(ctx) && t.ctx.Value(nestedKey{}) == ctx.Value(nestedKey{})
+		if t.p == p && same && t.spending {
 			return t
 		}
 	}

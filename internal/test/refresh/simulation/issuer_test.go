@@ -156,7 +156,7 @@ func (p *process) RoundTrip(r *http.Request) (*http.Response, error) {
 func (p *process) tokenRequest(r *http.Request, c *call, form url.Values) (*http.Response, error) {
 	w := p.w
 	w.mu.Lock()
-	x := w.newSend(p, c, form)
+	x := w.newSend(r.Context(), p, form)
 	if x == nil {
 		w.mu.Unlock()
 		return reply(400, "", says("invalid_grant")(nil)), nil
@@ -296,7 +296,8 @@ func reply(status int, retryAfter, content string) *http.Response {
 
 // newSend notes a refresh request, and judges whether it may be. It is nil for a token
 // that the issuer never made. w.mu is held.
-func (w *world) newSend(p *process, c *call, form url.Values) *send {
+func (w *world) newSend(ctx context.Context, p *process, form url.Values) *send {
+	c := callOf(ctx)
 	w.requests++
 	s := w.issuer.byRefresh[form.Get("refresh_token")]
 	if s == nil {
@@ -311,7 +312,7 @@ func (w *world) newSend(p *process, c *call, form url.Values) *send {
 	}
 	x := &send{p: p, c: c, set: s, at: w.now(), grant: grant, plan: w.issuer.take(grant)}
 	if w.coordinator != nil {
-		x.turn = w.coordinator.turnOf(p, c)
+		x.turn = w.coordinator.turnOf(ctx, p)
 	}
 	if c != nil {
 		x.good = c.kind != refresh && c.have.ExpiresAt.After(p.clock())

@@ -43,10 +43,10 @@ func (s *set) published(now time.Duration) bool {
 	return t != nil && t.broken == "" && now < t.until
 }
 
-// isForgotten reports whether a process has spent a set and has forgotten for what. Any
-// other one is better then, unless that is known to have led to it.
+// isForgotten reports whether a process has spent a set, or heard that another has, and has
+// forgotten for what. Any other one is better then, unless that is known to have led to it.
 func (w *world) isForgotten(p *process, one, spent *set) bool {
 	x := spent.spentBy
-	forgotten := x != nil && x.p == p && x.settled && w.now()-x.settledAt >= w.memory()-time.Second
+	forgotten := x != nil && (x.p == p || p.told[x.next]) && x.settled && w.now()-x.settledAt >= w.memory()-time.Second
 	return forgotten && !p.gotAll(one, spent)
 }
