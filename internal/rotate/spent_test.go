@@ -473,6 +473,26 @@ func TestStoreIsSpentWhileInDoubt(t *testing.T) {
 	})
 }
 
+// The current token is spent, and what it became is forgotten. Its store is ahead of it by
+// that, and asks the others, who are further: a follower learns that, too. The store was
+// taken to be behind, and the spent token was sent again.
+func TestStoreAheadWhoseSetWentOnElsewhere(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
+		w.Peek = func(_ context.Context, have rotate.Tokens) (rotate.Answer, bool) {
+			return rotate.Answer{Next: set("a.2"), Shared: true}, have.RefreshToken == "a.1"
+		}
+		w.want("a.0", "a.1")
+		defer w.Unfollow(w.Follow(set("a.1")))
+		time.Sleep(2 * memory)
+		c := storing(expired("a.1"))
+		if w.mustAsk(c, "a.0", ""); c.got.RefreshToken != "a.2" {
+			t.Errorf("got %s; want a.2", c.got.RefreshToken)
+		}
+		w.wantSent("a.0", 1)
+	})
+}
+
 // A token that was spent long ago is sent again, and refused. What it once became is newer
 // all the same.
 func TestDeadTokenStaysBehind(t *testing.T) {

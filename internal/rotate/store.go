@@ -132,17 +132,23 @@ func (c *call) isNewer(stored, current Tokens, now time.Time) bool {
 	return ours.is(Spent) && !theirs.is(Spent)
 }
 
-// isBehind reports whether the store's token is known to lead where the current one
-// leads, or to the last set of its session, which has no refresh token. e.mu is held.
+// isBehind reports whether the store's token is known to lead to the current one, or where
+// that leads, or to the last set of its session, which has no refresh token. e.mu is held.
 func (e *Engine) isBehind(stored, current Tokens, now time.Time) bool {
 	from, to := e.ID(stored.RefreshToken), e.ID(current.RefreshToken)
-	if theirs, set := e.newest(from, now); set != nil {
-		if ours, _ := e.newest(to, now); theirs.is(Rotated) || theirs == ours {
-			return true
-		}
+	theirs, ours := e.table.get(from, now), e.table.get(to, now)
+	switch {
+	case theirs.leadsTo(ours):
+		return true
+	case ours.leadsTo(theirs):
+		return false
 	}
-	// A follower of the store's token may have gone on from current, which is forgotten.
-	return e.table.get(from, now).leadsTo(e.table.get(to, now))
+	tip, set := e.newest(from, now)
+	if set == nil {
+		return false
+	}
+	last, _ := e.newest(to, now)
+	return tip.is(Rotated) || tip == last
 }
 
 // tryStore is for a token that is no good any more, or held back: the caller's store
