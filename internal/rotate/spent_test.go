@@ -493,6 +493,40 @@ func TestStoreAheadWhoseSetWentOnElsewhere(t *testing.T) {
 	})
 }
 
+// What the store's token became is known here up to a token that another process has spent,
+// for what the caller has. The others are asked about that one, too.
+func TestStoreBehindByWhatSeveralProcessesDid(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
+		w.Peek = func(_ context.Context, have rotate.Tokens) (rotate.Answer, bool) {
+			name := have.RefreshToken
+			return rotate.Answer{Next: set(next(name, 1)), Shared: true}, name == "a.0" || name == "a.2"
+		}
+		w.want("a.1", "a.2")
+		c := storing(set("a.0"))
+		if w.mustAsk(c, "a.3", ""); c.got.RefreshToken != "a.4" {
+			t.Errorf("got %s; want a.4", c.got.RefreshToken)
+		}
+	})
+}
+
+// A caller leaves while the others are asked which of two sets is newer: that stays in doubt.
+func TestWhoLeavesInDoubtSaysNothing(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
+		w.Peek = func(ctx context.Context, _ rotate.Tokens) (rotate.Answer, bool) {
+			_ = testkit.Wait(ctx, time.Second)
+			return rotate.Answer{}, false
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
+		defer cancel()
+		if err := w.ask(ctx, storing(set("a.0")), expired("a.1"), nil); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v; want the error of its context", err)
+		}
+		w.want("a.1", "a.2")
+	})
+}
+
 // A token that was spent long ago is sent again, and refused. What it once became is newer
 // all the same.
 func TestDeadTokenStaysBehind(t *testing.T) {

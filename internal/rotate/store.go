@@ -42,15 +42,30 @@ func (c *call) readStore(current Tokens, reserve time.Duration) (*Fate, error) {
 	if err != nil {
 		return nil, err
 	}
-	doubt, ahead := c.inDoubt(*stored.Load(), current)
-	if doubt.RefreshToken != "" {
-		revoked := c.engine.Revoked(current.RefreshToken)
-		c.engine.followElsewhere(ctx, doubt, current.RefreshToken, c.limit.Left()-reserve)
-		if !revoked && c.engine.Revoked(current.RefreshToken) {
-			return nil, ErrRevoked // after the store has answered: what it had ends, too
-		}
+	ahead, err := c.askOthers(ctx, *stored.Load(), current, reserve)
+	if err != nil {
+		return nil, err
 	}
 	return c.noteNewer(*stored.Load(), current, ahead), nil
+}
+
+// askOthers asks the other processes as long as there is doubt, and something new comes.
+func (c *call) askOthers(ctx context.Context, stored, current Tokens, reserve time.Duration) (ahead bool, err error) {
+	e := c.engine
+	doubt, ahead := c.inDoubt(stored, current)
+	revoked := e.Revoked(current.RefreshToken)
+	for last := ""; doubt.RefreshToken != last; {
+		last = doubt.RefreshToken
+		e.followElsewhere(ctx, doubt, current.RefreshToken, c.limit.Left()-reserve)
+		switch {
+		case !revoked && e.Revoked(current.RefreshToken):
+			return false, ErrRevoked // after the store has answered: what it had ends, too
+		case ctx.Err() != nil:
+			return false, ctx.Err() // nobody has told
+		}
+		doubt, _ = c.inDoubt(stored, current)
+	}
+	return ahead, nil
 }
 
 // inDoubt returns the set that other processes are to be asked about, where nothing
