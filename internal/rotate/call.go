@@ -27,7 +27,6 @@ func (e *Engine) Renew(ctx context.Context, want Call) (Way, error) {
 		fate, err := c.step()
 		switch {
 		case err == nil && fate != nil:
-			e.keepUp(c.Follower, fate)
 			return c.way(fate), nil
 		case err == nil:
 			// It goes on from the next token.

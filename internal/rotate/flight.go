@@ -21,7 +21,7 @@ type flight struct {
 	storeReadAt time.Time // when the leader's store was read; zero: it has none, or that failed or had a newer set
 	takers      int       // callers with the flight's grant that wait; guarded by Engine.mu
 
-	heard      chan struct{} // closed when fate is set, or never will be: see believe
+	heard      chan struct{} // closed with done; before it for another process's fate: see believe
 	done       chan struct{}
 	fate       *Fate  // what the token became; nil without err: nothing was spent
 	next       *entry // of the fate's set, where that suits those who asked for the same
@@ -98,8 +98,7 @@ func (e *Engine) runFlight(ctx context.Context, f *flight) {
 	defer in.end()
 	fate, err := e.redeem(ctx, f)
 	if fate != nil && fate.Shared {
-		f.fate = fate
-		close(f.heard)
+		e.hear(f, fate)
 		e.followElsewhere(ctx, fate.Next, f.have.RefreshToken, peekTime)
 	}
 	if discarded := e.land(f, fate, err); discarded != nil {
@@ -175,9 +174,7 @@ func (e *Engine) landRevoked(f *flight, fate *Fate, now time.Time) (discarded *T
 // landSet notes a set, and counts those who take it just as it is. e.mu is held.
 func (e *Engine) landSet(f *flight, fate *Fate, now time.Time) {
 	e.settle(f.at, fate, now)
-	if f.fate == nil { // or else others may be reading it
-		f.fate = fate
-	}
+	f.fate = fate
 	if f.takers == 0 || fate.Found || fate.Grant != f.grant {
 		return
 	}
@@ -295,31 +292,40 @@ func (e *Engine) followElsewhere(ctx context.Context, set Tokens, own string, mo
 			case <-ctx.Done():
 				return
 			}
-			e.believe(f)
 		default:
 			if discarded := e.land(f, e.peek(ctx, set), nil); discarded != nil {
 				go e.Discard(context.WithoutCancel(ctx), *discarded) // nobody waits for that
 			}
 		}
-		if f.fate == nil {
+		fate := e.believe(f)
+		if fate == nil {
 			return
 		}
-		set = f.fate.Next
+		set = fate.Next
 	}
 }
 
 // peeking is the grant of a flight that asks for nothing.
 const peeking = "\x00"
 
-// believe notes what a flight has heard, which has not landed: it may be waiting for the
-// flight of who asks.
-func (e *Engine) believe(f *flight) {
+// hear is for another process's set, before it is known what that has become.
+func (e *Engine) hear(f *flight, fate *Fate) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	f.fate = fate
+	close(f.heard)
+}
+
+// believe returns what a flight has heard, and notes that if it has not landed: it may be
+// waiting for the flight of who asks.
+func (e *Engine) believe(f *flight) *Fate {
 	now := e.now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if f.fate != nil && f.at.flight == f && !f.at.isKnown() {
+	if f.at.flight == f {
 		e.settle(f.at, f.fate, now)
 	}
+	return f.fate
 }
 
 // boardToPeek joins the flight of a set's token, or begins one that only peeks. Where

@@ -154,28 +154,40 @@ func TestNewestSetOfATokenThatStays(t *testing.T) {
 }
 
 // At an issuer that does not rotate a request is slow, and who comes meanwhile has a newer
-// set by another process: what the request brings is of no use for it.
-func TestNewerSetThanAFlightBrings(t *testing.T) {
-	in(t, func(t *testing.T, w *world) {
-		sent := 0
-		w.answers["a.0"] = func(_ rotate.Tokens, grant string) (rotate.Answer, error) {
-			sent++
-			next := set("a.0")
-			next.AccessToken = fmt.Sprint("at-", sent)
-			next.ExpiresAt = next.ExpiresAt.Add(-5 * time.Second) // from when it was asked for
-			return rotate.Answer{Next: next, Grant: grant}, nil
-		}
-		w.slow(5 * time.Second)
-		slow := testkit.After(func() { w.want("a.0", "a.0") })
-		time.Sleep(2 * time.Second)
-		newer := set("a.0")
-		newer.AccessToken = "at-own"
-		c := &caller{}
-		if err := w.ask(t.Context(), c, newer, named); err != nil || c.got.AccessToken != "at-2" {
-			t.Errorf("got %s, %v; want at-2", c.got.AccessToken, err)
-		}
-		<-slow
-	})
+// set by another process: what the request brings is of no use for it, unless that is newer
+// still.
+func TestNewerSetThanAFlightBegan(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		counted time.Duration // after the request left, the life of its answer begins
+		want    string
+	}{
+		{"it brings an older one", 0, "at-2"},
+		{"it brings a newer one", 4 * time.Second, "at-1"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				sent := 0
+				w.answers["a.0"] = func(_ rotate.Tokens, grant string) (rotate.Answer, error) {
+					sent++
+					next := set("a.0")
+					next.AccessToken = fmt.Sprint("at-", sent)
+					next.ExpiresAt = next.ExpiresAt.Add(tc.counted - 5*time.Second)
+					return rotate.Answer{Next: next, Grant: grant}, nil
+				}
+				w.slow(5 * time.Second)
+				slow := testkit.After(func() { w.want("a.0", "a.0") })
+				time.Sleep(2 * time.Second)
+				newer := set("a.0")
+				newer.AccessToken = "at-own"
+				c := &caller{}
+				if err := w.ask(t.Context(), c, newer, named); err != nil || c.got.AccessToken != tc.want {
+					t.Errorf("got %s, %v; want %s", c.got.AccessToken, err, tc.want)
+				}
+				<-slow
+			})
+		})
+	}
 }
 
 // The client's clock was set back by more than a token's life: each answer of an issuer that

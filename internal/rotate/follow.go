@@ -101,7 +101,7 @@ func (f *Follower) isCurrent(e *Engine) bool {
 // known returns what the tokens became that a follower began with; nil: nothing that is
 // of use.
 func (e *Engine) known(f *Follower) *Fate {
-	if f == nil || f.Newest() == nil {
+	if f == nil {
 		return nil
 	}
 	e.mu.Lock()
@@ -148,8 +148,7 @@ func (at *entry) tellFollowers() {
 // recallFollowers is for a token that is about to become something else: who went on
 // from it, and knows no later set that is of use, stands there again. e.mu is held.
 func (e *Engine) recallFollowers(at *entry) {
-	next := at.next
-	for n := 0; next != nil && next != at && n < maxChain; n++ {
+	for n, next := 0, at.next; n < maxChain && next != nil; n++ {
 		for f := range next.followers {
 			if !f.isCurrent(e) && !at.leadsTo(f.root) {
 				f.standAt(at)
@@ -157,26 +156,4 @@ func (e *Engine) recallFollowers(at *entry) {
 		}
 		next = next.next
 	}
-}
-
-// keepUp has a follower know what its own call has got, unless it knows a later set.
-func (e *Engine) keepUp(f *Follower, got *Fate) {
-	if f == nil || got.State != Rotated || got.Next.RefreshToken == "" {
-		return
-	}
-	now := e.now()
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	newest := f.Newest()
-	if f.at == nil || newest != nil && newest.Next == got.Next {
-		return
-	}
-	at := e.table.ensure(e.ID(got.Next.RefreshToken), now)
-	if newest != nil && at.leadsTo(e.table.get(e.ID(newest.Next.RefreshToken), now)) {
-		return
-	}
-	was := f.at
-	f.newest.Store(got)
-	f.follow(at)
-	e.table.collect(was)
 }

@@ -298,3 +298,29 @@ func TestFollowerStaysWithItsToken(t *testing.T) {
 		}
 	})
 }
+
+// What a source has was not the follower's first set, nor is it known to be spent: the
+// follower alone knows that another caller's store had a newer one.
+func TestFollowerKnowsMoreThanTraces(t *testing.T) {
+	for name, ended := range map[string]bool{"it goes on": false, "it has ended": true} {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				f := w.Follow(set("a.0"))
+				defer w.Unfollow(f)
+				w.want("a.0", "a.1")
+				w.mustAsk(storing(set("a.4")), "a.1", "")
+				time.Sleep(2 * memory)
+				want := "a.4"
+				if ended {
+					w.Unfollow(f)
+					want = "a.2"
+				}
+				c := &caller{}
+				err := w.ask(t.Context(), c, expired("a.1"), func(call *rotate.Call) { call.Follower = f })
+				if err != nil || c.got.RefreshToken != want {
+					t.Errorf("got %q, %v; want %s", c.got.RefreshToken, err, want)
+				}
+			})
+		})
+	}
+}

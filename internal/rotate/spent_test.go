@@ -575,6 +575,24 @@ func TestTwoInDoubtOfEachOther(t *testing.T) {
 	})
 }
 
+// What the others are asked about is on its way here, and that fails: the doubt stays, and
+// the store counts as newer.
+func TestFlightFailsWhileInDoubt(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
+		w.Peek = func(context.Context, rotate.Tokens) (rotate.Answer, bool) { return rotate.Answer{}, false }
+		w.answers["a.0"] = func(rotate.Tokens, string) (rotate.Answer, error) { return rotate.Answer{}, errPassing }
+		w.slow(time.Second)
+		other := testkit.After(func() { w.wantErr("a.0", errPassing) })
+		c := storing(set("a.0"))
+		if w.mustAsk(c, "a.1", ""); c.got.RefreshToken != "a.0" {
+			t.Errorf("got %s; want a.0", c.got.RefreshToken)
+		}
+		<-other
+		w.wantSent("a.1", 0)
+	})
+}
+
 // A caller reads its store before it spends a token. Meanwhile another one has found in
 // its own store what that token became, and what came next: it is not spent.
 func TestTokenMovesWhileStoreIsRead(t *testing.T) {
