@@ -324,3 +324,20 @@ func TestFollowerKnowsMoreThanTraces(t *testing.T) {
 		})
 	}
 }
+
+// What led to a follower's newest set is forgotten, and replaced by what another caller's
+// store has, which is older: the follower stays.
+func TestFollowerStaysWithItsSet(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		f := w.Follow(set("a.0"))
+		defer w.Unfollow(f)
+		older := set("a.3")
+		w.want("a.0", "a.1")
+		w.mustAsk(storing(set("a.4")), "a.1", "")
+		time.Sleep(2 * memory)
+		w.mustAsk(storing(older), "a.1", "")
+		if got := newest(f); got != "a.4" {
+			t.Errorf("got %q; want a.4", got)
+		}
+	})
+}

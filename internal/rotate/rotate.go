@@ -303,11 +303,8 @@ func (e *Engine) linkNext(at *entry, fate *Fate, now time.Time) {
 		e.table.requeue(next, now)
 		next = e.table.ensure(next.id, now)
 	}
-	if fate.Shared {
-		e.table.dropGuesses(next, at, now)
-		next = e.table.ensure(next.id, now)
-	}
-	e.table.link(at, next)
+	e.table.dropGuesses(next, at, now)
+	e.table.link(at, e.table.ensure(next.id, now))
 }
 
 // keepFor returns the class in which it is remembered what became of a token, and

@@ -147,11 +147,11 @@ func (c *call) isNewer(stored, current Tokens, now time.Time) bool {
 	return ours.is(Spent) && !theirs.is(Spent)
 }
 
-// isBehind reports whether the store's token is known to lead to the current one, or where
-// that leads, or to the last set of its session, which has no refresh token. e.mu is held.
+// isBehind reports whether the store's token is known to lead to the current one, or to the
+// last set of its session, which has no refresh token. e.mu is held.
 func (e *Engine) isBehind(stored, current Tokens, now time.Time) bool {
-	from, to := e.ID(stored.RefreshToken), e.ID(current.RefreshToken)
-	theirs, ours := e.table.get(from, now), e.table.get(to, now)
+	from := e.ID(stored.RefreshToken)
+	theirs, ours := e.table.get(from, now), e.table.get(e.ID(current.RefreshToken), now)
 	switch {
 	case theirs.leadsTo(ours):
 		return true
@@ -159,11 +159,7 @@ func (e *Engine) isBehind(stored, current Tokens, now time.Time) bool {
 		return false
 	}
 	tip, set := e.newest(from, now)
-	if set == nil {
-		return false
-	}
-	last, _ := e.newest(to, now)
-	return tip.is(Rotated) || tip == last
+	return set != nil && tip.is(Rotated)
 }
 
 // tryStore is for a token that is no good any more, or held back: the caller's store

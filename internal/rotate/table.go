@@ -187,20 +187,22 @@ func (t *table) unlink(at *entry) {
 	t.collect(next)
 }
 
-// dropGuesses is for a token that certainly became another, which was taken to lead back
-// to it: what a store had on that way was no successor.
+// dropGuesses is for a token that became another, which was taken to lead back to it: what
+// a store had on that way was no successor.
 func (t *table) dropGuesses(from, to *entry, now time.Time) {
 	if !from.leadsTo(to) {
 		return
 	}
-	for from != nil && from != to { // nil: what leads on was collected
-		guess := from
-		from = from.next
-		if guess.is(Rotated) && guess.fate.Found {
-			t.fade(guess, now)
-			t.unlink(guess)
-			t.queue(guess, now)
+	var guesses []*entry
+	for at := from; at != to; at = at.next {
+		if at.is(Rotated) && at.fate.Found {
+			guesses = append(guesses, at)
 		}
+	}
+	for _, at := range guesses {
+		t.fade(at, now)
+		t.unlink(at)
+		t.queue(at, now)
 	}
 }
 
