@@ -749,20 +749,51 @@ func TestNobodyIsAskedAboutAKnownSet(t *testing.T) {
 // A store was taken for newer, by its date. Then another process says that the store's
 // token led to the current one: that is certain, and the guess goes.
 func TestGuessYieldsToAnAnswer(t *testing.T) {
+	for name, between := range map[string]bool{"a guess": false, "a guess, and one that is forgotten": true} {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				for n := range 2 {
+					w.answers[fmt.Sprint("a.", n+1)] = func(rotate.Tokens, string) (rotate.Answer, error) {
+						return rotate.Answer{Next: set(fmt.Sprint("a.", n+2)), Shared: true}, nil
+					}
+				}
+				stored := "a.1"
+				if between {
+					stored = "b.0"
+					w.mustAsk(storing(set("a.1")), "b.0", "")
+					defer w.Unfollow(w.Follow(set("a.1")))
+					defer w.Unfollow(w.Follow(set("b.0"))) // or else the link would go
+					time.Sleep(2 * memory)
+				}
+				w.mustAsk(storing(set(stored)), "a.3", "")
+				c := storing(expired("a.3"))
+				if err := w.ask(context.Background(), c, expired("a.1"), forGrant("more")); err != nil || c.got.RefreshToken != "a.4" {
+					t.Errorf("got %q, %v; want a.4", c.got.RefreshToken, err)
+				}
+				w.want("a.3", "a.5") // of the plain grant
+				w.want("a.1", "a.5") // what is certain is still known
+				w.wantSent("a.1", 1)
+				w.wantSent("a.3", 1)
+			})
+		})
+	}
+}
+
+// The current token is spent, and what it became forgotten. The store has that, and it
+// became the last set of the session: the store is ahead.
+func TestStoreAheadLedToTheLastSet(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
-		for n := range 2 {
-			w.answers[fmt.Sprint("a.", n+1)] = func(rotate.Tokens, string) (rotate.Answer, error) {
-				return rotate.Answer{Next: set(fmt.Sprint("a.", n+2)), Shared: true}, nil
-			}
+		w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
+		w.answers["a.1"] = func(rotate.Tokens, string) (rotate.Answer, error) {
+			return rotate.Answer{Next: rotate.Tokens{AccessToken: "at-last", ExpiresAt: time.Now().Add(life)}}, nil
 		}
-		w.mustAsk(storing(set("a.1")), "a.3", "")
-		c := storing(expired("a.3"))
-		if err := w.ask(context.Background(), c, expired("a.1"), forGrant("more")); err != nil || c.got.RefreshToken != "a.4" {
-			t.Errorf("got %q, %v; want a.4", c.got.RefreshToken, err)
+		w.want("a.0", "a.1")
+		time.Sleep(2 * memory)
+		w.want("a.1", "")
+		c := storing(expired("a.1"))
+		if w.mustAsk(c, "a.0", ""); c.got.AccessToken != "at-last" {
+			t.Errorf("got %s; want at-last", c.got.AccessToken)
 		}
-		w.want("a.3", "a.5") // of the plain grant
-		w.want("a.1", "a.5") // what is certain is still known
-		w.wantSent("a.1", 1)
-		w.wantSent("a.3", 1)
+		w.wantSent("a.0", 1)
 	})
 }

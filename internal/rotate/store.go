@@ -158,8 +158,8 @@ func (e *Engine) isBehind(stored, current Tokens, now time.Time) bool {
 	case ours.leadsTo(theirs):
 		return false
 	}
-	tip, set := e.newest(from, now)
-	return set != nil && tip.is(Rotated)
+	tip, _ := e.newest(from, now)
+	return tip.is(Rotated)
 }
 
 // tryStore is for a token that is no good any more, or held back: the caller's store
