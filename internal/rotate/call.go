@@ -71,7 +71,7 @@ func (e *Engine) newCall(ctx context.Context, want Call) *call {
 	c := &call{Call: want, engine: e, ctx: ctx, came: time.Now(), id: e.ID(want.Have.RefreshToken)}
 	c.currentID = c.id
 	c.limit = e.Clock.Limit(c.most())
-	if set := e.known(want.Follower); set != nil {
+	if set := e.known(want.Follower); set != nil && !c.isNoNews(set) {
 		c.goOn(set)
 	}
 	return c
@@ -134,18 +134,20 @@ func (c *call) lookUp() (known *Fate, f *flight, err error) {
 // catchUp has the call go on from the newest set that is known. tip is the entry of its
 // token. e.mu is held.
 func (c *call) catchUp(now time.Time) (tip *entry, newest *Fate) {
-	e := c.engine
-	tip, newest = e.newest(c.currentID, now)
-	if newest == nil {
+	tip, newest = c.engine.latest(c.currentID, now)
+	if newest == nil || c.isNoNews(newest) {
 		newest = c.made
-	}
-	if tip.is(Reusable) && e.Compare(tip.fate.Next, *c.current()) > 0 {
-		newest = tip.fate
 	}
 	if newest != nil {
 		c.goOn(newest)
 	}
 	return tip, newest
+}
+
+// isNoNews reports whether a set has the call's own refresh token, and is no newer.
+func (c *call) isNoNews(fate *Fate) bool {
+	set := c.current()
+	return fate.Next.RefreshToken == set.RefreshToken && c.engine.Compare(fate.Next, *set) <= 0
 }
 
 // board joins the flight that spends the call's token, or begins it. e.mu is held.

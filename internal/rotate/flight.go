@@ -9,7 +9,7 @@ import (
 )
 
 // flight is one refresh token being spent. What stands below done is set before that
-// is closed.
+// is closed, and does not change then; what is heard before is guarded by Engine.mu.
 type flight struct {
 	at          *entry
 	have        Tokens // what is spent
@@ -233,8 +233,8 @@ func (c *call) wait(f *flight) (*Fate, error) {
 	return nil, nil
 }
 
-// hasNewer reports whether a flight at an issuer that does not rotate began with an older
-// set than this call has: what it brought may be older, too.
+// hasNewer reports whether a flight at an issuer that does not rotate began with an
+// older set than this call has: what it brought may be older, too.
 func (c *call) hasNewer(f *flight) bool {
 	return f.fate.State == Reusable && c.engine.Compare(f.have, *c.current()) < 0
 }
@@ -275,8 +275,8 @@ const peekTime = 2 * time.Second
 
 // followElsewhere learns what the successors of another process's set became there:
 // an older set must not be stored over a newer one. It takes the place of a flight,
-// so that a coordinator is never asked twice at once for one token. It ends at the token
-// of who asks, which may have a flight of its own.
+// so that a coordinator is never asked twice at once for one token. It ends at the
+// token of who asks, which may have a flight of its own.
 func (e *Engine) followElsewhere(ctx context.Context, set Tokens, own string, most time.Duration) {
 	ctx, cancel := e.Clock.WithTimeout(ctx, min(most, peekTime))
 	defer cancel()
@@ -315,8 +315,8 @@ func (e *Engine) hear(f *flight, fate *Fate) {
 	close(f.heard)
 }
 
-// believe returns what a flight has heard, and notes that if it has not landed: it may be
-// waiting for the flight of who asks.
+// believe returns what a flight has heard, and notes that if it has not landed: it may
+// be waiting for the flight of who asks.
 func (e *Engine) believe(f *flight) *Fate {
 	now := e.now()
 	e.mu.Lock()

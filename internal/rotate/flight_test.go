@@ -128,28 +128,42 @@ func TestStoreIsReadAfterTheCallerCame(t *testing.T) {
 // caller's own, where the one that is known here is no newer.
 func TestNewestSetOfATokenThatStays(t *testing.T) {
 	for compare, want := range map[int]string{-1: "at-own", 0: "at-own", 1: "at-known"} {
-		t.Run(fmt.Sprintf("compares %d", compare), func(t *testing.T) {
-			in(t, func(t *testing.T, w *world) {
-				sent := ""
-				w.answers["a.0"] = func(have rotate.Tokens, grant string) (rotate.Answer, error) {
-					sent = have.AccessToken
-					return rotate.Answer{Next: rotate.Tokens{AccessToken: "at-known", RefreshToken: "a.0"}, Grant: grant}, nil
-				}
-				_, _ = w.get("a.0") // it has expired already
-				w.Compare = func(set, another rotate.Tokens) int {
-					if set.AccessToken == another.AccessToken {
-						return 0
+		for _, by := range []string{"the table", "a follower", "a follower of its own"} {
+			t.Run(fmt.Sprintf("%s knows, compares %d", by, compare), func(t *testing.T) {
+				in(t, func(t *testing.T, w *world) {
+					sent := ""
+					w.answers["a.0"] = func(have rotate.Tokens, grant string) (rotate.Answer, error) {
+						sent = have.AccessToken
+						return rotate.Answer{Next: rotate.Tokens{AccessToken: "at-known", RefreshToken: "a.0"}, Grant: grant}, nil
 					}
-					return compare
-				}
-				own := expired("a.0")
-				own.AccessToken = "at-own"
-				_ = w.ask(t.Context(), &caller{}, own, nil)
-				if sent != want {
-					t.Errorf("refreshed %s; want %s", sent, want)
-				}
+					var f *rotate.Follower
+					if by != "the table" {
+						f = w.Follow(set("a.0"))
+						defer w.Unfollow(f)
+					}
+					_, _ = w.get("a.0") // it has expired already
+					if f != nil {
+						time.Sleep(48 * time.Hour) // the table has forgotten
+					}
+					w.Compare = func(set, another rotate.Tokens) int {
+						if set.AccessToken == another.AccessToken {
+							return 0
+						}
+						return compare
+					}
+					own := expired("a.0")
+					own.AccessToken = "at-own"
+					_ = w.ask(t.Context(), &caller{}, own, func(call *rotate.Call) {
+						if by == "a follower of its own" {
+							call.Follower = f
+						}
+					})
+					if sent != want {
+						t.Errorf("refreshed %s; want %s", sent, want)
+					}
+				})
 			})
-		})
+		}
 	}
 }
 

@@ -65,9 +65,10 @@ func (f *Follower) setRoot(at *entry) {
 	f.root, f.at = at, at
 }
 
-// knower returns a follower that knows what a token became, where the table has forgotten
-// it: one that began with it, or one that stands where the traces lead. Nil: there is
-// none. Which one is chance: they differ only where what a store had was replaced.
+// knower returns a follower that knows what a token became, where the table has
+// forgotten it: one that began with it, or one that stands where the traces lead. Nil:
+// there is none. Which one is chance: they differ only where what a store had was
+// replaced.
 func (e *Engine) knower(at *entry) *Follower {
 	if at == nil || at.is(Rotated) {
 		return nil

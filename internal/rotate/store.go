@@ -49,7 +49,8 @@ func (c *call) readStore(current Tokens, reserve time.Duration) (*Fate, error) {
 	return c.noteNewer(*stored.Load(), current, ahead), nil
 }
 
-// askOthers asks the other processes as long as there is doubt, and something new comes.
+// askOthers asks the other processes as long as there is doubt, and something new
+// comes.
 func (c *call) askOthers(ctx context.Context, stored, current Tokens, reserve time.Duration) (ahead bool, err error) {
 	e := c.engine
 	doubt, ahead := c.inDoubt(stored, current)
@@ -147,8 +148,8 @@ func (c *call) isNewer(stored, current Tokens, now time.Time) bool {
 	return ours.is(Spent) && !theirs.is(Spent)
 }
 
-// isBehind reports whether the store's token is known to lead to the current one, or to the
-// last set of its session, which has no refresh token. e.mu is held.
+// isBehind reports whether the store's token is known to lead to the current one, or to
+// the last set of its session, which has no refresh token. e.mu is held.
 func (e *Engine) isBehind(stored, current Tokens, now time.Time) bool {
 	from := e.ID(stored.RefreshToken)
 	theirs, ours := e.table.get(from, now), e.table.get(e.ID(current.RefreshToken), now)

@@ -187,8 +187,8 @@ func (t *table) unlink(at *entry) {
 	t.collect(next)
 }
 
-// dropGuesses is for a token that became another, which was taken to lead back to it: what
-// a store had on that way was no successor.
+// dropGuesses is for a token that became another, which was taken to lead back to it:
+// what a store had on that way was no successor.
 func (t *table) dropGuesses(from, to *entry, now time.Time) {
 	if !from.leadsTo(to) {
 		return
