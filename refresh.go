@@ -238,36 +238,36 @@ func (c *IdpClient) agentWith(fate *rotate.Fate) (*Agent, error) {
 }
 
 // Load reads the caller's session store.
-func (r *renewal) Load(ctx context.Context) (rotate.Tokens, error) {
+func (r *renewal) Load(ctx context.Context) (*rotate.Tokens, error) {
 	own, err := r.own()
 	if err != nil {
-		return rotate.Tokens{}, err
+		return nil, err
 	}
 	stored, err := r.reload(ctx)
 	switch {
 	case err != nil && r.ctx.Err() != nil:
-		return rotate.Tokens{}, callerLeft(r.ctx) // whatever the store calls it
+		return nil, callerLeft(r.ctx) // whatever the store calls it
 	case err != nil:
 		cause := masked(err, secretsOf(stored, r.tokens)...)
-		return rotate.Tokens{}, refreshFailed(codeTransport, "Reload: "+cause.Error(), cause)
+		return nil, refreshFailed(codeTransport, "Reload: "+cause.Error(), cause)
 	case stored.isZero():
-		return rotate.Tokens{}, refreshFailed(ErrSessionExpired, "the session has ended meanwhile", nil)
+		return nil, refreshFailed(ErrSessionExpired, "the session has ended meanwhile", nil)
 	case stored == r.tokens:
-		return rotate.Tokens(stored), nil
+		return (*rotate.Tokens)(&stored), nil
 	}
 	owner, err := r.client.agentOf(stored)
 	if err != nil {
-		return rotate.Tokens{}, &RefreshError{cause: err}
+		return nil, &RefreshError{cause: err}
 	}
 	if owner.ID != own.ID {
-		return rotate.Tokens{}, &RefreshError{cause: subjectMismatch(own.ID, owner.ID, secretsOf(stored, r.tokens)...)}
+		return nil, &RefreshError{cause: subjectMismatch(own.ID, owner.ID, secretsOf(stored, r.tokens)...)}
 	}
 	if r.client.cfg.VerifyStoredTokens {
 		if err := r.client.verifyStored(ctx, &stored); err != nil {
-			return rotate.Tokens{}, &RefreshError{cause: err}
+			return nil, &RefreshError{cause: err}
 		}
 	}
-	return rotate.Tokens(stored), nil
+	return (*rotate.Tokens)(&stored), nil
 }
 
 // Save is OnRefresh.
@@ -397,9 +397,9 @@ func (c *IdpClient) identify(ctx context.Context, renewed *Agent, r *renewal) (*
 
 // redeem spends a refresh token and logs it, unless the user has signed out while the
 // flight waited for its store or its turn.
-func (c *IdpClient) redeem(ctx context.Context, have rotate.Tokens, grant string, leader any) (answer rotate.Answer, err error) {
+func (c *IdpClient) redeem(ctx context.Context, have rotate.Tokens, grant string, leader any) (answer *rotate.Answer, err error) {
 	if c.sessions.Revoked(have.RefreshToken) {
-		return rotate.Answer{}, rotate.ErrRevoked
+		return nil, rotate.ErrRevoked
 	}
 	began := time.Now()
 	err = refreshFailed(codeTransport, "the refresh ended without an answer", nil) // a panic
@@ -407,20 +407,22 @@ func (c *IdpClient) redeem(ctx context.Context, have rotate.Tokens, grant string
 		var failed *RefreshError
 		// Where a set came that cannot be used, the issuer did not end the session.
 		ended := SessionEnded(err) && errors.As(err, &failed) && failed.tokens == nil
-		record.Spend{
-			End: endOf(context.Background(), began, err), Expires: answer.Next.ExpiresAt, Ended: ended,
-		}.Log(ctx, c.log, c.shortID(have.RefreshToken))
+		spend := record.Spend{End: endOf(context.Background(), began, err), Ended: ended}
+		if answer != nil {
+			spend.Expires = answer.Next.ExpiresAt
+		}
+		spend.Log(ctx, c.log, c.shortID(have.RefreshToken))
 	}()
 	return c.spend(ctx, have, grant, leader)
 }
 
 // spend sends the refresh token to the issuer (RFC 6749 section 6), once, and
 // verifies what comes back.
-func (c *IdpClient) spend(ctx context.Context, have rotate.Tokens, grant string, leader any) (rotate.Answer, error) {
+func (c *IdpClient) spend(ctx context.Context, have rotate.Tokens, grant string, leader any) (*rotate.Answer, error) {
 	r, current := leader.(*renewal), TokenSet(have)
 	url, err := c.needEndpoint("Token", c.endpoints.Token)
 	if err != nil {
-		return rotate.Answer{}, &rotate.Failure{Err: err}
+		return nil, &rotate.Failure{Err: err}
 	}
 	var form endpoint.Params
 	form.Add("grant_type", "refresh_token")
@@ -430,11 +432,11 @@ func (c *IdpClient) spend(ctx context.Context, have rotate.Tokens, grant string,
 	sentAt := c.now()
 	answer, err := c.requestTokens(ctx, opRefresh, codeRefreshError, url, &form, secretsOf(current)...)
 	if err != nil {
-		return rotate.Answer{}, refusedToRefresh(err, len(r.resources)+len(r.scopes) > 0)
+		return nil, refusedToRefresh(err, len(r.resources)+len(r.scopes) > 0)
 	}
 	set := TokenSet(answer.Set)
 	if !answer.Usable() {
-		return rotate.Answer{}, unusable(answer, set)
+		return nil, unusable(answer, set)
 	}
 	if fault := answer.Fault(); fault != "" {
 		record.OddAnswer(ctx, c.log, c.shortID(current.RefreshToken)(), fault)
@@ -442,9 +444,9 @@ func (c *IdpClient) spend(ctx context.Context, have rotate.Tokens, grant string,
 	set.RefreshToken = cmp.Or(set.RefreshToken, current.RefreshToken)
 	set.Scope = cmp.Or(set.Scope, current.Scope)
 	if err := c.verifyOrDropIDToken(ctx, r.agent.ID, current, &set, sentAt); err != nil {
-		return rotate.Answer{}, refusedAnswer(err, set)
+		return nil, refusedAnswer(err, set)
 	}
-	redeemed := rotate.Answer{Next: rotate.Tokens(set), Grant: grant}
+	redeemed := &rotate.Answer{Next: rotate.Tokens(set), Grant: grant}
 	if decoded, err := storedClaims(set.IDToken); err == nil {
 		redeemed.Decoded = &decoded
 	}

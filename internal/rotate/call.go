@@ -154,7 +154,7 @@ func (c *call) isNoNews(fate *Fate) bool {
 func (c *call) board(now time.Time) *flight {
 	at := c.engine.table.ensure(c.currentID, now)
 	if at.flight == nil {
-		c.engine.beginFlight(at, *c.current(), c.Grant).leader = c
+		c.engine.beginFlight(at, c.current(), c.Grant).leader = c
 	}
 	if at.flight.grant == c.Grant {
 		at.flight.takers++

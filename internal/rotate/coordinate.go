@@ -27,7 +27,7 @@ type Coordinator struct {
 	ID    func(refreshToken string) string
 	Clock *awake.Clock
 	// Once spends the token, as [Engine.Redeem].
-	Once func(ctx context.Context, have Tokens, grant string, owner any) (Answer, error)
+	Once func(ctx context.Context, have Tokens, grant string, owner any) (*Answer, error)
 	// Refusal returns what other processes are told of an error, false where it is
 	// not final: another process may try.
 	Refusal func(error) (Refusal, bool)
@@ -62,14 +62,14 @@ const publishTime = 5 * time.Second
 
 // Redeem redeems the refresh token, or learns from another process what became of
 // it.
-func (c *Coordinator) Redeem(ctx context.Context, have Tokens, grant string, owner any) (Answer, error) {
+func (c *Coordinator) Redeem(ctx context.Context, have Tokens, grant string, owner any) (*Answer, error) {
 	turn := Turn{Began: time.Now(), Source: record.Process}
 	id := c.ID(have.RefreshToken)
 	own := redemption{done: make(chan struct{})}
 	sealed, err := c.do(ctx, id, own.done, func(context.Context) ([]byte, error) {
 		// Under the flight's context: a coordinator that ends its own in the middle,
 		// because its lease ran out, would only lose the answer.
-		answer, err := own.run(func() (Answer, error) { return c.once(ctx, have, grant, owner) })
+		answer, err := own.run(func() (*Answer, error) { return c.once(ctx, have, grant, owner) })
 		if err == errLate {
 			return nil, c.Failed(have, err.Error(), nil)
 		}
@@ -86,23 +86,23 @@ func (c *Coordinator) Redeem(ctx context.Context, have Tokens, grant string, own
 		return own.answer, own.err
 	case err != nil:
 		turn.Err = c.Failed(have, "failed", err)
-		return Answer{}, turn.Err
+		return nil, turn.Err
 	}
 	return c.open(id, have, sealed, &turn.Err)
 }
 
 // once is Once, whose panic is a passing failure: the token may be spent.
-func (c *Coordinator) once(ctx context.Context, have Tokens, grant string, owner any) (answer Answer, err error) {
+func (c *Coordinator) once(ctx context.Context, have Tokens, grant string, owner any) (answer *Answer, err error) {
 	defer func() {
 		if fault := recover(); fault != nil {
-			answer, err = Answer{}, c.Failed(have, "", c.Fault(fault))
+			answer, err = nil, c.Failed(have, "", c.Fault(fault))
 		}
 	}()
 	return c.Once(ctx, have, grant, owner)
 }
 
 // Peek returns what other processes have made of a token, if anything.
-func (c *Coordinator) Peek(ctx context.Context, have Tokens) (Answer, bool) {
+func (c *Coordinator) Peek(ctx context.Context, have Tokens) (*Answer, bool) {
 	id := c.ID(have.RefreshToken)
 	// An error brings nothing that could be opened.
 	sealed, _ := c.do(ctx, id, nil, func(context.Context) ([]byte, error) { return nil, errPeek })
@@ -121,7 +121,7 @@ var (
 )
 
 // publish seals what a redemption brought, final refusals included.
-func (c *Coordinator) publish(id string, have Tokens, answer Answer, err error) ([]byte, error) {
+func (c *Coordinator) publish(id string, have Tokens, answer *Answer, err error) ([]byte, error) {
 	plain := c.shared(have, answer, err)
 	if plain == nil {
 		return nil, cmp.Or(err, errReused)
@@ -131,7 +131,7 @@ func (c *Coordinator) publish(id string, have Tokens, answer Answer, err error) 
 
 // shared returns what other processes are told of a redemption, nil for nothing:
 // another process may try, or use the same token again.
-func (c *Coordinator) shared(have Tokens, answer Answer, err error) []byte {
+func (c *Coordinator) shared(have Tokens, answer *Answer, err error) []byte {
 	if err != nil {
 		refusal, final := c.Refusal(err)
 		if !final {
@@ -182,7 +182,7 @@ func (c *Coordinator) do(ctx context.Context, id string, redeemed <-chan struct{
 type redemption struct {
 	done   chan struct{} // closed when answer and err are set
 	began  time.Time
-	answer Answer
+	answer *Answer
 	err    error
 
 	mu      sync.Mutex // guards all below
@@ -191,14 +191,14 @@ type redemption struct {
 }
 
 // run redeems, or waits for what the first call of spend brings.
-func (r *redemption) run(redeem func() (Answer, error)) (Answer, error) {
+func (r *redemption) run(redeem func() (*Answer, error)) (*Answer, error) {
 	r.mu.Lock()
 	first, late := !r.started, !r.started && r.over
 	r.started = !late
 	r.mu.Unlock()
 	switch {
 	case late:
-		return Answer{}, errLate
+		return nil, errLate
 	case first:
 		defer close(r.done)
 		r.began = time.Now()
@@ -230,7 +230,7 @@ const (
 	keyRefused = "refused"
 )
 
-func (a Answer) append(dst []byte) []byte {
+func (a *Answer) append(dst []byte) []byte {
 	dst = append(dst, `{"`+keyTokens+`":`...)
 	dst = append(dst, a.Next.JSON()...)
 	dst = append(dst, `,"`+keyGrant+`":`...)
@@ -251,26 +251,26 @@ func (r Refusal) append(dst []byte) []byte {
 // open reads what another process published for a refresh token. What another
 // version wrote, and this one cannot read, ends no session: unreadable is then the
 // error, too.
-func (c *Coordinator) open(id string, have Tokens, sealed []byte, unreadable *error) (Answer, error) {
+func (c *Coordinator) open(id string, have Tokens, sealed []byte, unreadable *error) (*Answer, error) {
 	plain, err := seal.Open(have.RefreshToken, id, sealed)
 	if err != nil {
 		*unreadable = c.Failed(have, "", err)
-		return Answer{}, *unreadable
+		return nil, *unreadable
 	}
 	answer, refusal, err := readShared(string(plain))
 	switch {
 	case err != nil:
 	case refusal != nil && refusal.Code != "":
-		return Answer{}, c.Refused(have.RefreshToken, *refusal)
+		return nil, c.Refused(have.RefreshToken, *refusal)
 	case answer.Next.AccessToken != "" && answer.Next.RefreshToken != have.RefreshToken:
 		return answer, nil // following a token to itself would never end
 	}
 	*unreadable = c.Failed(have, "the result cannot be read", err)
-	return Answer{}, *unreadable
+	return nil, *unreadable
 }
 
-func readShared(plain string) (answer Answer, refusal *Refusal, err error) {
-	answer.Shared = true
+func readShared(plain string) (answer *Answer, refusal *Refusal, err error) {
+	answer = &Answer{Shared: true}
 	r := strictjson.NewReader(plain)
 	for m := r.Members(); m.Next(); {
 		switch m.Name {

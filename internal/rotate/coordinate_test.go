@@ -21,7 +21,7 @@ func TestPanicOfACoordinatedRequest(t *testing.T) {
 				return shared, err
 			},
 			ID: func(refreshToken string) string { return refreshToken }, Clock: &awake.Clock{},
-			Once:    func(context.Context, rotate.Tokens, string, any) (rotate.Answer, error) { panic("broken") },
+			Once:    func(context.Context, rotate.Tokens, string, any) (*rotate.Answer, error) { panic("broken") },
 			Refusal: func(error) (rotate.Refusal, bool) { return rotate.Refusal{}, false },
 			Failed:  func(_ rotate.Tokens, _ string, cause error) error { return fmt.Errorf("%w: %w", errPassing, cause) },
 			Turned:  func(context.Context, rotate.Tokens, rotate.Turn) {},

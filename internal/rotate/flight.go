@@ -31,8 +31,8 @@ type flight struct {
 }
 
 // beginFlight is for an entry that has none. e.mu is held.
-func (e *Engine) beginFlight(at *entry, have Tokens, grant string) *flight {
-	at.flight = &flight{at: at, have: have, grant: grant, boarded: at.generation, heard: make(chan struct{}), done: make(chan struct{})}
+func (e *Engine) beginFlight(at *entry, have *Tokens, grant string) *flight {
+	at.flight = &flight{at: at, have: *have, grant: grant, boarded: at.generation, heard: make(chan struct{}), done: make(chan struct{})}
 	e.table.dequeue(at) // land puts it back
 	return at.flight
 }
@@ -56,7 +56,7 @@ func (c *call) lead(f *flight) (*Fate, error) {
 	}
 	if c.Loads {
 		began := time.Now()
-		if found, err = c.readStore(f.have, c.reserve()); err != nil || found != nil {
+		if found, err = c.readStore(&f.have, c.reserve()); err != nil || found != nil {
 			return nil, err
 		}
 		f.storeReadAt = began // what has failed was not read for anybody
@@ -99,7 +99,7 @@ func (e *Engine) runFlight(ctx context.Context, f *flight) {
 	fate, err := e.redeem(ctx, f)
 	if fate != nil && fate.Shared {
 		e.hear(f, fate)
-		e.followElsewhere(ctx, fate.Next, f.have.RefreshToken, peekTime)
+		e.followElsewhere(ctx, &fate.Next, f.have.RefreshToken, peekTime)
 	}
 	if discarded := e.land(f, fate, err); discarded != nil {
 		e.Discard(ctx, *discarded)
@@ -119,13 +119,13 @@ func (e *Engine) redeem(ctx context.Context, f *flight) (fate *Fate, err error) 
 		return nil, err
 	}
 	return &Fate{
-		State: stateOf(answer, f.have), Next: answer.Next, Grant: answer.Grant, Shared: answer.Shared,
+		State: stateOf(answer, &f.have), Next: answer.Next, Grant: answer.Grant, Shared: answer.Shared,
 		Decoded: answer.Decoded, HaveOwner: f.owner,
 	}, nil
 }
 
 // stateOf is Rotated at an issuer that rotates, and Reusable at any other.
-func stateOf(answer Answer, spent Tokens) State {
+func stateOf(answer *Answer, spent *Tokens) State {
 	if answer.Next.RefreshToken == spent.RefreshToken {
 		return Reusable
 	}
@@ -277,7 +277,7 @@ const peekTime = 2 * time.Second
 // an older set must not be stored over a newer one. It takes the place of a flight,
 // so that a coordinator is never asked twice at once for one token. It ends at the
 // token of who asks, which may have a flight of its own.
-func (e *Engine) followElsewhere(ctx context.Context, set Tokens, own string, most time.Duration) {
+func (e *Engine) followElsewhere(ctx context.Context, set *Tokens, own string, most time.Duration) {
 	ctx, cancel := e.Clock.WithTimeout(ctx, min(most, peekTime))
 	defer cancel()
 	for e.Peek != nil && set.RefreshToken != "" && set.RefreshToken != own {
@@ -300,7 +300,7 @@ func (e *Engine) followElsewhere(ctx context.Context, set Tokens, own string, mo
 		if fate == nil {
 			return
 		}
-		set = fate.Next
+		set = &fate.Next
 	}
 }
 
@@ -329,7 +329,7 @@ func (e *Engine) believe(f *flight) *Fate {
 
 // boardToPeek joins the flight of a set's token, or begins one that only peeks. Where
 // it is known what the token became there is none.
-func (e *Engine) boardToPeek(set Tokens) (f *flight, leads bool) {
+func (e *Engine) boardToPeek(set *Tokens) (f *flight, leads bool) {
 	now := e.now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -343,8 +343,8 @@ func (e *Engine) boardToPeek(set Tokens) (f *flight, leads bool) {
 	return e.beginFlight(at, set, peeking), true
 }
 
-func (e *Engine) peek(ctx context.Context, set Tokens) *Fate {
-	answer, ok := e.Peek(ctx, set)
+func (e *Engine) peek(ctx context.Context, set *Tokens) *Fate {
+	answer, ok := e.Peek(ctx, *set)
 	if !ok {
 		return nil
 	}

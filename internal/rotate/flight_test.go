@@ -57,11 +57,11 @@ func TestFailureOfAnOverdueRequest(t *testing.T) {
 		t.Run(fmt.Sprint("after ", came), func(t *testing.T) {
 			in(t, func(t *testing.T, w *world) {
 				first, redeem := true, w.Redeem
-				w.Redeem = func(ctx context.Context, have rotate.Tokens, grant string, owner any) (rotate.Answer, error) {
+				w.Redeem = func(ctx context.Context, have rotate.Tokens, grant string, owner any) (*rotate.Answer, error) {
 					if first {
 						first = false
 						time.Sleep(timeout + 10*time.Second)
-						return rotate.Answer{}, errPassing
+						return nil, errPassing
 					}
 					return redeem(ctx, have, grant, owner)
 				}
@@ -252,10 +252,10 @@ func elsewhere(w *world) (peeked *int) {
 		return rotate.Answer{Next: set("a.1"), Grant: grant, Shared: true}, nil
 	}
 	peeked = new(int)
-	w.Peek = func(_ context.Context, have rotate.Tokens) (rotate.Answer, bool) {
+	w.Peek = func(_ context.Context, have rotate.Tokens) (*rotate.Answer, bool) {
 		*peeked++
 		time.Sleep(time.Second)
-		return rotate.Answer{Next: set("a.2"), Shared: true}, have.RefreshToken == "a.1"
+		return &rotate.Answer{Next: set("a.2"), Shared: true}, have.RefreshToken == "a.1"
 	}
 	return peeked
 }
@@ -362,8 +362,8 @@ func TestLeaderStays(t *testing.T) {
 func TestSuccessorsElsewhereAreFollowed(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		elsewhere(w)
-		w.Peek = func(_ context.Context, have rotate.Tokens) (rotate.Answer, bool) {
-			return rotate.Answer{Next: set(next(have.RefreshToken, 1)), Shared: true}, have.RefreshToken != "a.3"
+		w.Peek = func(_ context.Context, have rotate.Tokens) (*rotate.Answer, bool) {
+			return &rotate.Answer{Next: set(next(have.RefreshToken, 1)), Shared: true}, have.RefreshToken != "a.3"
 		}
 		w.want("a.0", "a.3")
 	})
@@ -420,18 +420,18 @@ func TestPatience(t *testing.T) {
 		{"others, who are asked in doubt", func(w *world) {
 			w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
 			w.want("a.0", "a.1")
-			w.Peek = func(ctx context.Context, _ rotate.Tokens) (rotate.Answer, bool) {
+			w.Peek = func(ctx context.Context, _ rotate.Tokens) (*rotate.Answer, bool) {
 				<-ctx.Done()
-				return rotate.Answer{}, false
+				return nil, false
 			}
 		}, patience - 100*time.Millisecond, []string{"b.0"}},
 		{"a set that is given back", func(w *world) {
 			w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
 			w.Discard = func(context.Context, rotate.Tokens) { time.Sleep(2 * patience) }
 			w.want("a.0", "a.1")
-			w.Peek = func(context.Context, rotate.Tokens) (rotate.Answer, bool) {
+			w.Peek = func(context.Context, rotate.Tokens) (*rotate.Answer, bool) {
 				w.Revoke("b.0")
-				return rotate.Answer{Next: set("b.1"), Shared: true}, true
+				return &rotate.Answer{Next: set("b.1"), Shared: true}, true
 			}
 		}, 0, []string{"b.0"}},
 		{"the store, after a refusal", dead, almost, []string{"a.0", "a.0"}},

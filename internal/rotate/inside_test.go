@@ -58,7 +58,7 @@ func TestNestedCalls(t *testing.T) {
 						c.save = func(ctx context.Context, _ rotate.Tokens) error { nested(ctx); return nil }
 					case "Redeem":
 						redeem := w.Redeem
-						w.Redeem = func(ctx context.Context, have rotate.Tokens, grant string, owner any) (rotate.Answer, error) {
+						w.Redeem = func(ctx context.Context, have rotate.Tokens, grant string, owner any) (*rotate.Answer, error) {
 							nested(ctx)
 							return redeem(ctx, have, grant, owner)
 						}

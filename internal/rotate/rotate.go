@@ -104,7 +104,7 @@ type Caller interface {
 	Owner() (any, error)
 	// Load reads the caller's session store. Where the user has signed out
 	// meanwhile, its error says so.
-	Load(context.Context) (Tokens, error)
+	Load(context.Context) (*Tokens, error)
 	// Accept checks that a set is this caller's before anything is done with it.
 	Accept(*Fate) error
 	// Save writes the caller's session store.
@@ -179,10 +179,10 @@ type Engine struct {
 	// IssuerAndClient keeps equal tokens of two issuers or clients apart.
 	IssuerAndClient string
 	// Redeem spends have.RefreshToken, once. Its error is a [Failure], or passing.
-	Redeem func(ctx context.Context, have Tokens, grant string, owner any) (Answer, error)
+	Redeem func(ctx context.Context, have Tokens, grant string, owner any) (*Answer, error)
 	// Peek returns what other processes have made of a refresh token; nil: there are
 	// none.
-	Peek func(ctx context.Context, have Tokens) (Answer, bool)
+	Peek func(ctx context.Context, have Tokens) (*Answer, bool)
 	// Discard is for a set that came for a token that was revoked meanwhile.
 	Discard func(ctx context.Context, set Tokens)
 	// Fault is the error of a Redeem that panicked.

@@ -392,13 +392,13 @@ func TestRevocationIsRenewed(t *testing.T) {
 func TestNewestSetIsGivenBack(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		redeem := w.Redeem
-		w.Redeem = func(ctx context.Context, have rotate.Tokens, grant string, owner any) (rotate.Answer, error) {
+		w.Redeem = func(ctx context.Context, have rotate.Tokens, grant string, owner any) (*rotate.Answer, error) {
 			answer, err := redeem(ctx, have, grant, owner)
 			answer.Shared = true
 			return answer, err
 		}
-		w.Peek = func(_ context.Context, have rotate.Tokens) (rotate.Answer, bool) {
-			return rotate.Answer{Next: set(next(have.RefreshToken, 1)), Shared: true}, have.RefreshToken == "a.1"
+		w.Peek = func(_ context.Context, have rotate.Tokens) (*rotate.Answer, bool) {
+			return &rotate.Answer{Next: set(next(have.RefreshToken, 1)), Shared: true}, have.RefreshToken == "a.1"
 		}
 		w.slow(time.Second)
 		done := testkit.After(func() { w.wantErr("a.0", rotate.ErrRevoked) })
@@ -439,9 +439,9 @@ func TestOthersKnowWhichIsNewer(t *testing.T) {
 					}
 					return tc.compare
 				}
-				w.Peek = func(_ context.Context, have rotate.Tokens) (rotate.Answer, bool) {
+				w.Peek = func(_ context.Context, have rotate.Tokens) (*rotate.Answer, bool) {
 					first := tc.elsewhere + ".1"
-					return rotate.Answer{Next: expired(next(first, 1)), Shared: true}, have.RefreshToken == first
+					return &rotate.Answer{Next: expired(next(first, 1)), Shared: true}, have.RefreshToken == first
 				}
 				c := storing(expiredUnless(tc.want, tc.stored))
 				if err := w.ask(context.Background(), c, expired(tc.have), nil); err != nil || c.got.RefreshToken != tc.want {
@@ -460,7 +460,7 @@ func TestStoreIsSpentWhileInDoubt(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		w.Memory = -1
 		w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
-		w.Peek = func(context.Context, rotate.Tokens) (rotate.Answer, bool) { return rotate.Answer{}, false }
+		w.Peek = func(context.Context, rotate.Tokens) (*rotate.Answer, bool) { return nil, false }
 		w.slow(time.Second)
 		spends := testkit.After(func() { w.want("b.0", "b.1") })
 		c := storing(set("b.0"))
@@ -479,8 +479,8 @@ func TestStoreIsSpentWhileInDoubt(t *testing.T) {
 func TestStoreAheadWhoseSetWentOnElsewhere(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
-		w.Peek = func(_ context.Context, have rotate.Tokens) (rotate.Answer, bool) {
-			return rotate.Answer{Next: set("a.2"), Shared: true}, have.RefreshToken == "a.1"
+		w.Peek = func(_ context.Context, have rotate.Tokens) (*rotate.Answer, bool) {
+			return &rotate.Answer{Next: set("a.2"), Shared: true}, have.RefreshToken == "a.1"
 		}
 		w.want("a.0", "a.1")
 		defer w.Unfollow(w.Follow(set("a.1")))
@@ -498,9 +498,9 @@ func TestStoreAheadWhoseSetWentOnElsewhere(t *testing.T) {
 func TestStoreBehindByWhatSeveralProcessesDid(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
-		w.Peek = func(_ context.Context, have rotate.Tokens) (rotate.Answer, bool) {
+		w.Peek = func(_ context.Context, have rotate.Tokens) (*rotate.Answer, bool) {
 			name := have.RefreshToken
-			return rotate.Answer{Next: set(next(name, 1)), Shared: true}, name == "a.0" || name == "a.2"
+			return &rotate.Answer{Next: set(next(name, 1)), Shared: true}, name == "a.0" || name == "a.2"
 		}
 		w.want("a.1", "a.2")
 		c := storing(set("a.0"))
@@ -514,9 +514,9 @@ func TestStoreBehindByWhatSeveralProcessesDid(t *testing.T) {
 func TestWhoLeavesInDoubtSaysNothing(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
-		w.Peek = func(ctx context.Context, _ rotate.Tokens) (rotate.Answer, bool) {
+		w.Peek = func(ctx context.Context, _ rotate.Tokens) (*rotate.Answer, bool) {
 			_ = testkit.Wait(ctx, time.Second)
-			return rotate.Answer{}, false
+			return nil, false
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
 		defer cancel()
@@ -556,7 +556,7 @@ func TestTwoInDoubtOfEachOther(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		w.chain("a", 1)
 		w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
-		w.Peek = func(context.Context, rotate.Tokens) (rotate.Answer, bool) { return rotate.Answer{}, false }
+		w.Peek = func(context.Context, rotate.Tokens) (*rotate.Answer, bool) { return nil, false }
 		w.answers["a.1"] = func(_ rotate.Tokens, grant string) (rotate.Answer, error) {
 			return rotate.Answer{Next: expired("a.2"), Grant: grant, Shared: true}, nil
 		}
@@ -580,7 +580,7 @@ func TestTwoInDoubtOfEachOther(t *testing.T) {
 func TestFlightFailsWhileInDoubt(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
-		w.Peek = func(context.Context, rotate.Tokens) (rotate.Answer, bool) { return rotate.Answer{}, false }
+		w.Peek = func(context.Context, rotate.Tokens) (*rotate.Answer, bool) { return nil, false }
 		w.answers["a.0"] = func(rotate.Tokens, string) (rotate.Answer, error) { return rotate.Answer{}, errPassing }
 		w.slow(time.Second)
 		other := testkit.After(func() { w.wantErr("a.0", errPassing) })
@@ -736,9 +736,9 @@ func TestNobodyIsAskedAboutAKnownSet(t *testing.T) {
 			in(t, func(t *testing.T, w *world) {
 				w.chain("a", 1)
 				w.Compare = func(rotate.Tokens, rotate.Tokens) int { return tc.compare }
-				w.Peek = func(_ context.Context, have rotate.Tokens) (rotate.Answer, bool) {
+				w.Peek = func(_ context.Context, have rotate.Tokens) (*rotate.Answer, bool) {
 					t.Errorf("asked about %s", have.RefreshToken)
-					return rotate.Answer{}, false
+					return nil, false
 				}
 				w.mustAsk(storing(set(tc.stored)), tc.have, "")
 			})

@@ -14,7 +14,7 @@ import (
 // caller's store says nothing of this one's.
 func (c *call) take(fate *Fate) (*Fate, error) {
 	if c.Loads && !c.ownRead && (fate.Found || !c.leaderRead) {
-		newer, err := c.readStore(fate.Next, 0)
+		newer, err := c.readStore(&fate.Next, 0)
 		if err != nil {
 			return nil, err
 		}
@@ -29,33 +29,33 @@ func (c *call) take(fate *Fate) (*Fate, error) {
 // readStore reads the caller's own store, and returns what that has in place of
 // current, nil for nothing newer. The call goes on from it, and current is known to
 // have become it. It gives up when no more than reserve is left of the call's time.
-func (c *call) readStore(current Tokens, reserve time.Duration) (*Fate, error) {
+func (c *call) readStore(current *Tokens, reserve time.Duration) (*Fate, error) {
 	var stored atomic.Pointer[Tokens] // a store that is late may still write it
 	c.ownRead = true
 	ctx, in := c.engine.mark(c.ctx, c.Have.RefreshToken, current.RefreshToken)
 	defer in.end()
 	_, err := c.limit.Run(ctx, reserve, func(ctx context.Context) error {
 		set, err := c.Caller.Load(ctx)
-		stored.Store(&set)
+		stored.Store(set)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	ahead, err := c.askOthers(ctx, *stored.Load(), current, reserve)
+	ahead, err := c.askOthers(ctx, stored.Load(), current, reserve)
 	if err != nil {
 		return nil, err
 	}
-	return c.noteNewer(*stored.Load(), current, ahead), nil
+	return c.noteNewer(stored.Load(), current, ahead), nil
 }
 
 // askOthers asks the other processes as long as there is doubt, and something new
 // comes.
-func (c *call) askOthers(ctx context.Context, stored, current Tokens, reserve time.Duration) (ahead bool, err error) {
+func (c *call) askOthers(ctx context.Context, stored, current *Tokens, reserve time.Duration) (ahead bool, err error) {
 	e := c.engine
 	doubt, ahead := c.inDoubt(stored, current)
 	revoked := e.Revoked(current.RefreshToken)
-	for last := ""; doubt.RefreshToken != last; {
+	for last := ""; doubt != nil && doubt.RefreshToken != last; {
 		last = doubt.RefreshToken
 		e.followElsewhere(ctx, doubt, current.RefreshToken, c.limit.Left()-reserve)
 		switch {
@@ -71,22 +71,22 @@ func (c *call) askOthers(ctx context.Context, stored, current Tokens, reserve ti
 
 // inDoubt returns the set that other processes are to be asked about, where nothing
 // here tells whether the store or current is newer: the last known successor of what
-// the store has. The zero set: there is no doubt. ahead is whether the store counts as
+// the store has. Nil: there is no doubt. ahead is whether the store counts as
 // newer, unless they say otherwise.
-func (c *call) inDoubt(stored, current Tokens) (last Tokens, ahead bool) {
+func (c *call) inDoubt(stored, current *Tokens) (last *Tokens, ahead bool) {
 	e := c.engine
 	now := e.Now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if stored.RefreshToken == current.RefreshToken || e.isBehind(stored, current, now) {
-		return Tokens{}, false
+		return nil, false
 	}
 	last = stored
 	if _, set := e.newest(e.ID(stored.RefreshToken), now); set != nil {
-		last = set.Next
+		last = &set.Next
 	}
-	if e.Compare(last, current) != 0 {
-		return Tokens{}, false
+	if e.Compare(*last, *current) != 0 {
+		return nil, false
 	}
 	return last, c.isNewer(stored, current, now)
 }
@@ -94,7 +94,7 @@ func (c *call) inDoubt(stored, current Tokens) (last Tokens, ahead bool) {
 // noteNewer notes what the store has, and returns it, where it is newer than current.
 // Where it was ahead, in doubt, it counts as newer, unless the other processes have
 // just said otherwise.
-func (c *call) noteNewer(stored, current Tokens, ahead bool) *Fate {
+func (c *call) noteNewer(stored, current *Tokens, ahead bool) *Fate {
 	e := c.engine
 	now := e.Now()
 	e.mu.Lock()
@@ -102,7 +102,7 @@ func (c *call) noteNewer(stored, current Tokens, ahead bool) *Fate {
 	if ahead = ahead && !e.isBehind(stored, current, now); !ahead && !c.isNewer(stored, current, now) {
 		return nil
 	}
-	found := &Fate{State: Rotated, Next: stored, Found: true}
+	found := &Fate{State: Rotated, Next: *stored, Found: true}
 	if stored.RefreshToken == current.RefreshToken {
 		found.State = Reusable
 	}
@@ -119,7 +119,7 @@ func (c *call) noteNewer(stored, current Tokens, ahead bool) *Fate {
 
 // isNewer reports whether what the store has is newer than current, which the caller
 // is about to take or spend. e.mu is held.
-func (c *call) isNewer(stored, current Tokens, now time.Time) bool {
+func (c *call) isNewer(stored, current *Tokens, now time.Time) bool {
 	e := c.engine
 	switch {
 	case stored.RefreshToken == current.RefreshToken:
@@ -133,13 +133,13 @@ func (c *call) isNewer(stored, current Tokens, now time.Time) bool {
 		return true
 	}
 	if _, set := e.newest(e.ID(stored.RefreshToken), now); set != nil {
-		return e.Compare(set.Next, current) >= 0
+		return e.Compare(set.Next, *current) >= 0
 	}
 	// A store may lag behind by more than the memory reaches back: a replica, or one
 	// that nobody writes to. Then dates decide, which have whole seconds. If they say
 	// nothing, the store counts as newer, unless its token is known to be spent. One
 	// that is refused or dead counts as newer, too: its session has ended.
-	switch byDate := e.Compare(stored, current); {
+	switch byDate := e.Compare(*stored, *current); {
 	case byDate > 0:
 		return true
 	case byDate == 0:
@@ -150,7 +150,7 @@ func (c *call) isNewer(stored, current Tokens, now time.Time) bool {
 
 // isBehind reports whether the store's token is known to lead to the current one, or to
 // the last set of its session, which has no refresh token. e.mu is held.
-func (e *Engine) isBehind(stored, current Tokens, now time.Time) bool {
+func (e *Engine) isBehind(stored, current *Tokens, now time.Time) bool {
 	from := e.ID(stored.RefreshToken)
 	theirs, ours := e.table.get(from, now), e.table.get(e.ID(current.RefreshToken), now)
 	switch {
@@ -173,7 +173,7 @@ func (c *call) tryStore(refusal error) (*Fate, error) {
 	if c.Urgency != Optional {
 		c.limit.Restart(c.engine.Timeout) // a flight may have taken all of it
 	}
-	newer, err := c.readStore(*c.current(), c.reserve())
+	newer, err := c.readStore(c.current(), c.reserve())
 	if err == nil && newer == nil {
 		err = refusal
 	}

@@ -290,7 +290,7 @@ func TestSlowCallerAndASetFromElsewhere(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			in(t, func(t *testing.T, w *world) {
 				redeem := w.Redeem
-				w.Redeem = func(ctx context.Context, have rotate.Tokens, grant string, owner any) (rotate.Answer, error) {
+				w.Redeem = func(ctx context.Context, have rotate.Tokens, grant string, owner any) (*rotate.Answer, error) {
 					answer, err := redeem(ctx, have, grant, owner)
 					answer.Shared = have.RefreshToken == shared
 					return answer, err
@@ -394,9 +394,9 @@ func TestSignOutWhileInDoubt(t *testing.T) {
 			in(t, func(t *testing.T, w *world) {
 				w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
 				w.want("a.0", "a.1")
-				w.Peek = func(context.Context, rotate.Tokens) (rotate.Answer, bool) {
+				w.Peek = func(context.Context, rotate.Tokens) (*rotate.Answer, bool) {
 					w.Revoke(revoked)
-					return rotate.Answer{}, false
+					return nil, false
 				}
 				if err := w.ask(context.Background(), storing(set("b.0")), expired("a.0"), nil); !errors.Is(err, rotate.ErrRevoked) {
 					t.Errorf("got %v; want %v", err, rotate.ErrRevoked)
@@ -462,7 +462,7 @@ func TestFoundSetIsNotEverybodys(t *testing.T) {
 func TestNewSignInWhileInDoubt(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
-		w.Peek = func(context.Context, rotate.Tokens) (rotate.Answer, bool) { return rotate.Answer{}, false }
+		w.Peek = func(context.Context, rotate.Tokens) (*rotate.Answer, bool) { return nil, false }
 		c := &caller{load: func(context.Context) (rotate.Tokens, error) {
 			w.Revoke("a.0")
 			return set("b.0"), nil

@@ -70,18 +70,19 @@ func in(t *testing.T, test func(t *testing.T, w *world)) {
 	})
 }
 
-func (w *world) redeem(ctx context.Context, have rotate.Tokens, grant string, _ any) (rotate.Answer, error) {
+func (w *world) redeem(ctx context.Context, have rotate.Tokens, grant string, _ any) (*rotate.Answer, error) {
 	w.mu.Lock()
 	w.sent[have.RefreshToken]++
 	takes := w.takes
 	w.mu.Unlock()
 	if err := testkit.Wait(ctx, takes); err != nil {
-		return rotate.Answer{}, fmt.Errorf("%w: %w", errPassing, err)
+		return nil, fmt.Errorf("%w: %w", errPassing, err)
 	}
 	if answer := w.answers[have.RefreshToken]; answer != nil {
-		return answer(have, grant)
+		got, err := answer(have, grant)
+		return &got, err
 	}
-	answer := rotate.Answer{Next: set(next(have.RefreshToken, 1)), Grant: grant}
+	answer := &rotate.Answer{Next: set(next(have.RefreshToken, 1)), Grant: grant}
 	answer.Next.AccessToken += w.padding
 	return answer, nil
 }
@@ -128,7 +129,10 @@ type caller struct {
 
 func (c *caller) Owner() (any, error) { return c, c.owner }
 
-func (c *caller) Load(ctx context.Context) (rotate.Tokens, error) { return c.load(ctx) }
+func (c *caller) Load(ctx context.Context) (*rotate.Tokens, error) {
+	set, err := c.load(ctx)
+	return &set, err
+}
 
 func (c *caller) Accept(fate *rotate.Fate) error {
 	if c.accept != nil {

@@ -138,12 +138,12 @@ var flaws = []flaw{
 	},
 	{
 		"a store that fails is passed over", "internal/rotate/store.go",
-		"\tif err != nil {\n\t\treturn nil, err\n\t}\n\tdoubt, ahead := ", "\tif err != nil {\n\t\treturn nil, nil\n\t}\n\tdoubt, ahead := ",
+		"\tif err != nil {\n\t\treturn nil, err\n\t}\n\tahead, err := c.askOthers(", "\tif err != nil {\n\t\treturn nil, nil\n\t}\n\tahead, err := c.askOthers(",
 		[]string{reloadHeeded},
 	},
 	{
 		"a store without the session is passed over", "refresh.go",
-		"\tcase stored.isZero():\n\t\treturn rotate.Tokens{}, refreshFailed(ErrSessionExpired, \"the session has ended meanwhile\", nil)\n", "\tcase stored.isZero():\n\t\treturn rotate.Tokens(r.tokens), nil\n",
+		"\tcase stored.isZero():\n\t\treturn nil, refreshFailed(ErrSessionExpired, \"the session has ended meanwhile\", nil)\n", "\tcase stored.isZero():\n\t\treturn (*rotate.Tokens)(&r.tokens), nil\n",
 		[]string{reloadHeeded, staysOut},
 	},
 	{
@@ -208,12 +208,12 @@ var flaws = []flaw{
 	},
 	{
 		"a coordinator that fails is passed over", "internal/rotate/coordinate.go",
-		"\tcase err != nil:\n\t\tturn.Err = c.Failed(have, \"failed\", err)\n\t\treturn Answer{}, turn.Err\n", "\tcase err != nil:\n\t\treturn c.Once(ctx, have, grant, owner)\n",
+		"\tcase err != nil:\n\t\tturn.Err = c.Failed(have, \"failed\", err)\n\t\treturn nil, turn.Err\n", "\tcase err != nil:\n\t\treturn c.Once(ctx, have, grant, owner)\n",
 		[]string{coordinated},
 	},
 	{
 		"what was revoked while it waited for its turn is sent", "refresh.go",
-		"\tif c.sessions.Revoked(have.RefreshToken) {\n\t\treturn rotate.Answer{}, rotate.ErrRevoked\n\t}\n", "",
+		"\tif c.sessions.Revoked(have.RefreshToken) {\n\t\treturn nil, rotate.ErrRevoked\n\t}\n", "",
 		[]string{staysOut},
 	},
 	{
