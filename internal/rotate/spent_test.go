@@ -726,15 +726,18 @@ func TestNobodyIsAskedAboutAKnownSet(t *testing.T) {
 	for _, tc := range []struct {
 		name         string
 		compare      int
+		past         time.Duration // since what is known was done
 		have, stored string
 	}{
-		{"the store is behind", 0, "a.1", "a.0"},
-		{"dates tell", 1, "a.1", "b.0"},
-		{"dates tell otherwise", -1, "a.1", "b.0"},
+		{"the store is behind", 0, 0, "a.1", "a.0"},
+		{"the store is behind, as traces tell", 0, 2 * memory, "a.1", "a.0"},
+		{"dates tell", 1, 0, "a.1", "b.0"},
+		{"dates tell otherwise", -1, 0, "a.1", "b.0"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			in(t, func(t *testing.T, w *world) {
 				w.chain("a", 1)
+				time.Sleep(tc.past)
 				w.Compare = func(rotate.Tokens, rotate.Tokens) int { return tc.compare }
 				w.Peek = func(_ context.Context, have rotate.Tokens) (*rotate.Answer, bool) {
 					t.Errorf("asked about %s", have.RefreshToken)

@@ -186,6 +186,25 @@ func TestFoundSetOfATokenThatStays(t *testing.T) {
 	})
 }
 
+// A store has a newer set of a token that stays, which is about to expire: the token is
+// simply used again.
+func TestFoundSetOfATokenThatStaysIsDue(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.answers["a.0"] = func(_ rotate.Tokens, grant string) (rotate.Answer, error) {
+			next := set("a.0")
+			next.AccessToken = "at-new"
+			return rotate.Answer{Next: next, Grant: grant}, nil
+		}
+		stored := set("a.0")
+		stored.AccessToken = "at-stored"
+		stored.ExpiresAt = time.Now().Add(30 * time.Second) // within the buffer
+		c := storing(stored)
+		if w.mustAsk(c, "a.0", ""); c.got.AccessToken != "at-new" {
+			t.Errorf("got %s; want at-new", c.got.AccessToken)
+		}
+	})
+}
+
 // A caller that is slower than a later refresh is given the newest set, where the
 // issuer does not rotate.
 func TestSlowCallerOfATokenThatStays(t *testing.T) {

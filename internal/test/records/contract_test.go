@@ -148,8 +148,8 @@ func checkValue(t *testing.T, said, name string, value any, line string) {
 		_, ok = value.(bool)
 	case "time":
 		text, _ := value.(string)
-		_, err := time.Parse(time.RFC3339, text)
-		ok = err == nil
+		at, err := time.Parse(time.RFC3339, text)
+		ok = err == nil && !at.IsZero()
 	case "list":
 		_, ok = value.([]any)
 	case "text":
