@@ -8,8 +8,8 @@ import (
 	"github.com/authpi/authpi-idp-go/internal/awake"
 )
 
-// flight is one refresh token being spent. What stands below done is set before that
-// is closed, and does not change then; what is heard before is guarded by Engine.mu.
+// flight is one refresh token being spent. What stands below done is final once that is
+// closed. Until then Engine.mu guards fate, which hear may set.
 type flight struct {
 	at          *entry
 	have        Tokens // what is spent
@@ -21,7 +21,7 @@ type flight struct {
 	storeReadAt time.Time // when the leader's store was read; zero: it has none, or that failed or had a newer set
 	takers      int       // callers with the flight's grant that wait; guarded by Engine.mu
 
-	heard      chan struct{} // closed with done; before it for another process's fate: see believe
+	heard      chan struct{} // closed once another process's set is in fate, or else with done
 	done       chan struct{}
 	fate       *Fate  // what the token became; nil without err: nothing was spent
 	next       *entry // of the fate's set, where that suits those who asked for the same
@@ -30,7 +30,7 @@ type flight struct {
 	state      State // of err: Dead, Refused, Revoked or Cooling; Unspent: of this grant alone
 }
 
-// beginFlight is for an entry that has none. e.mu is held.
+// beginFlight begins the flight of an entry that has none. e.mu is held.
 func (e *Engine) beginFlight(at *entry, have *Tokens, grant string) *flight {
 	at.flight = &flight{at: at, have: *have, grant: grant, boarded: at.generation, heard: make(chan struct{}), done: make(chan struct{})}
 	e.table.dequeue(at) // land puts it back
@@ -275,8 +275,8 @@ const peekTime = 2 * time.Second
 
 // followElsewhere learns what the successors of another process's set became there:
 // an older set must not be stored over a newer one. It takes the place of a flight,
-// so that a coordinator is never asked twice at once for one token. It ends at the
-// token of who asks, which may have a flight of its own.
+// so that a coordinator is never asked twice at once for one token. It stops at own, the
+// token of who asks: its flight may be the one that waits.
 func (e *Engine) followElsewhere(ctx context.Context, set *Tokens, own string, most time.Duration) {
 	ctx, cancel := e.Clock.WithTimeout(ctx, min(most, peekTime))
 	defer cancel()
@@ -307,7 +307,8 @@ func (e *Engine) followElsewhere(ctx context.Context, set *Tokens, own string, m
 // peeking is the grant of a flight that asks for nothing.
 const peeking = "\x00"
 
-// hear is for another process's set, before it is known what that has become.
+// hear tells who is in doubt of another process's set, before it is known what that has
+// become.
 func (e *Engine) hear(f *flight, fate *Fate) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -315,14 +316,15 @@ func (e *Engine) hear(f *flight, fate *Fate) {
 	close(f.heard)
 }
 
-// believe returns what a flight has heard, and notes that if it has not landed: it may
-// be waiting for the flight of who asks.
+// believe returns what a flight has heard. If it has not landed yet, it may be waiting
+// for the flight of who asks: where its token leads is noted for the order alone, for
+// whoever comes with that token waits to learn what the set has become.
 func (e *Engine) believe(f *flight) *Fate {
 	now := e.now()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if f.at.flight == f {
-		e.settle(f.at, f.fate, now)
+	if f.at.flight == f && f.at.next == nil && f.fate.Next.RefreshToken != "" {
+		e.table.link(f.at, e.table.ensure(e.ID(f.fate.Next.RefreshToken), now))
 	}
 	return f.fate
 }

@@ -146,8 +146,9 @@ func (at *entry) tellFollowers() {
 	}
 }
 
-// recallFollowers is for a token that is about to become something else: who went on
-// from it, and knows no later set that is of use, stands there again. e.mu is held.
+// recallFollowers is for a token that is about to become something else: followers
+// further on that have no current set, and did not begin there, stand at it again.
+// e.mu is held.
 func (e *Engine) recallFollowers(at *entry) {
 	for n, next := 0, at.next; n < maxChain && next != nil; n++ {
 		for f := range next.followers {

@@ -341,3 +341,23 @@ func TestFollowerStaysWithItsSet(t *testing.T) {
 		}
 	})
 }
+
+// A session is followed for longer than traces are, by a store that nobody writes to: that
+// is behind all the same.
+func TestStoreBehindALongChain(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		const n = 1030
+		f := w.Follow(set("a.0"))
+		defer w.Unfollow(f)
+		w.rotateEvery(time.Second, "a.0", n)
+		time.Sleep(2 * memory)
+		old := set("a.0")
+		old.ExpiresAt = time.Now().Add(-time.Hour)
+		c := storing(old)
+		last := next("a.0", n)
+		if w.mustAsk(c, last, ""); c.got.RefreshToken != next(last, 1) {
+			t.Errorf("got %s; want %s", c.got.RefreshToken, next(last, 1))
+		}
+		w.wantSent("a.0", 1)
+	})
+}

@@ -102,8 +102,8 @@ type Caller interface {
 	// Owner decodes Have, before anything is spent. What it returns goes to Redeem,
 	// and to other callers as Fate.HaveOwner.
 	Owner() (any, error)
-	// Load reads the caller's session store. Where the user has signed out
-	// meanwhile, its error says so.
+	// Load reads the caller's session store: a set, or an error. Where the user has
+	// signed out meanwhile, its error says so.
 	Load(context.Context) (*Tokens, error)
 	// Accept checks that a set is this caller's before anything is done with it.
 	Accept(*Fate) error
@@ -208,7 +208,8 @@ type Engine struct {
 // How long things are kept, besides Memory.
 const (
 	// orphanMemory is for sets that nobody has picked up: their session has no other
-	// tokens. It is also for refusals and traces: such a token must not be sent again.
+	// tokens. It is also for refusals, whose token must not be sent again, and for
+	// traces, which tell the order.
 	orphanMemory = 24 * time.Hour
 	// noteMemory is for revocations: as long as a session lives at AuthPI.
 	noteMemory = 7 * 24 * time.Hour
@@ -267,7 +268,7 @@ func (e *Engine) settle(at *entry, fate *Fate, now time.Time) {
 		return // that is final
 	}
 	e.table.dequeue(at)
-	if fate.State != Dead { // what it once became is newer all the same
+	if fate.State != Dead { // what a dead token once became is newer all the same
 		e.recallFollowers(at)
 		e.table.unlink(at)
 	}
@@ -367,8 +368,8 @@ func (e *Engine) newest(id string, now time.Time) (tip *entry, set *Fate) {
 		tip = tip.next
 		was := tip.fate
 		e.table.expire(tip, now)
-		if tip.fate != was { // then what led there is forgotten, too
-			return e.table.get(id, now), nil
+		if tip.fate != was { // then what led there may be forgotten, too
+			return e.newest(id, now)
 		}
 	}
 	return tip, set

@@ -575,6 +575,47 @@ func TestTwoInDoubtOfEachOther(t *testing.T) {
 	})
 }
 
+// A flight has heard of another process's set, and asks what that became. Whoever is in
+// doubt of it does not let others take the older set meanwhile.
+func TestHeardSetIsNotHandedOutEarly(t *testing.T) {
+	for name, doubt := range map[string]bool{"nobody is in doubt": false, "somebody is": true} {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
+				w.answers["a.0"] = func(_ rotate.Tokens, grant string) (rotate.Answer, error) {
+					return rotate.Answer{Next: set("a.1"), Grant: grant, Shared: true}, nil
+				}
+				w.Peek = func(_ context.Context, have rotate.Tokens) (*rotate.Answer, bool) {
+					time.Sleep(time.Second)
+					return &rotate.Answer{Next: set("a.2"), Shared: true}, have.RefreshToken == "a.1"
+				}
+				first := testkit.After(func() { w.want("a.0", "a.2") })
+				if doubt {
+					testkit.After(func() { _ = w.ask(context.Background(), storing(expired("a.0")), expired("b.0"), nil) })
+				}
+				late := &caller{save: func(context.Context, rotate.Tokens) error { return nil }}
+				if w.mustAsk(late, "a.0", ""); late.got.RefreshToken != "a.2" || len(late.saved) != 1 {
+					t.Errorf("got %s, %d saved; want a.2 alone", late.got.RefreshToken, len(late.saved))
+				}
+				<-first
+				time.Sleep(timeout)
+			})
+		})
+	}
+}
+
+// What a set became was forgotten as of no use, while what led to it is kept for a day,
+// since nobody could store it: the spent token is not sent again.
+func TestSuccessorIsForgottenFirst(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		_ = w.ask(t.Context(), &caller{save: unsaved}, expired("a.0"), nil)
+		failing(rotate.Failure{State: rotate.Dead, Err: errUnusable})(w, "a.1")
+		time.Sleep(2 * memory)
+		_, _ = w.get("a.0")
+		w.wantSent("a.0", 1)
+	})
+}
+
 // What the others are asked about is on its way here, and that fails: the doubt stays, and
 // the store counts as newer.
 func TestFlightFailsWhileInDoubt(t *testing.T) {

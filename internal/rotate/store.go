@@ -49,8 +49,7 @@ func (c *call) readStore(current *Tokens, reserve time.Duration) (*Fate, error) 
 	return c.noteNewer(stored.Load(), current, ahead), nil
 }
 
-// askOthers asks the other processes as long as there is doubt, and something new
-// comes.
+// askOthers asks the other processes until there is no doubt, or nothing new comes.
 func (c *call) askOthers(ctx context.Context, stored, current *Tokens, reserve time.Duration) (ahead bool, err error) {
 	e := c.engine
 	doubt, ahead := c.inDoubt(stored, current)
@@ -159,8 +158,8 @@ func (e *Engine) isBehind(stored, current *Tokens, now time.Time) bool {
 	case ours.leadsTo(theirs):
 		return false
 	}
-	tip, _ := e.newest(from, now)
-	return tip.is(Rotated)
+	tip, set := e.newest(from, now)
+	return tip.is(Rotated) || set != nil && tip == ours // of a longer chain than traces are followed
 }
 
 // tryStore is for a token that is no good any more, or held back: the caller's store

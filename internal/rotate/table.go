@@ -32,7 +32,7 @@ const (
 type entry struct {
 	id     string
 	fate   *Fate      // nil: nothing, or it is forgotten
-	next   *entry     // the token that it became, if another; a trace keeps it
+	next   *entry     // the token that it became, if another; traces and dead tokens keep it
 	before []*entry   // whose next this is
 	flight *flight    // that spends it now
 	cool   *cooldowns // nil: there is none
