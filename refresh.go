@@ -97,7 +97,7 @@ func (c *IdpClient) newSessions() *rotate.Engine {
 		Fault:           func(fault any) error { return passingFailure(refreshPanicked(fault)) },
 		Passing:         isPassing,
 		Buffer:          func(set rotate.Tokens) time.Duration { return TokenSet(set).buffer(c.cfg.RefreshBuffer) },
-		Compare:         func(set, another rotate.Tokens) int { return TokenSet(set).compare(TokenSet(another)) },
+		Compare:         func(set, another *rotate.Tokens) int { return (*TokenSet)(set).compare((*TokenSet)(another)) },
 		Memory:          c.cfg.RefreshMemory,
 		Timeout:         c.cfg.RefreshTimeout,
 		Patience:        patience,

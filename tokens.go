@@ -144,7 +144,7 @@ func (t TokenSet) isDue(remaining, configured time.Duration) bool {
 // compare returns a number below zero where t was issued before another set, and
 // above zero where after: by when the user signed in, then by when the tokens were
 // issued, and where they do not say, by when they expire.
-func (t TokenSet) compare(another TokenSet) int {
+func (t *TokenSet) compare(another *TokenSet) int {
 	for _, by := range [...]struct{ claim, own, other string }{
 		{"auth_time", t.IDToken, another.IDToken},
 		{"iat", t.AccessToken, another.AccessToken},

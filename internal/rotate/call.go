@@ -147,7 +147,7 @@ func (c *call) catchUp(now time.Time) (tip *entry, newest *Fate) {
 // isNoNews reports whether a set has the call's own refresh token, and is no newer.
 func (c *call) isNoNews(fate *Fate) bool {
 	set := c.current()
-	return fate.Next.RefreshToken == set.RefreshToken && c.engine.Compare(fate.Next, *set) <= 0
+	return fate.Next.RefreshToken == set.RefreshToken && c.engine.Compare(&fate.Next, set) <= 0
 }
 
 // board joins the flight that spends the call's token, or begins it. e.mu is held.
@@ -172,7 +172,7 @@ func (c *call) suits(fate *Fate, now time.Time) bool {
 	if fate.State == Reusable {
 		// The same refresh token may simply be used again.
 		least = c.engine.Buffer(fate.Next)
-		if c.engine.Compare(fate.Next, *c.Have) <= 0 {
+		if c.engine.Compare(&fate.Next, c.Have) <= 0 {
 			return false // another process was further
 		}
 	}

@@ -236,7 +236,7 @@ func (c *call) wait(f *flight) (*Fate, error) {
 // hasNewer reports whether a flight at an issuer that does not rotate began with an
 // older set than this call has: what it brought may be older, too.
 func (c *call) hasNewer(f *flight) bool {
-	return f.fate.State == Reusable && c.engine.Compare(f.have, *c.current()) < 0
+	return f.fate.State == Reusable && c.engine.Compare(&f.have, c.current()) < 0
 }
 
 // leave gives up a flight. It is false where that has landed just now.

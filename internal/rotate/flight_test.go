@@ -145,7 +145,7 @@ func TestNewestSetOfATokenThatStays(t *testing.T) {
 					if f != nil {
 						time.Sleep(48 * time.Hour) // the table has forgotten
 					}
-					w.Compare = func(set, another rotate.Tokens) int {
+					w.Compare = func(set, another *rotate.Tokens) int {
 						if set.AccessToken == another.AccessToken {
 							return 0
 						}
@@ -418,7 +418,7 @@ func TestPatience(t *testing.T) {
 		has   []string      // what it has, each time
 	}{
 		{"others, who are asked in doubt", func(w *world) {
-			w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
+			w.Compare = func(*rotate.Tokens, *rotate.Tokens) int { return 0 }
 			w.want("a.0", "a.1")
 			w.Peek = func(ctx context.Context, _ rotate.Tokens) (*rotate.Answer, bool) {
 				<-ctx.Done()
@@ -426,7 +426,7 @@ func TestPatience(t *testing.T) {
 			}
 		}, patience - 100*time.Millisecond, []string{"b.0"}},
 		{"a set that is given back", func(w *world) {
-			w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
+			w.Compare = func(*rotate.Tokens, *rotate.Tokens) int { return 0 }
 			w.Discard = func(context.Context, rotate.Tokens) { time.Sleep(2 * patience) }
 			w.want("a.0", "a.1")
 			w.Peek = func(context.Context, rotate.Tokens) (*rotate.Answer, bool) {
@@ -437,7 +437,7 @@ func TestPatience(t *testing.T) {
 		{"the store, after a refusal", dead, almost, []string{"a.0", "a.0"}},
 		{"a store that has another token then", func(w *world) {
 			dead(w)
-			w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 1 }
+			w.Compare = func(*rotate.Tokens, *rotate.Tokens) int { return 1 }
 		}, almost, []string{"a.0", "b.0"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -140,7 +140,7 @@ func TestCallOfAFollowerWithALaterToken(t *testing.T) {
 		defer w.Unfollow(f)
 		w.rotateEvery(time.Hour, "a.0", 5)
 		time.Sleep(2 * memory)
-		w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 1 } // by a clock that was set back
+		w.Compare = func(*rotate.Tokens, *rotate.Tokens) int { return 1 } // by a clock that was set back
 		for _, c := range []*caller{{}, storing(expired("a.2"))} {
 			err := w.ask(t.Context(), c, expired("a.2"), func(call *rotate.Call) { call.Follower = f })
 			if err != nil || c.got.RefreshToken != "a.5" {
@@ -257,7 +257,7 @@ func TestFollowerBeyondAReplacedSet(t *testing.T) {
 func TestFollowerDoesNotGoBack(t *testing.T) {
 	for _, follows := range []bool{true, false} {
 		in(t, func(t *testing.T, w *world) {
-			w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
+			w.Compare = func(*rotate.Tokens, *rotate.Tokens) int { return 0 }
 			knower, f := w.Follow(set("a.4")), w.Follow(set("a.7"))
 			defer w.Unfollow(f)
 			w.want("a.4", "a.5")

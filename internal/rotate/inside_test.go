@@ -144,7 +144,7 @@ func TestNestedCallWithATokenThatStays(t *testing.T) {
 				}
 				var nested error
 				c := &caller{save: func(ctx context.Context, _ rotate.Tokens) error {
-					w.Compare = func(rotate.Tokens, rotate.Tokens) int { return compare }
+					w.Compare = func(*rotate.Tokens, *rotate.Tokens) int { return compare }
 					nested = w.ask(ctx, &caller{}, expired("a.0"), nil)
 					return nil
 				}}

@@ -179,7 +179,7 @@ func TestRevocationOfAnAcceptedSet(t *testing.T) {
 		w.want("a.0", "")
 		c := storing(set("b.0"))
 		c.accept = func(*rotate.Fate) error { w.Revoke("b.0"); return nil }
-		w.Compare = func(set, _ rotate.Tokens) int { return len(set.RefreshToken) }
+		w.Compare = func(set, _ *rotate.Tokens) int { return len(set.RefreshToken) }
 		if err := w.ask(t.Context(), c, expired("a.0"), nil); !errors.Is(err, rotate.ErrRevoked) {
 			t.Errorf("got %q, %v; want ErrRevoked", c.got.RefreshToken, err)
 		}
@@ -202,7 +202,7 @@ func TestRevocationOfARefusedToken(t *testing.T) {
 func TestSignOutReachesAllFollowers(t *testing.T) {
 	for range 20 { // which of them is asked first is chance
 		in(t, func(t *testing.T, w *world) {
-			w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 1 }
+			w.Compare = func(*rotate.Tokens, *rotate.Tokens) int { return 1 }
 			first := w.Follow(set("a.0"))
 			defer w.Unfollow(first)
 			w.chain("a", 1)

@@ -193,7 +193,7 @@ type Engine struct {
 	Buffer func(Tokens) time.Duration
 	// Compare is below zero where a set was issued before another, above where
 	// after, as far as can be told.
-	Compare func(set, another Tokens) int
+	Compare func(set, another *Tokens) int
 
 	Memory   time.Duration // how long what became of a token is remembered
 	Timeout  time.Duration // of one request, of one Save, and of what a caller waits for before each

@@ -317,7 +317,7 @@ func TestTimeRunsWhileACallerWaitsToStore(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			in(t, func(t *testing.T, w *world) {
-				w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
+				w.Compare = func(*rotate.Tokens, *rotate.Tokens) int { return 0 }
 				w.answers["a.3"] = func(rotate.Tokens, string) (rotate.Answer, error) { return rotate.Answer{}, errPassing }
 				s := &saves{}
 				first := testkit.After(func() { w.mustAsk(s.caller(20*time.Second, nil), "a.0", "") })

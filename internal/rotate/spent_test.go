@@ -30,7 +30,7 @@ func TestStoreBehindAFollower(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			in(t, func(t *testing.T, w *world) {
-				w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
+				w.Compare = func(*rotate.Tokens, *rotate.Tokens) int { return 0 }
 				f := w.Follow(set("a.0"))
 				defer w.Unfollow(f)
 				w.chain("a", 2)
@@ -138,7 +138,7 @@ func TestStoreAheadWasRefreshedAgain(t *testing.T) {
 		w.chain("a", 1)
 		time.Sleep(2 * memory)
 		w.want("a.1", "a.2")
-		w.Compare = func(rotate.Tokens, rotate.Tokens) int { return -1 }
+		w.Compare = func(*rotate.Tokens, *rotate.Tokens) int { return -1 }
 		c := storing(expired("a.1"))
 		if err := w.ask(context.Background(), c, expired("a.0"), nil); err != nil || c.got.RefreshToken != "a.2" {
 			t.Errorf("got %q, %v; want a.2", c.got.RefreshToken, err)
@@ -172,7 +172,7 @@ func TestStoreBesideASpentToken(t *testing.T) {
 				w.chain("a", 2)
 				w.chain("c", 1)
 				time.Sleep(2 * memory)
-				w.Compare = func(rotate.Tokens, rotate.Tokens) int { return tc.compare }
+				w.Compare = func(*rotate.Tokens, *rotate.Tokens) int { return tc.compare }
 				c := storing(expiredUnless(tc.want, tc.stored))
 				if err := w.ask(context.Background(), c, expired(tc.have), nil); err != nil || c.got.RefreshToken != tc.want {
 					t.Errorf("got %q, %v; want %s", c.got.RefreshToken, err, tc.want)
@@ -210,7 +210,7 @@ func TestWaitOutlastsWhatLedThere(t *testing.T) {
 func TestStoreStillHasWhatItsCallerHas(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		w.Memory = -1
-		w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
+		w.Compare = func(*rotate.Tokens, *rotate.Tokens) int { return 0 }
 		ahead := &caller{load: func(context.Context) (rotate.Tokens, error) {
 			time.Sleep(time.Second)
 			return set("b.0"), nil
@@ -232,7 +232,7 @@ func TestStoreStillHasWhatItsCallerHas(t *testing.T) {
 func TestFoundSetHidesNoSpentToken(t *testing.T) {
 	t.Run("rotated", func(t *testing.T) {
 		in(t, func(t *testing.T, w *world) {
-			w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
+			w.Compare = func(*rotate.Tokens, *rotate.Tokens) int { return 0 }
 			w.chain("a", 1)
 			time.Sleep(2 * memory)
 			if err := w.ask(context.Background(), storing(set("b.0")), expired("a.0"), nil); err != nil {
@@ -433,7 +433,7 @@ func TestOthersKnowWhichIsNewer(t *testing.T) {
 				w.chain("s", 2)
 				time.Sleep(2 * memory)
 				w.chain("a", 1)
-				w.Compare = func(set, _ rotate.Tokens) int {
+				w.Compare = func(set, _ *rotate.Tokens) int {
 					if set.RefreshToken == "s.2" {
 						return 1
 					}
@@ -459,7 +459,7 @@ func TestOthersKnowWhichIsNewer(t *testing.T) {
 func TestStoreIsSpentWhileInDoubt(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		w.Memory = -1
-		w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
+		w.Compare = func(*rotate.Tokens, *rotate.Tokens) int { return 0 }
 		w.Peek = func(context.Context, rotate.Tokens) (*rotate.Answer, bool) { return nil, false }
 		w.slow(time.Second)
 		spends := testkit.After(func() { w.want("b.0", "b.1") })
@@ -478,7 +478,7 @@ func TestStoreIsSpentWhileInDoubt(t *testing.T) {
 // taken to be behind, and the spent token was sent again.
 func TestStoreAheadWhoseSetWentOnElsewhere(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
-		w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
+		w.Compare = func(*rotate.Tokens, *rotate.Tokens) int { return 0 }
 		w.Peek = func(_ context.Context, have rotate.Tokens) (*rotate.Answer, bool) {
 			return &rotate.Answer{Next: set("a.2"), Shared: true}, have.RefreshToken == "a.1"
 		}
@@ -497,7 +497,7 @@ func TestStoreAheadWhoseSetWentOnElsewhere(t *testing.T) {
 // for what the caller has. The others are asked about that one, too.
 func TestStoreBehindByWhatSeveralProcessesDid(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
-		w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
+		w.Compare = func(*rotate.Tokens, *rotate.Tokens) int { return 0 }
 		w.Peek = func(_ context.Context, have rotate.Tokens) (*rotate.Answer, bool) {
 			name := have.RefreshToken
 			return &rotate.Answer{Next: set(next(name, 1)), Shared: true}, name == "a.0" || name == "a.2"
@@ -513,7 +513,7 @@ func TestStoreBehindByWhatSeveralProcessesDid(t *testing.T) {
 // A caller leaves while the others are asked which of two sets is newer: that stays in doubt.
 func TestWhoLeavesInDoubtSaysNothing(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
-		w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
+		w.Compare = func(*rotate.Tokens, *rotate.Tokens) int { return 0 }
 		w.Peek = func(ctx context.Context, _ rotate.Tokens) (*rotate.Answer, bool) {
 			_ = testkit.Wait(ctx, time.Second)
 			return nil, false
@@ -535,7 +535,7 @@ func TestDeadTokenStaysBehind(t *testing.T) {
 		time.Sleep(2 * memory)
 		failing(rotate.Failure{State: rotate.Dead, Err: errUnusable})(w, "a.0")
 		time.Sleep(2 * memory)
-		w.Compare = func(set, _ rotate.Tokens) int { // by a clock that was set
+		w.Compare = func(set, _ *rotate.Tokens) int { // by a clock that was set
 			if set.RefreshToken == "a.0" {
 				return 1
 			}
@@ -555,7 +555,7 @@ func TestDeadTokenStaysBehind(t *testing.T) {
 func TestTwoInDoubtOfEachOther(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		w.chain("a", 1)
-		w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
+		w.Compare = func(*rotate.Tokens, *rotate.Tokens) int { return 0 }
 		w.Peek = func(context.Context, rotate.Tokens) (*rotate.Answer, bool) { return nil, false }
 		w.answers["a.1"] = func(_ rotate.Tokens, grant string) (rotate.Answer, error) {
 			return rotate.Answer{Next: expired("a.2"), Grant: grant, Shared: true}, nil
@@ -581,7 +581,7 @@ func TestHeardSetIsNotHandedOutEarly(t *testing.T) {
 	for name, doubt := range map[string]bool{"nobody is in doubt": false, "somebody is": true} {
 		t.Run(name, func(t *testing.T) {
 			in(t, func(t *testing.T, w *world) {
-				w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
+				w.Compare = func(*rotate.Tokens, *rotate.Tokens) int { return 0 }
 				w.answers["a.0"] = func(_ rotate.Tokens, grant string) (rotate.Answer, error) {
 					return rotate.Answer{Next: set("a.1"), Grant: grant, Shared: true}, nil
 				}
@@ -620,7 +620,7 @@ func TestSuccessorIsForgottenFirst(t *testing.T) {
 // the store counts as newer.
 func TestFlightFailsWhileInDoubt(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
-		w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
+		w.Compare = func(*rotate.Tokens, *rotate.Tokens) int { return 0 }
 		w.Peek = func(context.Context, rotate.Tokens) (*rotate.Answer, bool) { return nil, false }
 		w.answers["a.0"] = func(rotate.Tokens, string) (rotate.Answer, error) { return rotate.Answer{}, errPassing }
 		w.slow(time.Second)
@@ -638,7 +638,7 @@ func TestFlightFailsWhileInDoubt(t *testing.T) {
 // its own store what that token became, and what came next: it is not spent.
 func TestTokenMovesWhileStoreIsRead(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
-		w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
+		w.Compare = func(*rotate.Tokens, *rotate.Tokens) int { return 0 }
 		w.chain("a", 1)
 		reads := &caller{load: func(context.Context) (rotate.Tokens, error) {
 			time.Sleep(time.Second)
@@ -721,7 +721,7 @@ func TestWhatIsSpent(t *testing.T) {
 			in(t, func(t *testing.T, w *world) {
 				tc.act(w)
 				time.Sleep(tc.past)
-				w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
+				w.Compare = func(*rotate.Tokens, *rotate.Tokens) int { return 0 }
 				c := storing(set("s.0"))
 				if w.mustAsk(c, "b.0", ""); c.got.RefreshToken != tc.want {
 					t.Errorf("got %s; want %s", c.got.RefreshToken, tc.want)
@@ -779,7 +779,7 @@ func TestNobodyIsAskedAboutAKnownSet(t *testing.T) {
 			in(t, func(t *testing.T, w *world) {
 				w.chain("a", 1)
 				time.Sleep(tc.past)
-				w.Compare = func(rotate.Tokens, rotate.Tokens) int { return tc.compare }
+				w.Compare = func(*rotate.Tokens, *rotate.Tokens) int { return tc.compare }
 				w.Peek = func(_ context.Context, have rotate.Tokens) (*rotate.Answer, bool) {
 					t.Errorf("asked about %s", have.RefreshToken)
 					return nil, false
@@ -827,7 +827,7 @@ func TestGuessYieldsToAnAnswer(t *testing.T) {
 // became the last set of the session: the store is ahead.
 func TestStoreAheadLedToTheLastSet(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
-		w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
+		w.Compare = func(*rotate.Tokens, *rotate.Tokens) int { return 0 }
 		w.answers["a.1"] = func(rotate.Tokens, string) (rotate.Answer, error) {
 			return rotate.Answer{Next: rotate.Tokens{AccessToken: "at-last", ExpiresAt: time.Now().Add(life)}}, nil
 		}

@@ -84,7 +84,7 @@ func (c *call) inDoubt(stored, current *Tokens) (last *Tokens, ahead bool) {
 	if _, set := e.newest(e.ID(stored.RefreshToken), now); set != nil {
 		last = &set.Next
 	}
-	if e.Compare(*last, *current) != 0 {
+	if e.Compare(last, current) != 0 {
 		return nil, false
 	}
 	return last, c.isNewer(stored, current, now)
@@ -132,13 +132,13 @@ func (c *call) isNewer(stored, current *Tokens, now time.Time) bool {
 		return true
 	}
 	if _, set := e.newest(e.ID(stored.RefreshToken), now); set != nil {
-		return e.Compare(set.Next, *current) >= 0
+		return e.Compare(&set.Next, current) >= 0
 	}
 	// A store may lag behind by more than the memory reaches back: a replica, or one
 	// that nobody writes to. Then dates decide, which have whole seconds. If they say
 	// nothing, the store counts as newer, unless its token is known to be spent. One
 	// that is refused or dead counts as newer, too: its session has ended.
-	switch byDate := e.Compare(*stored, *current); {
+	switch byDate := e.Compare(stored, current); {
 	case byDate > 0:
 		return true
 	case byDate == 0:

@@ -42,7 +42,7 @@ func TestKnownSetAndTheCallersStore(t *testing.T) {
 				if tc.before != nil {
 					tc.before(w)
 				}
-				w.Compare = func(rotate.Tokens, rotate.Tokens) int { return tc.compare }
+				w.Compare = func(*rotate.Tokens, *rotate.Tokens) int { return tc.compare }
 				loads := 0
 				c := &caller{save: func(context.Context, rotate.Tokens) error { return nil }}
 				c.load = func(context.Context) (rotate.Tokens, error) { loads++; return set(tc.stored), tc.err }
@@ -110,7 +110,7 @@ func TestHowOftenARefusedCallerReadsItsStore(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			in(t, func(t *testing.T, w *world) {
 				tc.arm(w)
-				w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
+				w.Compare = func(*rotate.Tokens, *rotate.Tokens) int { return 0 }
 				loads := 0
 				c := &caller{load: func(context.Context) (rotate.Tokens, error) {
 					name := tc.stored[min(loads, len(tc.stored)-1)]
@@ -141,7 +141,7 @@ func TestCallWithoutARefreshToken(t *testing.T) {
 			return rotate.Answer{Next: rotate.Tokens{AccessToken: "at-last", ExpiresAt: time.Now().Add(life)}}, nil
 		}
 		w.want("a.0", "")
-		w.Compare = func(set, _ rotate.Tokens) int { return len(set.RefreshToken) }
+		w.Compare = func(set, _ *rotate.Tokens) int { return len(set.RefreshToken) }
 		if err := w.ask(t.Context(), storing(set("b.0")), expired("a.0"), nil); err != nil {
 			t.Fatal(err)
 		}
@@ -158,7 +158,7 @@ func TestCallWithoutARefreshToken(t *testing.T) {
 func TestStoreIsReadDuringARefresh(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		w.want("a.0", "a.1")
-		w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 1 }
+		w.Compare = func(*rotate.Tokens, *rotate.Tokens) int { return 1 }
 		c := &caller{load: func(context.Context) (rotate.Tokens, error) { time.Sleep(time.Second); return set("b.0"), nil }}
 		slow := testkit.After(func() { _ = w.ask(context.Background(), c, expired("a.0"), nil) })
 		w.want("a.1", "a.2")
@@ -283,7 +283,7 @@ func TestTokensThatBecameEachOther(t *testing.T) {
 		}
 		time.Sleep(2 * memory)
 		w.Unfollow(w.Follow(set("a.0"))) // which forgets them, but not that they are spent
-		w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
+		w.Compare = func(*rotate.Tokens, *rotate.Tokens) int { return 0 }
 		c := storing(set("a.0"))
 		if err := w.ask(t.Context(), c, expired("x.0"), forGrant("more")); err != nil || c.got.RefreshToken != "x.1" {
 			t.Errorf("got %q, %v; want x.1", c.got.RefreshToken, err)
@@ -394,7 +394,7 @@ func TestStoreWithATokenOfNoUse(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			in(t, func(t *testing.T, w *world) {
-				w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
+				w.Compare = func(*rotate.Tokens, *rotate.Tokens) int { return 0 }
 				tc.arm(w)
 				if err := w.ask(context.Background(), storing(set("s.0")), expired("a.0"), nil); !errors.Is(err, tc.want) {
 					t.Errorf("got %v; want %v", err, tc.want)
@@ -411,7 +411,7 @@ func TestSignOutWhileInDoubt(t *testing.T) {
 	for _, revoked := range []string{"a.0", "a.1"} {
 		t.Run(revoked, func(t *testing.T) {
 			in(t, func(t *testing.T, w *world) {
-				w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
+				w.Compare = func(*rotate.Tokens, *rotate.Tokens) int { return 0 }
 				w.want("a.0", "a.1")
 				w.Peek = func(context.Context, rotate.Tokens) (*rotate.Answer, bool) {
 					w.Revoke(revoked)
@@ -466,7 +466,7 @@ func TestFoundSetIsNotEverybodys(t *testing.T) {
 		var err error
 		waits := testkit.After(func() { err = w.ask(context.Background(), out, expired("a.1"), forGrant("wide")) })
 		time.Sleep(time.Second)
-		w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 1 }
+		w.Compare = func(*rotate.Tokens, *rotate.Tokens) int { return 1 }
 		w.mustAsk(storing(set("b.0")), "a.0", "") // a.1 has become b.0
 		<-leads
 		<-waits
@@ -480,7 +480,7 @@ func TestFoundSetIsNotEverybodys(t *testing.T) {
 // sign-in, though the other processes are asked about that.
 func TestNewSignInWhileInDoubt(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
-		w.Compare = func(rotate.Tokens, rotate.Tokens) int { return 0 }
+		w.Compare = func(*rotate.Tokens, *rotate.Tokens) int { return 0 }
 		w.Peek = func(context.Context, rotate.Tokens) (*rotate.Answer, bool) { return nil, false }
 		c := &caller{load: func(context.Context) (rotate.Tokens, error) {
 			w.Revoke("a.0")

@@ -62,7 +62,7 @@ func in(t *testing.T, test func(t *testing.T, w *world)) {
 			Fault:   func(fault any) error { return fmt.Errorf("%w: it panicked with a %T", errPassing, fault) },
 			Passing: func(err error) bool { return errors.Is(err, errPassing) },
 			Buffer:  func(rotate.Tokens) time.Duration { return time.Minute },
-			Compare: func(set, another rotate.Tokens) int { return set.ExpiresAt.Compare(another.ExpiresAt) },
+			Compare: func(set, another *rotate.Tokens) int { return set.ExpiresAt.Compare(another.ExpiresAt) },
 			Memory:  memory, Timeout: timeout, Patience: patience,
 			Now: time.Now, Clock: &awake.Clock{},
 		}
