@@ -263,7 +263,7 @@ func (c *Coordinator) open(id string, have Tokens, sealed []byte, unreadable *er
 	case refusal != nil && refusal.Code != "":
 		return nil, c.Refused(have.RefreshToken, *refusal)
 	case answer.Next.AccessToken != "" && answer.Next.RefreshToken != have.RefreshToken:
-		return answer, nil // following a token to itself would never end
+		return answer, nil // nobody shares that a token became itself
 	}
 	*unreadable = c.Failed(have, "the result cannot be read", err)
 	return nil, *unreadable
